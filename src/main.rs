@@ -1,0 +1,3 @@
+//! Arguments -> `cli`, nothing else.
+
+fn main() {}

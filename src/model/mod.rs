@@ -1,0 +1,17 @@
+//! Values: instruments, prices, events, books. No I/O, no bytes, no clock.
+//!
+//! Two 64-byte records pass through the house. A [`Primary`] is what a source says happened (an order was added,
+//! a trade was printed, a level now stands so). An [`Event`] is what everybody downstream hears of it: one record of
+//! one channel with its sequence. The deriver is the only place that turns the first into the second.
+
+mod channel;
+mod event;
+mod instrument;
+mod price;
+mod primary;
+
+pub use channel::{Channel, ChannelSet};
+pub use event::{Aggressor, Body, Event, Quote, ResetReason, Side, Status, Ticker, Trade, event_flags};
+pub use instrument::{Catalog, CatalogError, Instrument};
+pub use price::{ABSENT, Decimal, Level, parse_decimal};
+pub use primary::{ABSENT_TIME, Primary, PrimaryKind, primary_flags};

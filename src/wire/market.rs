@@ -1,0 +1,488 @@
+//! Binary market data: fixed-width, little-endian, naturally aligned records (`docs/protocol.md`, "Binary frames").
+//!
+//! A frame's payload is one [`FrameHeader`], then its messages back to back; a message is one [`MessageHeader`] and a
+//! body whose shape the header's kind tells. Every length is a multiple of 8.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::message::{Content, Levels, Meta};
+use crate::model::{Aggressor, Channel, Level, Quote, Status, Ticker, Trade};
+
+#[cfg(target_endian = "big")]
+compile_error!("the records are laid out for little-endian machines");
+
+/// Version of the binary layout, in every frame.
+pub const VERSION: u8 = 1;
+
+/// Kinds of message.
+pub mod kind {
+    /// Best bid and ask.
+    pub const QUOTE: u8 = 1;
+    /// A trade.
+    pub const TRADE: u8 = 2;
+    /// Levels of a book.
+    pub const ORDERBOOK: u8 = 3;
+    /// The classic price message.
+    pub const PRICE: u8 = 5;
+    /// Trading status.
+    pub const STATUS: u8 = 7;
+}
+
+/// Flags of a message.
+pub mod flag {
+    /// State as of `last_seq`, not a change.
+    pub const SNAPSHOT: u8 = 1;
+    /// The stream's part of the exchange event is complete with this message.
+    pub const LAST: u8 = 2;
+    /// The checksum field is filled.
+    pub const CHECKSUM: u8 = 4;
+}
+
+/// First 16 bytes of a frame's payload.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct FrameHeader {
+    /// [`VERSION`].
+    pub version: u8,
+    /// [`Channel`] as a number.
+    pub channel: u8,
+    /// How many messages follow.
+    pub messages: u16,
+    /// The instrument's number, as granted in `subscribed`.
+    pub instrument: u32,
+    /// Epoch of every sequence in the frame.
+    pub epoch: u64,
+}
+
+/// First 40 bytes of a message.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct MessageHeader {
+    /// Bytes of the message, this header included; a multiple of 8.
+    pub length: u32,
+    /// [`kind`].
+    pub kind: u8,
+    /// [`flag`].
+    pub flags: u8,
+    /// Zero.
+    pub reserved: u16,
+    /// First sequence covered.
+    pub first_seq: u64,
+    /// Last sequence covered.
+    pub last_seq: u64,
+    /// Event time, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Publish time, nanoseconds since the Unix epoch.
+    pub sent_ns: u64,
+}
+
+/// Body of a quote: 32 bytes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct QuoteBody {
+    /// Best bid price; the smallest i64 where the side is empty (so for the other three).
+    pub bid: i64,
+    /// Quantity at the best bid.
+    pub bid_quantity: i64,
+    /// Best ask price.
+    pub ask: i64,
+    /// Quantity at the best ask.
+    pub ask_quantity: i64,
+}
+
+/// Body of a trade: 32 bytes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct TradeBody {
+    /// Price.
+    pub price: i64,
+    /// Quantity.
+    pub quantity: i64,
+    /// The source's identifier; 0: none.
+    pub trade_id: u64,
+    /// 0 nobody, 1 buyer, 2 seller.
+    pub aggressor: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+/// Start of the body of levels: 16 bytes, followed by the bids, then the asks, as [`Level`].
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct BookBody {
+    /// How many bids follow.
+    pub bids: u32,
+    /// How many asks follow the bids.
+    pub asks: u32,
+    /// CRC32C of the view after this message, if [`flag::CHECKSUM`] is set; else zero.
+    pub checksum: u32,
+    /// Number of this part of a snapshot, from 1.
+    pub part: u16,
+    /// How many parts there are.
+    pub parts: u16,
+}
+
+/// Body of the price message: 32 bytes. What is not there yet is the smallest i64.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct PriceBody {
+    /// Best bid price.
+    pub bid: i64,
+    /// Best ask price.
+    pub ask: i64,
+    /// Price of the last trade.
+    pub last: i64,
+    /// Quantity traded since the epoch began.
+    pub volume: i64,
+}
+
+/// Body of a status: 8 bytes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct StatusBody {
+    /// 1 trading, 2 halted, 3 auction, 4 closed.
+    pub status: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+}
+
+/// Appends one message: header and body.
+pub fn encode(out: &mut Vec<u8>, meta: &Meta, content: &Content<'_>) {
+    let mut flags = u8::from(meta.snapshot) * flag::SNAPSHOT + u8::from(meta.last) * flag::LAST;
+    let (kind, body_length) = match content {
+        Content::Quote(_) => (kind::QUOTE, size_of::<QuoteBody>()),
+        Content::Trade(_) => (kind::TRADE, size_of::<TradeBody>()),
+        Content::Book(levels) => {
+            flags += u8::from(levels.checksum.is_some()) * flag::CHECKSUM;
+            let entries = levels.bids.len() + levels.asks.len();
+            (kind::ORDERBOOK, size_of::<BookBody>() + entries * size_of::<Level>())
+        }
+        Content::Ticker(_) => (kind::PRICE, size_of::<PriceBody>()),
+        Content::Status(_) => (kind::STATUS, size_of::<StatusBody>()),
+    };
+    let header = MessageHeader {
+        length: (size_of::<MessageHeader>() + body_length) as u32,
+        kind,
+        flags,
+        reserved: 0,
+        first_seq: meta.first_seq,
+        last_seq: meta.last_seq,
+        ts_ns: meta.ts_ns,
+        sent_ns: meta.sent_ns,
+    };
+    out.reserve(header.length as usize);
+    out.extend_from_slice(header.as_bytes());
+    match *content {
+        Content::Quote(q) => {
+            let body = QuoteBody {
+                bid: q.bid,
+                bid_quantity: q.bid_quantity,
+                ask: q.ask,
+                ask_quantity: q.ask_quantity,
+            };
+            out.extend_from_slice(body.as_bytes());
+        }
+        Content::Trade(t) => {
+            let body = TradeBody {
+                price: t.price,
+                quantity: t.quantity,
+                trade_id: t.trade_id,
+                aggressor: t.aggressor as u8,
+                reserved: [0; 7],
+            };
+            out.extend_from_slice(body.as_bytes());
+        }
+        Content::Book(levels) => {
+            let body = BookBody {
+                bids: levels.bids.len() as u32,
+                asks: levels.asks.len() as u32,
+                checksum: levels.checksum.unwrap_or(0),
+                part: levels.part,
+                parts: levels.parts,
+            };
+            out.extend_from_slice(body.as_bytes());
+            out.extend_from_slice(levels.bids.as_bytes());
+            out.extend_from_slice(levels.asks.as_bytes());
+        }
+        Content::Ticker(t) => {
+            let body = PriceBody { bid: t.bid, ask: t.ask, last: t.last, volume: t.volume };
+            out.extend_from_slice(body.as_bytes());
+        }
+        Content::Status(status) => {
+            out.extend_from_slice(StatusBody { status: status as u8, reserved: [0; 7] }.as_bytes());
+        }
+    }
+}
+
+/// Why bytes are no frame of market data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The payload ends before what its headers announce.
+    #[error("frame cut short: {needed} bytes needed at offset {offset}, {available} there")]
+    Truncated {
+        /// Where in the payload.
+        offset: usize,
+        /// How many bytes should be there.
+        needed: usize,
+        /// How many are.
+        available: usize,
+    },
+    /// A version this decoder does not know.
+    #[error("frame version {0}; this decoder reads version {VERSION}")]
+    Version(u8),
+    /// A length that is no multiple of 8, or smaller than what the kind needs.
+    #[error("message length {length} at offset {offset} does not fit its kind")]
+    Length {
+        /// Where in the payload.
+        offset: usize,
+        /// The length given.
+        length: u32,
+    },
+    /// Bytes after the last message announced.
+    #[error("{0} bytes after the last message of the frame")]
+    Trailing(usize),
+}
+
+/// One decoded message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What every message carries.
+    pub meta: Meta,
+    /// What it says.
+    pub body: MessageBody,
+}
+
+/// What a decoded message says; the owned twin of [`Content`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageBody {
+    /// Channel `quotes`.
+    Quote(Quote),
+    /// Channel `trades`.
+    Trade(Trade),
+    /// Channel `book`.
+    Book {
+        /// Bids.
+        bids: Vec<Level>,
+        /// Asks.
+        asks: Vec<Level>,
+        /// CRC32C of the view after this message, where it was sent.
+        checksum: Option<u32>,
+        /// Number of this part, from 1.
+        part: u16,
+        /// How many parts there are.
+        parts: u16,
+    },
+    /// Channel `ticker`.
+    Ticker(Ticker),
+    /// Channel `status`; `None` for a number this version does not know.
+    Status(Option<Status>),
+    /// A kind this version does not know: skipped by its length.
+    Unknown(u8),
+}
+
+impl MessageBody {
+    /// The same, borrowed; `None` for what cannot be encoded again.
+    pub fn content(&self) -> Option<Content<'_>> {
+        Some(match self {
+            MessageBody::Quote(quote) => Content::Quote(*quote),
+            MessageBody::Trade(trade) => Content::Trade(*trade),
+            MessageBody::Book { bids, asks, checksum, part, parts } => {
+                Content::Book(Levels { bids, asks, checksum: *checksum, part: *part, parts: *parts })
+            }
+            MessageBody::Ticker(ticker) => Content::Ticker(*ticker),
+            MessageBody::Status(status) => Content::Status((*status)?),
+            MessageBody::Unknown(_) => return None,
+        })
+    }
+}
+
+/// Reads one frame's payload whole. Never panics, never allocates more than the payload's size.
+pub fn decode(payload: &[u8]) -> Result<(FrameHeader, Vec<Message>), DecodeError> {
+    let header: FrameHeader = fixed(payload, 0)?;
+    if header.version != VERSION {
+        return Err(DecodeError::Version(header.version));
+    }
+    let mut offset = size_of::<FrameHeader>();
+    let mut messages =
+        Vec::with_capacity(usize::from(header.messages).min(payload.len() / size_of::<MessageHeader>()));
+    for _ in 0..header.messages {
+        let head: MessageHeader = fixed(payload, offset)?;
+        let length = head.length as usize;
+        if !length.is_multiple_of(8) || length < size_of::<MessageHeader>() {
+            return Err(DecodeError::Length { offset, length: head.length });
+        }
+        let bytes = payload
+            .get(offset..)
+            .and_then(|rest| rest.get(..length))
+            .ok_or(DecodeError::Truncated { offset, needed: length, available: payload.len() - offset })?;
+        let body = decode_body(&head, bytes).ok_or(DecodeError::Length { offset, length: head.length })?;
+        let meta = Meta {
+            first_seq: head.first_seq,
+            last_seq: head.last_seq,
+            ts_ns: head.ts_ns,
+            sent_ns: head.sent_ns,
+            snapshot: head.flags & flag::SNAPSHOT != 0,
+            last: head.flags & flag::LAST != 0,
+        };
+        messages.push(Message { meta, body });
+        offset += length;
+    }
+    if offset != payload.len() {
+        return Err(DecodeError::Trailing(payload.len() - offset));
+    }
+    Ok((header, messages))
+}
+
+/// A message may be longer than this version's body: what a later version appends is skipped.
+fn decode_body(head: &MessageHeader, message: &[u8]) -> Option<MessageBody> {
+    let body = &message[size_of::<MessageHeader>()..];
+    Some(match head.kind {
+        kind::QUOTE => {
+            let q: QuoteBody = fixed(body, 0).ok()?;
+            MessageBody::Quote(Quote {
+                bid: q.bid,
+                bid_quantity: q.bid_quantity,
+                ask: q.ask,
+                ask_quantity: q.ask_quantity,
+            })
+        }
+        kind::TRADE => {
+            let t: TradeBody = fixed(body, 0).ok()?;
+            let aggressor = Aggressor::from_number(t.aggressor);
+            MessageBody::Trade(Trade {
+                price: t.price,
+                quantity: t.quantity,
+                trade_id: t.trade_id,
+                aggressor,
+            })
+        }
+        kind::ORDERBOOK => {
+            let b: BookBody = fixed(body, 0).ok()?;
+            let entries = &body[size_of::<BookBody>()..];
+            let (bids, entries) = levels(entries, b.bids)?;
+            let (asks, _) = levels(entries, b.asks)?;
+            let checksum = (head.flags & flag::CHECKSUM != 0).then_some(b.checksum);
+            MessageBody::Book { bids, asks, checksum, part: b.part, parts: b.parts }
+        }
+        kind::PRICE => {
+            let p: PriceBody = fixed(body, 0).ok()?;
+            MessageBody::Ticker(Ticker { bid: p.bid, ask: p.ask, last: p.last, volume: p.volume })
+        }
+        kind::STATUS => {
+            let s: StatusBody = fixed(body, 0).ok()?;
+            MessageBody::Status(Status::from_number(s.status))
+        }
+        other => MessageBody::Unknown(other),
+    })
+}
+
+fn fixed<T: FromBytes>(bytes: &[u8], offset: usize) -> Result<T, DecodeError> {
+    let rest = bytes.get(offset..).unwrap_or_default();
+    T::read_from_prefix(rest).map(|(value, _)| value).map_err(|_| DecodeError::Truncated {
+        offset,
+        needed: size_of::<T>(),
+        available: rest.len(),
+    })
+}
+
+fn levels(bytes: &[u8], count: u32) -> Option<(Vec<Level>, &[u8])> {
+    let (mine, rest) = bytes.split_at_checked((count as usize).checked_mul(size_of::<Level>())?)?;
+    let entries =
+        mine.chunks_exact(size_of::<Level>()).filter_map(|entry| Level::read_from_bytes(entry).ok());
+    Some((entries.collect(), rest))
+}
+
+/// Appends a frame header; [`finish_frame`] fills in the number of messages.
+pub fn begin_frame(out: &mut Vec<u8>, channel: Channel, instrument: u32, epoch: u64) {
+    let header = FrameHeader { version: VERSION, channel: channel as u8, messages: 0, instrument, epoch };
+    out.extend_from_slice(header.as_bytes());
+}
+
+/// Writes the number of messages into the frame header that starts at `start`.
+pub fn finish_frame(out: &mut [u8], start: usize, messages: u16) {
+    out[start + 2..start + 4].copy_from_slice(&messages.to_le_bytes());
+}

@@ -1,0 +1,4 @@
+//! Bytes <-> model: binary records, their JSON twin, control messages, WebSocket frames. No sockets, no clock.
+
+pub mod market;
+pub mod message;
