@@ -1,0 +1,276 @@
+//! Bounded lock-free queues from one publisher to its taps. Knows no market: it is generic over a `Copy` record.
+//!
+//! A published batch becomes one shared chunk; each tap's queue gets a reference to it, so that a record is written
+//! once however many taps there are, and a queue costs one release store a batch. When a queue is full the publisher
+//! waits: nothing is lost between a source and its taps.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::sync::{Parker, Unparker};
+use crossbeam_utils::{Backoff, CachePadded};
+
+/// What a queue holds: one published batch, shared by all taps.
+pub type Chunk<T> = Arc<[T]>;
+
+/// The other end is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the other end of the bus is gone")]
+pub struct Closed;
+
+/// One queue, shared by the publisher and one tap.
+#[derive(Debug)]
+struct Lane<T> {
+    queue: ArrayQueue<Chunk<T>>,
+    /// Wakes the tap; holds a waker only while the tap is parked.
+    tap: AtomicWaker,
+    /// Set by the publisher while it waits for room, cleared by the tap that makes some.
+    publisher_waits: CachePadded<AtomicBool>,
+    publisher_gone: AtomicBool,
+    tap_gone: AtomicBool,
+}
+
+/// The writing end: one thread's.
+#[derive(Debug)]
+pub struct Publisher<T> {
+    lanes: Vec<Arc<Lane<T>>>,
+    parker: Parker,
+}
+
+/// One reading end.
+#[derive(Debug)]
+pub struct Tap<T> {
+    lane: Arc<Lane<T>>,
+    publisher: Unparker,
+}
+
+/// The longest that a waiting publisher sleeps before it looks again by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A bus with that many taps, each with a queue of `capacity` chunks (at least 1).
+pub fn bus<T: Copy + Send + Sync>(taps: usize, capacity: usize) -> (Publisher<T>, Vec<Tap<T>>) {
+    let parker = Parker::new();
+    let lanes: Vec<_> = (0..taps)
+        .map(|_| {
+            Arc::new(Lane {
+                queue: ArrayQueue::new(capacity.max(1)),
+                tap: AtomicWaker::new(),
+                publisher_waits: CachePadded::new(AtomicBool::new(false)),
+                publisher_gone: AtomicBool::new(false),
+                tap_gone: AtomicBool::new(false),
+            })
+        })
+        .collect();
+    let taps =
+        lanes.iter().map(|lane| Tap { lane: lane.clone(), publisher: parker.unparker().clone() }).collect();
+    (Publisher { lanes, parker }, taps)
+}
+
+impl<T: Copy> Publisher<T> {
+    /// Hands one batch to every tap, in order, waiting where a queue is full. Returns how many queues it waited for.
+    /// A tap that is gone is passed over; an empty batch does nothing.
+    pub fn publish(&mut self, batch: &[T]) -> usize {
+        if batch.is_empty() {
+            return 0;
+        }
+        let chunk: Chunk<T> = Arc::from(batch);
+        let mut waits = 0;
+        for lane in &self.lanes {
+            if let Err(chunk) = lane.push(chunk.clone()) {
+                waits += 1;
+                self.wait_and_push(lane, chunk);
+            }
+        }
+        waits
+    }
+
+    /// Whether every tap is gone, so that publishing is of no use.
+    pub fn is_abandoned(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.tap_gone.load(Ordering::Acquire))
+    }
+
+    /// What wakes a publisher that waits.
+    pub fn unparker(&self) -> Unparker {
+        self.parker.unparker().clone()
+    }
+
+    fn wait_and_push(&self, lane: &Lane<T>, mut chunk: Chunk<T>) {
+        let backoff = Backoff::new();
+        loop {
+            if backoff.is_completed() {
+                lane.publisher_waits.store(true, Ordering::SeqCst);
+            }
+            match lane.push(chunk) {
+                Ok(()) => {
+                    lane.publisher_waits.store(false, Ordering::Relaxed);
+                    return;
+                }
+                Err(back) => chunk = back,
+            }
+            if backoff.is_completed() {
+                self.parker.park_timeout(LOOK_AGAIN);
+            } else {
+                backoff.snooze();
+            }
+        }
+    }
+}
+
+impl<T> Drop for Publisher<T> {
+    fn drop(&mut self) {
+        for lane in &self.lanes {
+            lane.publisher_gone.store(true, Ordering::Release);
+            lane.tap.wake();
+        }
+    }
+}
+
+impl<T> Lane<T> {
+    /// Gives the chunk back where the queue is full. A chunk for a tap that is gone is let go.
+    fn push(&self, chunk: Chunk<T>) -> Result<(), Chunk<T>> {
+        if self.tap_gone.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.queue.push(chunk)?;
+        self.tap.wake();
+        Ok(())
+    }
+}
+
+impl<T> Tap<T> {
+    /// The next chunk, where one waits.
+    pub fn try_pop(&mut self) -> Option<Chunk<T>> {
+        let chunk = self.lane.queue.pop()?;
+        // A waiting publisher is woken when half the queue is free, not for each chunk.
+        if self.lane.publisher_waits.load(Ordering::SeqCst)
+            && self.lane.queue.len() <= self.lane.queue.capacity() / 2
+            && self.lane.publisher_waits.swap(false, Ordering::SeqCst)
+        {
+            self.publisher.unpark();
+        }
+        Some(chunk)
+    }
+
+    /// Waits until a chunk is there; [`Closed`] once the publisher is gone and the queue is empty. Cancel-safe.
+    pub async fn ready(&mut self) -> Result<(), Closed> {
+        poll_fn(|context| {
+            if let Some(found) = self.look() {
+                return Poll::Ready(found);
+            }
+            self.lane.tap.register(context.waker());
+            // Between the look and the registration a chunk may have come.
+            self.look().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// Chunks that wait now.
+    pub fn len(&self) -> usize {
+        self.lane.queue.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.lane.queue.is_empty()
+    }
+
+    fn look(&self) -> Option<Result<(), Closed>> {
+        // The flag first: a publisher that is gone pushes nothing after it.
+        let gone = self.lane.publisher_gone.load(Ordering::Acquire);
+        if !self.lane.queue.is_empty() {
+            return Some(Ok(()));
+        }
+        gone.then_some(Err(Closed))
+    }
+}
+
+impl<T> Drop for Tap<T> {
+    fn drop(&mut self) {
+        self.lane.tap_gone.store(true, Ordering::Release);
+        while self.lane.queue.pop().is_some() {}
+        self.publisher.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    async fn drain(mut tap: Tap<u64>) -> Vec<u64> {
+        let mut all = Vec::new();
+        while tap.ready().await.is_ok() {
+            while let Some(chunk) = tap.try_pop() {
+                all.extend_from_slice(&chunk);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_tap_gets_every_record_in_order_through_a_small_queue() {
+        let (mut publisher, taps) = bus::<u64>(3, 2);
+        let readers: Vec<_> =
+            taps.into_iter().map(|tap| thread::spawn(move || block_on(drain(tap)))).collect();
+        let records: Vec<u64> = (0..200_000).collect();
+        for batch in records.chunks(7) {
+            publisher.publish(batch);
+        }
+        drop(publisher);
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), records);
+        }
+    }
+
+    #[test]
+    fn a_full_queue_makes_the_publisher_wait_and_says_so() {
+        let (mut publisher, mut taps) = bus::<u64>(1, 4);
+        for n in 0..4 {
+            assert_eq!(publisher.publish(&[n]), 0);
+        }
+        let mut tap = taps.remove(0);
+        let writer = thread::spawn(move || publisher.publish(&[4]));
+        // The publisher can only come back once something was taken.
+        assert_eq!(tap.try_pop().as_deref(), Some(&[0][..]));
+        assert!(writer.join().unwrap() <= 1);
+        let rest: Vec<u64> = std::iter::from_fn(|| tap.try_pop()).map(|chunk| chunk[0]).collect();
+        assert_eq!(rest, [1, 2, 3, 4]);
+        assert_eq!(block_on(tap.ready()), Err(Closed));
+    }
+
+    #[test]
+    fn a_tap_that_goes_frees_a_waiting_publisher_and_the_other_taps_go_on() {
+        let (mut publisher, mut taps) = bus::<u64>(2, 1);
+        let (gone, mut kept) = (taps.remove(0), taps.remove(0));
+        publisher.publish(&[1]);
+        let writer = thread::spawn(move || {
+            publisher.publish(&[2]);
+            publisher.is_abandoned()
+        });
+        drop(gone);
+        let mut seen = Vec::new();
+        block_on(async {
+            while kept.ready().await.is_ok() {
+                seen.extend(kept.try_pop().iter().flat_map(|chunk| chunk.to_vec()));
+            }
+        });
+        assert!(!writer.join().unwrap());
+        assert_eq!(seen, [1, 2]);
+    }
+
+    #[test]
+    fn an_empty_batch_is_no_chunk() {
+        let (mut publisher, taps) = bus::<u64>(1, 1);
+        assert_eq!(publisher.publish(&[]), 0);
+        assert!(taps[0].is_empty());
+    }
+}
