@@ -18,3 +18,46 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 
 /// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
+
+/// Bytes that may wait for one client in user space before it is too slow (`--outbox-bytes`): with the kernel's own
+/// buffer some seconds of a busy screen, and 10,000 stalled clients cost 2.5 GiB at the most.
+pub const OUTBOX_BYTES: usize = 256 * 1024;
+
+/// Records a shard takes from the bus before it writes to its sessions: bounds what one batch adds to an outbox.
+pub const BATCH_RECORDS_MAX: usize = 1_024;
+
+/// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
+pub const FRAME_BYTES: usize = 64 * 1024;
+
+/// Levels in one part of a snapshot: 64 KiB of binary entries.
+pub const SNAPSHOT_PART_LEVELS: usize = 4_096;
+
+/// Subscriptions (instrument, channel) of one session.
+pub const SUBSCRIPTIONS_MAX: usize = 20_000;
+
+/// Seconds between a session's heartbeats.
+pub const HEARTBEAT_SECONDS: u64 = 5;
+
+/// Streams that one heartbeat names.
+pub const HEARTBEAT_STREAMS: usize = 64;
+
+/// Seconds between WebSocket pings, and how long each may stay without a pong.
+pub const PING_SECONDS: u64 = 20;
+
+/// Milliseconds between a shard's looks at its timers; each look serves its share of the sessions.
+pub const TIMER_MILLISECONDS: u64 = 250;
+
+/// Seconds that a closing session may take to get its last bytes and answer.
+pub const CLOSE_SECONDS: u64 = 2;
+
+/// Seconds without progress after which `block` gives a client up.
+pub const BLOCK_SECONDS: u64 = 30;
+
+/// Seconds in which a server that stops must be gone.
+pub const STOP_SECONDS: u64 = 5;
+
+/// Letters (new sockets, queries) that wait for one shard.
+pub const MAILBOX_LETTERS_MAX: usize = 4_096;
+
+/// Bytes of buffer that a topic keeps between batches: with 10,000 topics 80 MiB at the most.
+pub const TOPIC_BYTES_KEPT: usize = 8 * 1024;

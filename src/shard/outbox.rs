@@ -1,0 +1,219 @@
+//! What waits for one client: whole frames of this batch, and what the kernel did not take of earlier ones.
+
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::wire::frame;
+
+/// How an offer to the socket went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Everything is with the kernel.
+    Drained,
+    /// The kernel is full; the rest waits.
+    Blocked,
+}
+
+/// The bytes on their way to one client, in order.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Whole frames, shared with other sessions, not yet offered to the socket.
+    queued: Vec<Bytes>,
+    queued_bytes: usize,
+    /// What the kernel did not take: this session's own copy.
+    backlog: BytesMut,
+    /// Bytes at the backlog's front that belong to a frame of which the kernel has the start.
+    cut_frame: usize,
+    /// Of what waits, bytes of a snapshot that may exceed the bound: one at a time is let in.
+    allowance: usize,
+}
+
+impl Outbox {
+    /// Appends whole frames.
+    pub fn push(&mut self, frames: Bytes) {
+        self.queued_bytes += frames.len();
+        self.queued.push(frames);
+    }
+
+    /// Appends a snapshot, whose size is not the client's fault.
+    pub fn push_snapshot(&mut self, frames: Bytes) {
+        self.allowance += frames.len();
+        self.push(frames);
+    }
+
+    /// Bytes that wait in user space.
+    pub fn len(&self) -> usize {
+        self.queued_bytes + self.backlog.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the kernel refused bytes that still wait, and with this batch they pass the bound.
+    pub fn is_over(&self, bytes_max: usize) -> bool {
+        !self.backlog.is_empty() && self.len() > bytes_max + self.allowance
+    }
+
+    /// Drops every frame that has not begun; what remains is the rest of a frame that the client has the start of.
+    /// Returns how many bytes were dropped.
+    pub fn drop_unsent(&mut self) -> usize {
+        let before = self.len();
+        self.queued.clear();
+        self.queued_bytes = 0;
+        self.backlog.truncate(self.cut_frame);
+        self.allowance = 0;
+        before - self.len()
+    }
+
+    /// Offers what waits to the socket with one write. `scratch` is where several runs are gathered; its content
+    /// means nothing between calls. An error other than `WouldBlock` comes back as it is.
+    pub fn offer(
+        &mut self,
+        scratch: &mut Vec<u8>,
+        mut send: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<Offer> {
+        if self.is_empty() {
+            return Ok(Offer::Drained);
+        }
+        if !self.backlog.is_empty() {
+            for run in self.queued.drain(..) {
+                self.backlog.extend_from_slice(&run);
+            }
+            self.queued_bytes = 0;
+            let sent = written(send(&self.backlog))?;
+            self.advance(sent);
+        } else {
+            let gathered: &[u8] = match self.queued.as_slice() {
+                [run] => run,
+                runs => {
+                    scratch.clear();
+                    runs.iter().for_each(|run| scratch.extend_from_slice(run));
+                    scratch
+                }
+            };
+            let sent = written(send(gathered))?;
+            if sent < gathered.len() {
+                self.cut_frame = frame::rest_of_cut_frame(gathered, sent);
+                self.backlog.extend_from_slice(&gathered[sent..]);
+            }
+            self.queued.clear();
+            self.queued_bytes = 0;
+            self.allowance = self.allowance.saturating_sub(sent);
+        }
+        if self.backlog.is_empty() {
+            // Memory of a burst goes back: an idle session holds none.
+            self.backlog = BytesMut::new();
+            self.allowance = 0;
+            Ok(Offer::Drained)
+        } else {
+            Ok(Offer::Blocked)
+        }
+    }
+
+    fn advance(&mut self, sent: usize) {
+        self.cut_frame = match sent.checked_sub(self.cut_frame) {
+            None => self.cut_frame - sent,
+            Some(beyond) => frame::rest_of_cut_frame(&self.backlog[self.cut_frame..], beyond),
+        };
+        self.backlog.advance(sent);
+        self.allowance = self.allowance.saturating_sub(sent);
+    }
+}
+
+/// A full kernel took nothing.
+fn written(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn framed(payload: usize, fill: u8) -> Bytes {
+        let mut out = Vec::new();
+        frame::push(&mut out, frame::opcode::BINARY, &vec![fill; payload]);
+        out.into()
+    }
+
+    #[test]
+    fn one_run_is_sent_as_it_is_and_several_with_one_write() {
+        let (mut outbox, mut scratch, mut writes) = (Outbox::default(), Vec::new(), Vec::new());
+        outbox.push(framed(3, 1));
+        outbox.offer(&mut scratch, |bytes| Ok({ writes.push(bytes.to_vec()); bytes.len() })).unwrap();
+        outbox.push(framed(3, 2));
+        outbox.push(framed(4, 3));
+        let offer = outbox.offer(&mut scratch, |bytes| Ok({ writes.push(bytes.to_vec()); bytes.len() })).unwrap();
+        assert_eq!(offer, Offer::Drained);
+        assert_eq!(writes, [framed(3, 1).to_vec(), [framed(3, 2), framed(4, 3)].concat()]);
+        assert_eq!(outbox.offer(&mut scratch, |_| unreachable!("nothing waits")).unwrap(), Offer::Drained);
+    }
+
+    #[test]
+    fn a_snapshot_does_not_count_against_the_bound_and_a_first_burst_neither() {
+        let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+        outbox.push(framed(5_000, 1));
+        assert!(!outbox.is_over(1_000), "the kernel has not been asked yet");
+        outbox.offer(&mut scratch, |_| Ok(0)).unwrap();
+        assert!(outbox.is_over(1_000));
+        let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+        outbox.push_snapshot(framed(5_000, 1));
+        outbox.offer(&mut scratch, |_| Ok(0)).unwrap();
+        outbox.push(framed(900, 1));
+        assert!(!outbox.is_over(1_000));
+        outbox.push(framed(900, 1));
+        assert!(outbox.is_over(1_000));
+    }
+
+    #[test]
+    fn an_error_of_the_socket_comes_back() {
+        let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+        outbox.push(framed(5, 1));
+        let broken = outbox.offer(&mut scratch, |_| Err(io::ErrorKind::BrokenPipe.into()));
+        assert_eq!(broken.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    proptest! {
+        /// Whatever the kernel takes at a time, the client reads whole frames in order, and dropping what has not
+        /// begun never cuts one.
+        #[test]
+        fn the_client_reads_whole_frames_in_order(
+            payloads in prop::collection::vec(0_usize..400, 1..40),
+            takes in prop::collection::vec(0_usize..700, 1..80),
+            drop_at in 0_usize..80,
+        ) {
+            let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
+            let mut expected = Vec::new();
+            let mut payloads = payloads.into_iter();
+            for (step, take) in takes.into_iter().enumerate() {
+                if let Some(payload) = payloads.next() {
+                    outbox.push(framed(payload, step as u8));
+                    expected.extend_from_slice(&framed(payload, step as u8));
+                }
+                outbox.offer(&mut scratch, |bytes| {
+                    let taken = take.min(bytes.len());
+                    received.extend_from_slice(&bytes[..taken]);
+                    Ok(taken)
+                }).unwrap();
+                prop_assert_eq!(received.len() + outbox.len(), expected.len());
+                prop_assert_eq!(&expected[..received.len()], &received[..]);
+                if step == drop_at {
+                    let dropped = outbox.drop_unsent();
+                    expected.truncate(expected.len() - dropped);
+                    prop_assert_eq!(frame::rest_of_cut_frame(&expected, expected.len()), 0);
+                }
+            }
+            while !outbox.is_empty() {
+                outbox.offer(&mut scratch, |bytes| Ok({ received.extend_from_slice(bytes); bytes.len() })).unwrap();
+            }
+            prop_assert_eq!(received, expected);
+        }
+    }
+}
