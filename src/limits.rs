@@ -18,3 +18,11 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 
 /// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
+
+/// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
+/// that only adds from taking all memory (about 70 bytes an order).
+pub const ORDERS_MAX: usize = 1 << 22;
+
+/// Levels that one side of an L2 book may have. Real books have thousands; the bound keeps a feed file that only adds
+/// from taking all memory (about 32 bytes a level in each thread that holds the book).
+pub const LEVELS_MAX: usize = 1 << 20;
