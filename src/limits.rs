@@ -61,3 +61,10 @@ pub const MAILBOX_LETTERS_MAX: usize = 4_096;
 
 /// Bytes of buffer that a topic keeps between batches: with 10,000 topics 80 MiB at the most.
 pub const TOPIC_BYTES_KEPT: usize = 8 * 1024;
+/// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
+/// that only adds from taking all memory (about 70 bytes an order).
+pub const ORDERS_MAX: usize = 1 << 22;
+
+/// Levels that one side of an L2 book may have. Real books have thousands; the bound keeps a feed file that only adds
+/// from taking all memory (about 32 bytes a level in each thread that holds the book).
+pub const LEVELS_MAX: usize = 1 << 20;

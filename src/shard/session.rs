@@ -1,0 +1,116 @@
+//! What a shard remembers of one client: no socket, no clock.
+
+use std::collections::VecDeque;
+
+use rustc_hash::FxHashMap;
+
+use super::handle::Protocol;
+use super::outbox::Outbox;
+use crate::model::Channel;
+use crate::wire::control::RequestId;
+
+/// A stream of an instrument: (the instrument's number, the channel).
+pub type StreamKey = (u32, Channel);
+
+/// A stream that a session asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub stream: StreamKey,
+    /// Levels a side; `None`: all, or no book.
+    pub depth: Option<u32>,
+    /// Whether state comes first.
+    pub snapshot: bool,
+}
+
+/// A stream that a session has.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription {
+    /// The topic.
+    pub topic: usize,
+    /// Position among the topic's subscribers; `None` while the snapshot is still to be sent.
+    pub position: Option<usize>,
+    /// Whether state comes first, now and after a reset.
+    pub snapshot: bool,
+}
+
+/// A reply that is sent page by page, as the outbox has room.
+#[derive(Debug)]
+pub enum Job {
+    /// `subscribed`: each stream begins when its page is sent.
+    Subscribe {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// All streams of the request.
+        wanted: Vec<Wanted>,
+        /// How many have been answered.
+        done: usize,
+    },
+    /// `unsubscribed`: the streams have ended already.
+    Unsubscribe {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// The streams that ended.
+        ended: Vec<StreamKey>,
+        /// How many have been named.
+        done: usize,
+    },
+    /// `instruments`.
+    List {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// How many have been named.
+        done: usize,
+    },
+}
+
+/// One client.
+#[derive(Debug)]
+pub struct Session {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// What waits for it.
+    pub outbox: Outbox,
+    /// Its streams.
+    pub subscriptions: FxHashMap<StreamKey, Subscription>,
+    /// The reply that is being sent. One at a time: nothing more is read from the client until it is done.
+    pub job: Option<Job>,
+    /// Streams whose snapshot is still to be sent, in order. A stream that has ended meanwhile is passed over.
+    pub snapshots: VecDeque<StreamKey>,
+    /// The streams that heartbeats name in turns; those that have ended meanwhile are passed over.
+    pub heartbeat_turns: VecDeque<StreamKey>,
+    /// Monotonic nanoseconds of the last ping.
+    pub pinged_ns: u64,
+    /// Whether its pong is still to come.
+    pub awaits_pong: bool,
+    /// Monotonic nanoseconds when bytes last left for the client, or nothing waited.
+    pub progress_ns: u64,
+    /// Whether it stands in the list of those to be written to.
+    pub is_dirty: bool,
+    /// Whether the close frame is on its way: nothing is added after it.
+    pub is_closing: bool,
+}
+
+impl Session {
+    /// A client that has just come.
+    pub fn new(protocol: Protocol, now_ns: u64) -> Session {
+        Session {
+            protocol,
+            outbox: Outbox::default(),
+            subscriptions: FxHashMap::default(),
+            job: None,
+            snapshots: VecDeque::new(),
+            heartbeat_turns: VecDeque::new(),
+            pinged_ns: now_ns,
+            awaits_pong: false,
+            progress_ns: now_ns,
+            is_dirty: false,
+            is_closing: false,
+        }
+    }
+
+    /// Whether an earlier request is still being answered.
+    pub fn is_busy(&self) -> bool {
+        self.job.is_some() || !self.snapshots.is_empty()
+    }
+}
