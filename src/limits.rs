@@ -18,3 +18,19 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 
 /// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
+
+/// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so
+/// that neither side ever needs a larger buffer for control.
+pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
+
+/// Symbols in one request; more than fit in a text message of plausible symbols.
+pub const REQUEST_SYMBOLS_MAX: usize = 10_000;
+
+/// Bytes of a request's `id` as written, quotes included: it is kept and sent back with every page of the reply.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Characters of what a client sent that an error message quotes.
+pub const QUOTED_CHARS_MAX: usize = 48;
+
+/// Bytes of a close frame's reason (RFC 6455, section 5.5: 125, two of which are the code).
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
