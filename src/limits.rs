@@ -83,3 +83,6 @@ pub const QUOTED_CHARS_MAX: usize = 48;
 
 /// Bytes of a close frame's reason (RFC 6455, section 5.5: 125, two of which are the code).
 pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// Streams that are made ready for one page of `subscribed`: more than fit in a page.
+pub const PAGE_ENTRIES_MAX: usize = 1_024;

@@ -8,7 +8,7 @@ use super::core::{Core, SlowConsumer, emission};
 use super::handle::{Protocol, Query};
 use super::market::snapshot_parts;
 use super::outbox::Offer;
-use super::session::{Job, Session, StreamKey, Wanted};
+use super::session::{Job, Session, StreamKey, Subscription, Wanted};
 use super::topic::{SessionId, Topic, encode_snapshot};
 use super::window::Window;
 use crate::limits;
@@ -184,7 +184,11 @@ impl Core {
                 let market = &self.markets[instrument as usize];
                 let [bids, asks] = market.levels(depth);
                 let meta = market.snapshot_meta(Channel::Book, market.seq(Channel::Book));
-                let checksum = Some(crate::wire::message::checksum(bids.iter(), asks.iter(), bids.len().max(asks.len())));
+                let checksum = Some(crate::wire::message::checksum(
+                    bids.iter(),
+                    asks.iter(),
+                    bids.len().max(asks.len()),
+                ));
                 let levels = Levels { bids: &bids, asks: &asks, checksum, part: 1, parts: 1 };
                 let instrument = &self.catalog.instruments()[instrument as usize];
                 json::encode_book_http(&mut body, instrument, market.epoch, &meta, &levels);
@@ -229,8 +233,11 @@ impl Core {
         let mut text = Vec::new();
         let rest = match job {
             Job::Subscribe { id: request, wanted, done } => {
-                let granted: Vec<Granted<'_>> =
-                    wanted[done..].iter().take(limits::PAGE_ENTRIES_MAX).map(|wanted| self.grant(wanted)).collect();
+                let granted: Vec<Granted<'_>> = wanted[done..]
+                    .iter()
+                    .take(limits::PAGE_ENTRIES_MAX)
+                    .map(|wanted| self.grant(wanted))
+                    .collect();
                 let mut page = Page::subscribed(&mut text, request.as_ref());
                 let pushed = granted.iter().take_while(|granted| page.push(granted)).count();
                 let next = done + pushed;
@@ -283,7 +290,9 @@ impl Core {
         let (instrument, channel) = wanted.stream;
         let market = &self.markets[instrument as usize];
         match channel {
-            Channel::Book => market.book_topics.iter().copied().find(|&id| self.topics[id].depth == wanted.depth),
+            Channel::Book => {
+                market.book_topics.iter().copied().find(|&id| self.topics[id].depth == wanted.depth)
+            }
             _ => market.topics[channel.index()],
         }
     }
@@ -302,11 +311,9 @@ impl Core {
             topic
         });
         self.topics[topic].references += 1;
-        let subscription =
-            super::session::Subscription { topic, position: None, snapshot: wanted.snapshot };
+        let subscription = Subscription { topic, position: None, snapshot: wanted.snapshot };
         let session = &mut self.sessions[id];
         session.subscriptions.insert(wanted.stream, subscription);
-        session.heartbeat_turns.push_back(wanted.stream);
         self.stats.subscriptions.set(self.stats.subscriptions.get() + 1);
         if wanted.snapshot {
             self.sessions[id].snapshots.push_back(wanted.stream);
@@ -325,7 +332,8 @@ impl Core {
         self.go_live(id, stream);
         let protocol = self.sessions[id].protocol;
         let seq = self.topics[topic].last_seq;
-        let Some(frames) = self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol, seq))
+        let Some(frames) =
+            self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol, seq))
         else {
             return;
         };
@@ -358,7 +366,8 @@ impl Core {
     /// Adds a session to its topic's subscribers. The first one starts the view from the present.
     fn go_live(&mut self, id: SessionId, stream: StreamKey) {
         let session = &mut self.sessions[id];
-        let subscription = session.subscriptions.get_mut(&stream).expect("the caller has just seen the stream");
+        let subscription =
+            session.subscriptions.get_mut(&stream).expect("the caller has just seen the stream");
         let topic = &mut self.topics[subscription.topic];
         if !topic.is_live() {
             let market = &self.markets[stream.0 as usize];
@@ -377,7 +386,10 @@ impl Core {
     /// Takes a stream whose history ended back to waiting for its snapshot, unless it has none.
     pub(super) fn suspend(&mut self, id: SessionId, stream: StreamKey) {
         let session = &mut self.sessions[id];
-        let Some(subscription) = session.subscriptions.get_mut(&stream).filter(|stream| stream.snapshot) else { return };
+        let Some(subscription) = session.subscriptions.get_mut(&stream).filter(|stream| stream.snapshot)
+        else {
+            return;
+        };
         if stream.1 == Channel::Trades {
             return;
         }
@@ -393,7 +405,6 @@ impl Core {
         let session = &mut self.sessions[id];
         let protocol = session.protocol;
         let Some(subscription) = session.subscriptions.remove(&stream) else { return false };
-        session.heartbeat_turns.retain(|turn| *turn != stream);
         self.release(stream, subscription, protocol);
         true
     }
@@ -401,13 +412,12 @@ impl Core {
     fn end_all(&mut self, id: SessionId) {
         let session = &mut self.sessions[id];
         let protocol = session.protocol;
-        session.heartbeat_turns.clear();
         for (stream, subscription) in std::mem::take(&mut session.subscriptions) {
             self.release(stream, subscription, protocol);
         }
     }
 
-    fn release(&mut self, stream: StreamKey, subscription: super::session::Subscription, protocol: Protocol) {
+    fn release(&mut self, stream: StreamKey, subscription: Subscription, protocol: Protocol) {
         if let Some(position) = subscription.position {
             self.leave(subscription.topic, protocol, position, stream);
         }

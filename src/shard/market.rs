@@ -61,7 +61,8 @@ impl Market {
             Body::Reset { .. } | Body::Ended => return,
         }
         if let Some(channel) = event.channel() {
-            self.stamps[channel.index()] = Stamp { seq: event.seq, ts_ns: event.ts_ns, sent_ns: event.sent_ns };
+            self.stamps[channel.index()] =
+                Stamp { seq: event.seq, ts_ns: event.ts_ns, sent_ns: event.sent_ns };
         }
     }
 
@@ -113,7 +114,8 @@ pub fn snapshot_parts<'a>(
     (0..parts).map(move |part| {
         let (from, to) = (part * part_levels, (part + 1) * part_levels);
         let cut = |levels: &'a [Level], before: usize| {
-            &levels[from.saturating_sub(before).min(levels.len())..to.saturating_sub(before).min(levels.len())]
+            &levels
+                [from.saturating_sub(before).min(levels.len())..to.saturating_sub(before).min(levels.len())]
         };
         let is_final = part + 1 == parts;
         let levels = Levels {

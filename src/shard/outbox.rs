@@ -68,6 +68,15 @@ impl Outbox {
         before - self.len()
     }
 
+    /// Takes what is queued over into this session's own copy: the kernel takes nothing for now, and shared runs are
+    /// not to be kept alive.
+    pub fn hold(&mut self) {
+        for run in self.queued.drain(..) {
+            self.backlog.extend_from_slice(&run);
+        }
+        self.queued_bytes = 0;
+    }
+
     /// Offers what waits to the socket with one write. `scratch` is where several runs are gathered; its content
     /// means nothing between calls. An error other than `WouldBlock` comes back as it is.
     pub fn offer(
@@ -79,10 +88,7 @@ impl Outbox {
             return Ok(Offer::Drained);
         }
         if !self.backlog.is_empty() {
-            for run in self.queued.drain(..) {
-                self.backlog.extend_from_slice(&run);
-            }
-            self.queued_bytes = 0;
+            self.hold();
             let sent = written(send(&self.backlog))?;
             self.advance(sent);
         } else {
@@ -147,10 +153,24 @@ mod tests {
     fn one_run_is_sent_as_it_is_and_several_with_one_write() {
         let (mut outbox, mut scratch, mut writes) = (Outbox::default(), Vec::new(), Vec::new());
         outbox.push(framed(3, 1));
-        outbox.offer(&mut scratch, |bytes| Ok({ writes.push(bytes.to_vec()); bytes.len() })).unwrap();
+        outbox
+            .offer(&mut scratch, |bytes| {
+                Ok({
+                    writes.push(bytes.to_vec());
+                    bytes.len()
+                })
+            })
+            .unwrap();
         outbox.push(framed(3, 2));
         outbox.push(framed(4, 3));
-        let offer = outbox.offer(&mut scratch, |bytes| Ok({ writes.push(bytes.to_vec()); bytes.len() })).unwrap();
+        let offer = outbox
+            .offer(&mut scratch, |bytes| {
+                Ok({
+                    writes.push(bytes.to_vec());
+                    bytes.len()
+                })
+            })
+            .unwrap();
         assert_eq!(offer, Offer::Drained);
         assert_eq!(writes, [framed(3, 1).to_vec(), [framed(3, 2), framed(4, 3)].concat()]);
         assert_eq!(outbox.offer(&mut scratch, |_| unreachable!("nothing waits")).unwrap(), Offer::Drained);

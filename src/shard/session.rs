@@ -77,8 +77,8 @@ pub struct Session {
     pub job: Option<Job>,
     /// Streams whose snapshot is still to be sent, in order. A stream that has ended meanwhile is passed over.
     pub snapshots: VecDeque<StreamKey>,
-    /// The streams that heartbeats name in turns; those that have ended meanwhile are passed over.
-    pub heartbeat_turns: VecDeque<StreamKey>,
+    /// How many of its streams heartbeats have named in this turn.
+    pub heartbeat_cursor: usize,
     /// Monotonic nanoseconds of the last ping.
     pub pinged_ns: u64,
     /// Whether its pong is still to come.
@@ -100,7 +100,7 @@ impl Session {
             subscriptions: FxHashMap::default(),
             job: None,
             snapshots: VecDeque::new(),
-            heartbeat_turns: VecDeque::new(),
+            heartbeat_cursor: 0,
             pinged_ns: now_ns,
             awaits_pong: false,
             progress_ns: now_ns,

@@ -33,7 +33,7 @@ pub struct Topic {
     /// The channel.
     pub channel: Channel,
     /// Levels a side that the view shows; `None`: all, or no book.
-    pub depth: Option<u16>,
+    pub depth: Option<u32>,
     /// Last sequence that an emission covered: where a joiner starts.
     pub last_seq: u64,
     /// What the subscribers of a depth view hold; kept only while there are some.
@@ -73,7 +73,7 @@ pub struct Run<'a> {
 
 impl Topic {
     /// A topic without subscribers.
-    pub fn new(instrument: u32, channel: Channel, depth: Option<u16>) -> Topic {
+    pub fn new(instrument: u32, channel: Channel, depth: Option<u32>) -> Topic {
         Topic {
             instrument,
             channel,
@@ -155,7 +155,7 @@ impl Topic {
     /// History begins anew: sequences from 0, nothing emitted, no snapshot.
     pub fn reset(&mut self) {
         self.last_seq = 0;
-        self.window = self.window.take().and(self.depth).map(|depth| Window::new(usize::from(depth)));
+        self.window = self.window.take().and(self.depth).map(|depth| Window::new(depth as usize));
         self.lanes.iter_mut().for_each(|lane| lane.snapshot = None);
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes <-> model: binary records, their JSON twin, control messages, WebSocket frames. No sockets, no clock.
 
-pub mod frame;
 pub mod control;
+pub mod frame;
 pub mod json;
 pub mod market;
 pub mod message;

@@ -1,0 +1,18 @@
+//! The hot room: sessions, subscriptions, books, on one thread without a lock.
+
+mod core;
+mod delivery;
+mod handle;
+mod market;
+mod outbox;
+mod requests;
+mod session;
+mod timers;
+mod topic;
+mod window;
+
+pub use self::core::{Core, CoreSettings, SlowConsumer};
+pub use handle::{Arrival, Letter, Protocol, Query, ShardHandle, mailbox};
+pub use outbox::{Offer, Outbox};
+pub use topic::SessionId;
+pub use window::Window;
