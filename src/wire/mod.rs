@@ -1,4 +1,5 @@
 //! Bytes <-> model: binary records, their JSON twin, control messages, WebSocket frames. No sockets, no clock.
 
+pub mod guard;
 pub mod market;
 pub mod message;

@@ -1,0 +1,3 @@
+//! The hot side: sessions and what they are sent.
+
+pub mod reader;
