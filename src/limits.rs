@@ -19,8 +19,9 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 /// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
 
-/// Payload bytes of one message from a client: a request that names a thousand of the longest symbols has half of it.
-pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so
+/// that neither side ever needs a larger buffer for control.
+pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
 
 /// Fragments of one message from a client. Honest clients send requests whole; each fragment costs a header's work.
 pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;

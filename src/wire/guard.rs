@@ -43,7 +43,7 @@ pub struct MessageLimits {
 
 impl Default for MessageLimits {
     fn default() -> Self {
-        MessageLimits { bytes: limits::MESSAGE_BYTES_MAX as u64, fragments: limits::MESSAGE_FRAGMENTS_MAX }
+        MessageLimits { bytes: limits::TEXT_BYTES_MAX as u64, fragments: limits::MESSAGE_FRAGMENTS_MAX }
     }
 }
 
