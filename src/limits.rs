@@ -86,3 +86,9 @@ pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 /// Streams that are made ready for one page of `subscribed`: more than fit in a page.
 pub const PAGE_ENTRIES_MAX: usize = 1_024;
+/// Fragments of one message from a client. Honest clients send requests whole; each fragment costs a header's work.
+pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;
+
+/// Seconds that a client closed with 4008 has to read what is left before the close frame: it was slow, and should
+/// still learn why. By then it costs the server no more than one frame.
+pub const SLOW_CLOSE_SECONDS: u64 = 30;

@@ -14,6 +14,7 @@ use super::window::Window;
 use crate::limits;
 use crate::model::{Channel, Side};
 use crate::wire::control::{self, Close, Ended, Granted, Listed, Page, WelcomeLimits};
+use crate::wire::guard::Violation;
 use crate::wire::message::{Content, Levels};
 use crate::wire::{frame, json};
 
@@ -47,29 +48,30 @@ impl Core {
     /// Ends a session: its streams end and the close frame is the last thing it gets. A client that is too slow loses
     /// what waits for it, whole frames only; any other gets it before the close.
     pub fn close(&mut self, id: SessionId, close: Close) {
-        self.close_with(id, close, close.code(), close.reason());
+        if close == Close::TooSlow && !self.sessions[id].is_closing {
+            self.stats.closed_slow.add(1);
+            self.sessions[id].outbox.drop_unsent();
+            self.sessions[id].closes_within = limits::SLOW_CLOSE_SECONDS;
+        }
+        self.part(id, close.code(), close.reason());
     }
 
-    /// Answers a client's close with its own code.
-    pub fn close_echo(&mut self, id: SessionId, code: u16) {
-        self.close_with(id, Close::Normal, code, "");
+    /// Ends a session whose client broke a rule.
+    pub fn refuse(&mut self, id: SessionId, violation: &Violation) {
+        self.stats.closed_protocol.add(1);
+        self.part(id, violation.code(), &violation.to_string());
     }
 
-    fn close_with(&mut self, id: SessionId, close: Close, code: u16, reason: &str) {
+    /// Ends a session whose client closes, with the client's own code.
+    pub fn close_echo(&mut self, id: SessionId, code: Option<u16>) {
+        self.part(id, code.unwrap_or(Close::Normal.code()), "");
+    }
+
+    fn part(&mut self, id: SessionId, code: u16, reason: &str) {
         if self.sessions[id].is_closing {
             return;
         }
         self.end_all(id);
-        match close {
-            Close::TooSlow => {
-                self.sessions[id].outbox.drop_unsent();
-                self.stats.closed_slow.add(1);
-            }
-            Close::Protocol | Close::BinaryFrame | Close::NotUtf8 | Close::TooLarge => {
-                self.stats.closed_protocol.add(1);
-            }
-            _ => {}
-        }
         let mut bytes = Vec::new();
         frame::push_close(&mut bytes, code, reason);
         self.push(id, bytes.into());
@@ -79,9 +81,10 @@ impl Core {
         session.snapshots.clear();
     }
 
-    /// Whether the close frame is on its way, or the session is gone.
-    pub fn is_closing(&self, id: SessionId) -> bool {
-        self.sessions.get(id).is_none_or(|session| session.is_closing)
+    /// Seconds that a closing session has left to get its last bytes; `None` for one that is not closing.
+    pub fn closes_within(&self, id: SessionId) -> Option<u64> {
+        let session = self.sessions.get(id)?;
+        session.is_closing.then_some(session.closes_within)
     }
 
     /// Whether an earlier request is still being answered: nothing more is to be read from the client until then.

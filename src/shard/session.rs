@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::handle::Protocol;
 use super::outbox::Outbox;
+use crate::limits;
 use crate::model::Channel;
 use crate::wire::control::RequestId;
 
@@ -89,6 +90,8 @@ pub struct Session {
     pub is_dirty: bool,
     /// Whether the close frame is on its way: nothing is added after it.
     pub is_closing: bool,
+    /// Seconds that it has, once it closes, to get its last bytes and answer.
+    pub closes_within: u64,
 }
 
 impl Session {
@@ -106,6 +109,7 @@ impl Session {
             progress_ns: now_ns,
             is_dirty: false,
             is_closing: false,
+            closes_within: limits::CLOSE_SECONDS,
         }
     }
 

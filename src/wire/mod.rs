@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod frame;
+pub mod guard;
 pub mod json;
 pub mod market;
 pub mod message;

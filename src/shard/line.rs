@@ -1,0 +1,57 @@
+//! One session's socket and the tasks that serve it.
+
+use std::io;
+use std::rc::Rc;
+use std::task::Waker;
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use crate::stats::ShardStats;
+
+/// A session's socket with the tasks that read it, write it while the kernel is full, and end it.
+#[derive(Debug)]
+pub struct Line {
+    /// Shared by the reading and the writing side.
+    pub socket: Rc<TcpStream>,
+    /// Reads requests; lives as long as the session.
+    pub reader: AbortHandle,
+    /// Writes what waits; there only while the kernel takes no more.
+    pub writer: Option<AbortHandle>,
+    /// Ends the session when the client does not; there only while the session closes.
+    pub reaper: Option<AbortHandle>,
+    /// Set while the reader waits for an earlier request to be answered.
+    pub reader_waits: Option<Waker>,
+    /// Whether our side of the socket has been shut.
+    pub is_shut: bool,
+}
+
+impl Line {
+    /// Shuts our side: the client has everything it will get.
+    pub fn shut(&mut self) {
+        if !self.is_shut {
+            self.is_shut = true;
+            // Fails only where the other side is gone, which the reader finds out by itself.
+            let _ = SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Write);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.writer.iter().chain(&self.reaper).for_each(AbortHandle::abort);
+    }
+}
+
+/// Writes to a socket without waiting, and counts: one count, one system call.
+pub fn send(socket: &TcpStream, bytes: &[u8], stats: &ShardStats) -> io::Result<usize> {
+    socket.try_io(Interest::WRITABLE, || {
+        stats.writes.add(1);
+        let sent = SockRef::from(socket).send(bytes)?;
+        stats.write_bytes.add(sent as u64);
+        Ok(sent)
+    })
+}

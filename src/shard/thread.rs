@@ -1,0 +1,327 @@
+//! A shard's thread: a single-threaded runtime around the core. It moves bytes; what they mean is the core's.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+use rustc_hash::FxHashMap;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::core::Core;
+use super::handle::{Arrival, Letter};
+use super::line::{Line, send};
+use super::outbox::Offer;
+use super::reader::{Incoming, Reader, SharedSocket};
+use super::topic::SessionId;
+use crate::bus::Tap;
+use crate::clock::Clock;
+use crate::limits;
+use crate::model::Event;
+use crate::stats::ShardStats;
+use crate::wire::guard::MessageLimits;
+
+/// All that a shard's thread needs.
+pub struct Shard {
+    /// Books, topics, sessions.
+    pub core: Core,
+    /// Where its events come from.
+    pub tap: Tap<Event>,
+    /// Where its sockets and questions come from.
+    pub letters: mpsc::Receiver<Letter>,
+    /// Time.
+    pub clock: Clock,
+    /// What it counts.
+    pub stats: Arc<CachePadded<ShardStats>>,
+}
+
+impl Shard {
+    /// Serves until a [`Letter::Stop`] has come, everyone has been told, and everyone is gone or the time for it is
+    /// over. Blocks the thread.
+    ///
+    /// # Errors
+    /// Where the operating system gives no runtime (no descriptors left).
+    pub fn run(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let shell = Rc::new(Shell {
+            core: RefCell::new(self.core),
+            lines: RefCell::default(),
+            buffers: RefCell::default(),
+            progress: Notify::new(),
+            gone: Notify::new(),
+            clock: self.clock,
+            stats: self.stats,
+        });
+        LocalSet::new().block_on(&runtime, shell.serve(self.tap, self.letters));
+        Ok(())
+    }
+}
+
+/// Buffers that are used again and again.
+#[derive(Default)]
+struct Buffers {
+    /// Where several runs for one session are gathered.
+    scratch: Vec<u8>,
+    /// Sessions to be written to.
+    dirty: Vec<SessionId>,
+}
+
+/// The core with its sockets. Every task of the thread has a reference; no borrow is held across an `await`.
+struct Shell {
+    core: RefCell<Core>,
+    lines: RefCell<FxHashMap<SessionId, Line>>,
+    buffers: RefCell<Buffers>,
+    /// A client that the kernel was full for has taken something.
+    progress: Notify,
+    /// A session is gone.
+    gone: Notify,
+    clock: Clock,
+    stats: Arc<CachePadded<ShardStats>>,
+}
+
+impl Shell {
+    async fn serve(self: Rc<Self>, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) {
+        let mut timer = interval(Duration::from_millis(limits::TIMER_MILLISECONDS));
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut source_lives = true;
+        loop {
+            let is_blocked = self.core.borrow_mut().is_blocked();
+            if !is_blocked && self.take_batch(&mut tap) {
+                self.write_dirty();
+                // Readers and writers get their turn between batches.
+                yield_now().await;
+            }
+            tokio::select! {
+                biased;
+                letter = letters.recv() => match letter {
+                    Some(Letter::Arrival(arrival)) => self.adopt(arrival),
+                    // Who asked may have gone.
+                    Some(Letter::Query(query, reply)) => drop(reply.send(self.core.borrow().answer(query))),
+                    Some(Letter::Stop) | None => break,
+                },
+                _ = timer.tick() => {
+                    self.core.borrow_mut().tick(self.clock.now_ns(), self.clock.unix_ns());
+                    self.write_dirty();
+                }
+                ready = tap.ready(), if source_lives && !is_blocked => source_lives = ready.is_ok(),
+                () = self.progress.notified(), if is_blocked => {}
+            }
+        }
+        self.stop(tap).await;
+    }
+
+    /// Takes what waits on the bus, up to a batch. Whether there was anything.
+    fn take_batch(&self, tap: &mut Tap<Event>) -> bool {
+        let mut core = self.core.borrow_mut();
+        let mut records = 0;
+        while records < limits::BATCH_RECORDS_MAX
+            && let Some(chunk) = tap.try_pop()
+        {
+            core.apply(&chunk);
+            records += chunk.len();
+        }
+        core.flush();
+        records > 0
+    }
+
+    /// Everyone gets what there still is, a notice, and 1001.
+    async fn stop(self: &Rc<Self>, mut tap: Tap<Event>) {
+        while self.take_batch(&mut tap) {
+            self.write_dirty();
+        }
+        self.core.borrow_mut().say_goodbye();
+        self.write_dirty();
+        let everyone_gone = async {
+            while !self.lines.borrow().is_empty() {
+                self.gone.notified().await;
+            }
+        };
+        // Whoever is still there then has had its time.
+        let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS + 1), everyone_gone).await;
+    }
+
+    fn adopt(self: &Rc<Self>, arrival: Arrival) {
+        let socket = match TcpStream::from_std(arrival.socket) {
+            Ok(socket) => Rc::new(socket),
+            Err(error) => {
+                tracing::warn!(peer = %arrival.peer, %error, "a new connection was lost: the runtime refused its socket");
+                return;
+            }
+        };
+        let id = self.core.borrow_mut().open(arrival.protocol, self.clock.now_ns());
+        let reader = Reader::new(SharedSocket(socket.clone()), arrival.read_ahead, MessageLimits::default());
+        let reader = spawn_local(self.clone().read_session(id, reader)).abort_handle();
+        let line = Line { socket, reader, writer: None, reaper: None, reader_waits: None, is_shut: false };
+        self.lines.borrow_mut().insert(id, line);
+        self.write_dirty();
+    }
+
+    /// A session's reading task: one request after the other.
+    async fn read_session(self: Rc<Self>, id: SessionId, mut reader: Reader<SharedSocket>) {
+        loop {
+            self.answered(id).await;
+            let incoming = reader.next().await;
+            let mut core = self.core.borrow_mut();
+            let goes_on = match incoming {
+                Incoming::Text(text) => {
+                    core.request(id, &text, self.clock.unix_ns());
+                    true
+                }
+                Incoming::Ping(payload) => {
+                    core.answer_ping(id, &payload);
+                    true
+                }
+                Incoming::Pong(_) => {
+                    core.pong(id);
+                    true
+                }
+                Incoming::Close(said) => {
+                    core.close_echo(id, said.map(|(code, _)| code));
+                    false
+                }
+                Incoming::Violation(violation) => {
+                    core.refuse(id, &violation);
+                    false
+                }
+                Incoming::Eof => {
+                    drop(core);
+                    return self.remove(id);
+                }
+            };
+            drop(core);
+            self.write_dirty();
+            if !goes_on {
+                break;
+            }
+        }
+        // A socket closed while bytes wait unread is reset, and a reset may overtake the close frame.
+        let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
+        self.remove(id);
+    }
+
+    /// Waits until every earlier request of the session has been answered.
+    async fn answered(&self, id: SessionId) {
+        poll_fn(|context| {
+            if !self.core.borrow().is_busy(id) {
+                return Poll::Ready(());
+            }
+            if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
+                line.reader_waits = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Writes to every session that something was put in the outbox of.
+    fn write_dirty(self: &Rc<Self>) {
+        let mut dirty = std::mem::take(&mut self.buffers.borrow_mut().dirty);
+        loop {
+            self.core.borrow_mut().take_dirty(&mut dirty);
+            if dirty.is_empty() {
+                break;
+            }
+            dirty.drain(..).for_each(|id| self.write(id));
+        }
+        self.buffers.borrow_mut().dirty = dirty;
+    }
+
+    /// Writes to one session, now if the kernel has room, else by a task that waits for it.
+    fn write(self: &Rc<Self>, id: SessionId) {
+        let lines = self.lines.borrow();
+        let Some(line) = lines.get(&id) else { return };
+        if line.writer.is_some() {
+            drop(lines);
+            self.core.borrow_mut().hold(id);
+            return self.after_write(id);
+        }
+        let socket = line.socket.clone();
+        drop(lines);
+        match self.offer(id, &socket) {
+            Ok(Offer::Drained) => self.after_write(id),
+            Ok(Offer::Blocked) => {
+                let writer = spawn_local(self.clone().write_session(id, socket)).abort_handle();
+                if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
+                    line.writer = Some(writer);
+                }
+                self.after_write(id);
+            }
+            Err(_) => self.remove(id),
+        }
+    }
+
+    /// A session's writing task, while the kernel is full.
+    async fn write_session(self: Rc<Self>, id: SessionId, socket: Rc<TcpStream>) {
+        loop {
+            if socket.writable().await.is_err() {
+                return self.remove(id);
+            }
+            let offer = self.offer(id, &socket);
+            self.progress.notify_one();
+            match offer {
+                Ok(Offer::Blocked) => {}
+                Ok(Offer::Drained) => break,
+                Err(_) => return self.remove(id),
+            }
+        }
+        if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
+            line.writer = None;
+        }
+        self.after_write(id);
+    }
+
+    /// Offers a session's outbox to its socket until it is full or nothing is left to say.
+    fn offer(&self, id: SessionId, socket: &TcpStream) -> io::Result<Offer> {
+        let mut core = self.core.borrow_mut();
+        let mut buffers = self.buffers.borrow_mut();
+        loop {
+            let now_ns = self.clock.now_ns();
+            let offer =
+                core.offer(id, now_ns, &mut buffers.scratch, |bytes| send(socket, bytes, &self.stats))?;
+            if offer == Offer::Blocked || !core.advance(id) {
+                return Ok(offer);
+            }
+        }
+    }
+
+    /// What is to be done once bytes have gone, or could not.
+    fn after_write(self: &Rc<Self>, id: SessionId) {
+        let core = self.core.borrow();
+        let mut lines = self.lines.borrow_mut();
+        let Some(line) = lines.get_mut(&id) else { return };
+        if !core.is_busy(id)
+            && let Some(reader) = line.reader_waits.take()
+        {
+            reader.wake();
+        }
+        let Some(seconds) = core.closes_within(id) else { return };
+        if line.writer.is_none() {
+            line.shut();
+        }
+        if line.reaper.is_none() {
+            let reaper = self.clone().reap(id, Duration::from_secs(seconds));
+            line.reaper = Some(spawn_local(reaper).abort_handle());
+        }
+    }
+
+    /// Ends a closing session whose client does not.
+    async fn reap(self: Rc<Self>, id: SessionId, after: Duration) {
+        sleep(after).await;
+        self.remove(id);
+    }
+
+    fn remove(&self, id: SessionId) {
+        // Dropping the line ends its tasks, among them perhaps the one that runs this.
+        if self.lines.borrow_mut().remove(&id).is_some() {
+            self.core.borrow_mut().remove(id);
+            self.gone.notify_one();
+        }
+    }
+}
