@@ -6,6 +6,7 @@ pub mod bus;
 pub mod clock;
 pub mod limits;
 pub mod model;
+pub mod pump;
 pub mod shard;
 pub mod source;
 pub mod stats;
