@@ -62,11 +62,11 @@ pub const MAILBOX_LETTERS_MAX: usize = 4_096;
 /// Bytes of buffer that a topic keeps between batches: with 10,000 topics 80 MiB at the most.
 pub const TOPIC_BYTES_KEPT: usize = 8 * 1024;
 /// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
-/// that only adds from taking all memory (about 70 bytes an order).
-pub const ORDERS_MAX: usize = 1 << 22;
+/// that only adds from taking all memory (about 70 bytes an order, and at worst a level each).
+pub const ORDERS_MAX: usize = 1 << 20;
 
-/// Levels that one side of an L2 book may have. Real books have thousands; the bound keeps a feed file that only adds
-/// from taking all memory (about 32 bytes a level in each thread that holds the book).
+/// Levels of one side that a source may set in an L2 book. Real books have thousands; the bound keeps a feed file
+/// that only adds from taking all memory (about 32 bytes a level in each thread that holds the book).
 pub const LEVELS_MAX: usize = 1 << 20;
 /// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so
 /// that neither side ever needs a larger buffer for control.
