@@ -1,6 +1,8 @@
 //! Tickcast: a high-performance binary market-data push server.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
+// Bad input gets an error, never a panic; results are printed by `cli` alone.
+#![warn(clippy::exit, clippy::panic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
 pub mod bus;
 pub mod clock;

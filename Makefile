@@ -1,0 +1,26 @@
+# Everything a contributor types. `make` alone shows the list.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test fmt lint doc bench
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build and serve the simulated market on ws://127.0.0.1:8765/ws (flags: ARGS="--symbols 50")
+	@cargo build --release --locked --quiet
+	@exec target/release/tickcast serve $(ARGS)
+
+test: ## Every check there is; installs what it needs when it may (some: STEPS="format lint rust")
+	@tests/run.sh $(STEPS)
+
+fmt: ## Format the code
+	cargo fmt
+
+lint: ## Format check and clippy, warnings denied
+	@tests/run.sh format lint
+
+doc: ## Build the documentation of the crate, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+bench: ## Run the criterion benchmarks (one: BENCH=encode)
+	cargo bench --locked $(if $(BENCH),--bench $(BENCH))
