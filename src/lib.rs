@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod limits;
 pub mod model;
+pub mod sim;
 pub mod source;
 pub mod stats;
 pub mod wire;

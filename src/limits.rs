@@ -26,3 +26,13 @@ pub const ORDERS_MAX: usize = 1 << 22;
 /// Levels that one side of an L2 book may have. Real books have thousands; the bound keeps a feed file that only adds
 /// from taking all memory (about 32 bytes a level in each thread that holds the book).
 pub const LEVELS_MAX: usize = 1 << 20;
+
+/// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still
+/// make an event that fits on the bus whole.
+pub const SIM_ORDERS_MAX: u32 = 1_000;
+
+/// Ticks a second that a simulation can be asked for: one a nanosecond, the clock's own step.
+pub const SIM_RATE_MAX: u64 = 1_000_000_000;
+
+/// Nanoseconds that a simulation catches up after falling behind its rate; what is older is let go.
+pub const SIM_LAG_NS_MAX: u64 = 1_000_000_000;
