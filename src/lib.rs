@@ -10,6 +10,7 @@ pub mod limits;
 pub mod model;
 pub mod pump;
 pub mod shard;
+pub mod sim;
 pub mod source;
 pub mod stats;
 pub mod wire;

@@ -92,3 +92,13 @@ pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;
 /// Seconds that a client closed with 4008 has to read what is left before the close frame: it was slow, and should
 /// still learn why. By then it costs the server no more than one frame.
 pub const SLOW_CLOSE_SECONDS: u64 = 30;
+
+/// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still
+/// make an event that fits on the bus whole.
+pub const SIM_ORDERS_MAX: u32 = 1_000;
+
+/// Ticks a second that a simulation can be asked for: one a nanosecond, the clock's own step.
+pub const SIM_RATE_MAX: u64 = 1_000_000_000;
+
+/// Nanoseconds that a simulation catches up after falling behind its rate; what is older is let go.
+pub const SIM_LAG_NS_MAX: u64 = 1_000_000_000;

@@ -1,0 +1,170 @@
+//! The market of one instrument: its engine, the orders that come to it, and the regime they come in.
+
+use crate::model::{Primary, Side, Status, primary_flags};
+
+use super::engine::{Engine, Tape};
+use super::flow::{Flow, Intent, View};
+use super::profile::InstrumentProfile;
+use super::random::{Alias, Random};
+use super::regime::Regime;
+
+/// Everything of one instrument. What happens here depends on the seed, the profile and the times of arrival alone.
+#[derive(Debug)]
+pub(super) struct Market {
+    instrument: u32,
+    /// Resting orders that the book tends to.
+    orders: usize,
+    engine: Engine,
+    flow: Flow,
+    regime: Regime,
+    random: Random,
+}
+
+impl Market {
+    /// A market without orders, whose arrivals are `order_gap_ns` apart on average.
+    pub(super) fn new(
+        instrument: u32,
+        profile: &InstrumentProfile,
+        seed: u64,
+        start_ns: u64,
+        order_gap_ns: u64,
+    ) -> Market {
+        // Stream 0 chooses the instruments.
+        let mut random = Random::new(seed, u64::from(instrument) + 1);
+        Market {
+            instrument,
+            orders: profile.orders as usize,
+            engine: Engine::default(),
+            flow: Flow::new(profile),
+            regime: Regime::open(start_ns, order_gap_ns, &mut random),
+            random,
+        }
+    }
+
+    /// The opening: one exchange event that says what stands when the simulation starts. Trading, and a book of as
+    /// many orders as are usual on both sides of the fundamental value, every record flagged as a snapshot's.
+    pub(super) fn open(&mut self, now_ns: u64, distances: &Alias, out: &mut Vec<Primary>) {
+        let start = out.len();
+        let mut tape = Tape { out, instrument: self.instrument, now_ns };
+        tape.status(Status::Trading);
+        // Seen from the value both sides are empty, so that neither side's prices depend on the other's.
+        let nothing = View { best: [None; 2], orders: [0; 2] };
+        for i in 0..self.orders {
+            let side = if i % 2 == 0 { Side::Bid } else { Side::Ask };
+            let price = self.flow.passive_price(side, nothing, distances, &mut self.random);
+            let quantity = self.flow.quantity(&mut self.random);
+            self.engine.rest(side, price, quantity, &mut tape);
+        }
+        for record in &mut out[start..] {
+            record.flags |= primary_flags::SNAPSHOT;
+        }
+        finish(start, out);
+    }
+
+    /// An arrival: appends one whole exchange event, or nothing where the regime keeps the order away (then `false`).
+    pub(super) fn arrive(&mut self, now_ns: u64, distances: &Alias, out: &mut Vec<Primary>) -> bool {
+        let start = out.len();
+        let mut tape = Tape { out, instrument: self.instrument, now_ns };
+        if let Some(status) = self.regime.change(now_ns, &mut self.random) {
+            self.enter(status, &mut tape);
+        } else if self.regime.admits(&mut self.random) {
+            self.flow.pass(&mut self.random);
+            match self.regime.status() {
+                Status::Trading => self.trade(distances, &mut tape),
+                Status::Auction => self.collect(distances, &mut tape),
+                Status::Halted | Status::Closed => self.thin(&mut tape),
+            }
+        }
+        finish(start, out)
+    }
+
+    /// The status changes. Trading begins with the auction's trades, told in the same event.
+    fn enter(&mut self, status: Status, tape: &mut Tape) {
+        if status == Status::Trading {
+            let last = self.engine.last_price();
+            let reference = if last == 0 { self.flow.value() } else { last };
+            self.engine.uncross(reference, tape);
+        }
+        tape.status(status);
+    }
+
+    /// Continuous trading: one order.
+    fn trade(&mut self, distances: &Alias, tape: &mut Tape) {
+        let view = self.view();
+        match self.flow.next(view, &mut self.random) {
+            Intent::Passive(side) => {
+                let price = self.flow.passive_price(side, view, distances, &mut self.random);
+                let quantity = self.flow.quantity(&mut self.random);
+                self.engine.rest(side, price, quantity, tape);
+            }
+            Intent::Aggressive(side) => self.cross(side, tape),
+            Intent::Cancel => self.cancel(tape),
+        }
+    }
+
+    /// An order that crosses the spread: every second one at any price, the others with a limit, at which what is
+    /// left rests.
+    fn cross(&mut self, side: Side, tape: &mut Tape) {
+        let resting = self.engine.resting(side.opposite()).quantity;
+        let quantity = self.flow.aggressive_quantity(resting, &mut self.random);
+        let limit = match self.engine.best(side.opposite()) {
+            Some(best) if self.random.one_in(2) => {
+                Some(self.flow.crossing_limit(side, best, &mut self.random))
+            }
+            _ => None,
+        };
+        let left = self.engine.take(side, limit, quantity, tape);
+        if let (1.., Some(limit)) = (left, limit) {
+            self.engine.rest(side, limit, left, tape);
+        }
+    }
+
+    /// An auction collects: orders about the value, which may cross, and a cancellation now and then.
+    fn collect(&mut self, distances: &Alias, tape: &mut Tape) {
+        let resting = self.resting_orders();
+        if resting >= self.orders || (resting > self.orders / 2 && self.random.one_in(4)) {
+            return self.cancel(tape);
+        }
+        let side = if self.random.one_in(2) { Side::Bid } else { Side::Ask };
+        let price = self.flow.auction_price(side, distances, &mut self.random);
+        let quantity = self.flow.quantity(&mut self.random);
+        self.engine.rest(side, price, quantity, tape);
+    }
+
+    /// A halt: some leave, until half of the usual orders rest.
+    fn thin(&mut self, tape: &mut Tape) {
+        if self.resting_orders() > self.orders / 2 {
+            self.cancel(tape);
+        }
+    }
+
+    fn cancel(&mut self, tape: &mut Tape) {
+        if let Some(order) = self.engine.draw(&mut self.random) {
+            let quantity = self.flow.cancelled_quantity(order, &mut self.random);
+            self.engine.cancel(order, quantity, tape);
+        }
+    }
+
+    fn resting_orders(&self) -> usize {
+        self.view().orders.iter().sum()
+    }
+
+    fn view(&self) -> View {
+        let sides = [Side::Bid, Side::Ask];
+        View {
+            best: sides.map(|side| self.engine.best(side)),
+            orders: sides.map(|side| self.engine.resting(side).orders),
+        }
+    }
+}
+
+/// Flags the last record since `start` as its event's; `false` where there is none.
+fn finish(start: usize, out: &mut [Primary]) -> bool {
+    match out[start..].last_mut() {
+        Some(last) => {
+            last.flags |= primary_flags::LAST;
+            true
+        }
+        None => false,
+    }
+}
