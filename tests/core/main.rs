@@ -1,0 +1,130 @@
+//! The shard's core under a seed: random requests, stalls and splits; every client checks every frame, and the
+//! deriver's books say what each must hold.
+
+mod client;
+mod world;
+
+use tickcast::shard::{Protocol, SlowConsumer};
+
+use world::World;
+
+/// Everything at once, on many seeds. A failing seed reproduces its run exactly.
+#[test]
+fn every_client_holds_what_it_was_promised() {
+    let mut messages = 0;
+    for seed in 0..150 {
+        let mut world = World::new(seed, 1 << 20, SlowConsumer::Disconnect);
+        for _ in 0..60 {
+            world.step();
+        }
+        world.settle();
+        messages += world.verified();
+    }
+    assert!(messages > 100_000, "{messages} messages are too few to mean anything");
+}
+
+/// With an outbox of a few kilobytes many clients are too slow: they are closed with 4008 after whole frames, and
+/// nobody else is disturbed.
+#[test]
+fn a_client_that_is_too_slow_is_closed_and_costs_nobody_else_anything() {
+    let (mut closed, mut messages) = (0, 0);
+    for seed in 1_000..1_060 {
+        let mut world = World::new(seed, 16_384, SlowConsumer::Disconnect);
+        for _ in 0..60 {
+            world.step();
+        }
+        world.settle();
+        closed += world.closed_slow();
+        messages += world.verified();
+    }
+    assert!(closed > 20, "{closed} closes are too few to mean anything");
+    assert!(messages > 10_000, "{messages} messages are too few to mean anything");
+}
+
+/// When history ends, everyone is told, gets snapshots, and goes on in the new epoch.
+#[test]
+fn a_reset_is_announced_and_snapshots_follow() {
+    for seed in 2_000..2_060 {
+        let mut world = World::new(seed, 1 << 20, SlowConsumer::Disconnect);
+        for round in 0..40 {
+            world.step();
+            if round % 10 == 9 {
+                world.reset();
+            }
+        }
+        world.settle();
+        assert!(world.verified() > 0);
+    }
+}
+
+/// However many subscribers a topic has, in whichever order they came: one encoding.
+#[test]
+fn encodings_do_not_depend_on_the_number_of_subscribers() {
+    let encodes = [1, 10, 1_000].map(|clients| {
+        let mut world = World::empty(7, 1 << 20, SlowConsumer::Disconnect);
+        for _ in 0..clients {
+            let client = world.connect(Protocol::Binary);
+            world.ask(
+                client,
+                r#"{"op":"subscribe","id":"bare","symbols":["*"],"channels":["quotes","trades","book","ticker","status"],"snapshot":false}"#,
+            );
+        }
+        for _ in 0..20 {
+            world.publish(50);
+            world.deliver_all();
+        }
+        assert_eq!(world.stats.delivered.get() % clients, 0);
+        world.stats.encodes.get()
+    });
+    assert!(encodes[0] > 100);
+    assert_eq!(encodes[0], encodes[1]);
+    assert_eq!(encodes[0], encodes[2]);
+}
+
+/// A shard that is to wait for slow clients says so until they have taken what waits.
+#[test]
+fn block_waits_for_the_slow_and_gives_up_only_without_progress() {
+    let mut world = World::empty(9, 2_048, SlowConsumer::Block);
+    let client = world.connect(Protocol::Json);
+    world.ask(client, r#"{"op":"subscribe","symbols":["*"],"channels":["quotes","book"]}"#);
+    world.deliver_all();
+    world.publish(200);
+    world.deliver(client, 10);
+    world.publish(200);
+    world.deliver(client, 10);
+    assert!(world.core.is_blocked());
+    for _ in 0..29 {
+        world.pass(1);
+        world.core.pong(client);
+    }
+    assert!(world.core.is_blocked(), "29 s without progress are allowed");
+    world.deliver_all();
+    assert!(!world.core.is_blocked());
+    world.publish(200);
+    world.deliver(client, 10);
+    world.publish(200);
+    world.deliver(client, 10);
+    assert!(world.core.is_blocked());
+    for _ in 0..32 {
+        world.pass(1);
+        world.core.pong(client);
+    }
+    assert!(!world.core.is_blocked());
+    world.deliver_all();
+    assert_eq!(world.close_code(client), Some(4008));
+}
+
+/// 20 s after the last ping comes another; without a pong the session ends with 1001 and says why.
+#[test]
+fn a_client_that_answers_no_ping_is_closed() {
+    let mut world = World::empty(3, 1 << 20, SlowConsumer::Disconnect);
+    let (mute, lively) = (world.connect(Protocol::Json), world.connect(Protocol::Binary));
+    for _ in 0..50 {
+        world.pass(1);
+        world.deliver_all();
+        world.core.pong(lively);
+    }
+    assert_eq!(world.close_code(mute), Some(1001));
+    assert_eq!(world.close_code(lively), None);
+    assert!((9..=10).contains(&world.heartbeats(lively)), "one every 5 s");
+}
