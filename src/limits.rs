@@ -20,11 +20,11 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
 
 /// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
-/// that only adds from taking all memory (about 70 bytes an order).
-pub const ORDERS_MAX: usize = 1 << 22;
+/// that only adds from taking all memory (about 70 bytes an order, and at worst a level each).
+pub const ORDERS_MAX: usize = 1 << 20;
 
-/// Levels that one side of an L2 book may have. Real books have thousands; the bound keeps a feed file that only adds
-/// from taking all memory (about 32 bytes a level in each thread that holds the book).
+/// Levels of one side that a source may set in an L2 book. Real books have thousands; the bound keeps a feed file
+/// that only adds from taking all memory (about 32 bytes a level in each thread that holds the book).
 pub const LEVELS_MAX: usize = 1 << 20;
 
 /// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still

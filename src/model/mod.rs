@@ -6,6 +6,7 @@
 
 mod book;
 mod channel;
+mod deriver;
 mod event;
 mod instrument;
 mod ladder;
@@ -15,6 +16,7 @@ mod primary;
 
 pub use book::L2Book;
 pub use channel::{Channel, ChannelSet};
+pub use deriver::{DeriveError, Deriver};
 pub use event::{Aggressor, Body, Event, Quote, ResetReason, Side, Status, Ticker, Trade, event_flags};
 pub use instrument::{Catalog, CatalogError, Instrument};
 pub use ladder::Ladder;

@@ -1,0 +1,95 @@
+//! What the primaries of an exchange event have done so far and nobody has heard of yet.
+
+use rustc_hash::FxHashSet;
+
+use crate::model::{ABSENT, Level, Primary, Side, Status, Trade};
+
+/// Touched levels up to which a search one by one is faster than hashing.
+const SCAN_LEVELS: usize = 8;
+
+/// The open part of one exchange event. Everything but `tops` is emptied when a piece comes out.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Time of the last primary, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// Status changes.
+    pub statuses: Vec<Status>,
+    /// Trades, each with its own time.
+    pub trades: Vec<(u64, Trade)>,
+    /// Levels that changed.
+    pub touched: Touched,
+    /// The best levels of each side as last restated, by number; a quantity of 0: no such level. Empty: the side was
+    /// not restated. At most 256 a side, since the number is a byte.
+    pub tops: [Vec<Level>; 2],
+}
+
+impl Pending {
+    /// Records that this can give, quote and ticker aside.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.statuses.len() + self.trades.len() + self.touched.levels.len()
+    }
+
+    /// Takes a `Top`; it counts when the event ends. False: it says what cannot be, and there is no such level.
+    pub fn restate(&mut self, top: &Primary) -> bool {
+        let Some(side) = top.side() else { return false };
+        let levels = &mut self.tops[side.index()];
+        let number = usize::from(top.level);
+        if levels.len() <= number {
+            levels.resize(number + 1, Level { price: ABSENT, quantity: 0 });
+        }
+        let consistent = top.quantity == 0 || (top.quantity > 0 && top.price != ABSENT);
+        levels[number] = Level { price: top.price, quantity: if consistent { top.quantity } else { 0 } };
+        consistent
+    }
+}
+
+/// A level as it stood before the event (or the piece of one) first changed it.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// Side of the book.
+    pub side: Side,
+    /// Price of the level.
+    pub price: i64,
+    /// What stood there.
+    pub quantity: i64,
+}
+
+/// The levels that an event has changed, each once, in the order of their first change.
+#[derive(Debug, Default)]
+pub struct Touched {
+    /// The levels as they stood before.
+    pub levels: Vec<Before>,
+    /// The same levels, once there are more than [`SCAN_LEVELS`] of them; else empty.
+    index: FxHashSet<(u8, i64)>,
+}
+
+impl Touched {
+    /// Whether the level is among them.
+    #[inline]
+    pub fn contains(&self, side: Side, price: i64) -> bool {
+        if self.levels.len() > SCAN_LEVELS {
+            return self.index.contains(&(side as u8, price));
+        }
+        self.levels.iter().any(|before| before.price == price && before.side == side)
+    }
+
+    /// Adds a level that is not among them.
+    #[inline]
+    pub fn push(&mut self, before: Before) {
+        self.levels.push(before);
+        if self.levels.len() > SCAN_LEVELS {
+            let unindexed = &self.levels[self.index.len()..];
+            self.index.extend(unindexed.iter().map(|before| (before.side as u8, before.price)));
+        }
+    }
+
+    /// Forgets them all.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.levels.clear();
+        if !self.index.is_empty() {
+            self.index.clear();
+        }
+    }
+}
