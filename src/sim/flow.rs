@@ -198,10 +198,15 @@ impl Flow {
     /// where queues form as they do at round prices.
     fn price_away(&self, side: Side, from: i64, distances: &Alias, random: &mut Random) -> i64 {
         let band = distances.draw(random) as i64;
-        let dice = random.below(2 * self.band_ticks as u64) as i64;
+        let dice = random.bits();
+        let mut offset = random.below(self.band_ticks as u64) as i64;
+        if band == 0 && dice & 6 != 0 {
+            // Three in four of those who come nearest ask for the usual spread.
+            offset = self.band_ticks - 1;
+        }
+        let distance = band * self.band_ticks + offset + 1;
         let ticks = from / self.tick_size;
-        let distance = band * self.band_ticks + dice / 2 + 1;
-        let snaps = dice % 2 == 0;
+        let snaps = dice & 1 == 0;
         let price = match side {
             Side::Bid => {
                 let price = ticks - distance;

@@ -64,10 +64,10 @@ impl Kind {
 
     fn volatility(self) -> u32 {
         match self {
-            Kind::Stock => 60,
-            Kind::Crypto => 120,
+            Kind::Stock => 80,
+            Kind::Crypto => 200,
             Kind::Fx => 40,
-            Kind::Future => 50,
+            Kind::Future => 60,
         }
     }
 

@@ -168,3 +168,97 @@ fn finish(start: usize, out: &mut [Primary]) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{START_NS, TICK_GAP_NS, profiles};
+
+    /// A market that was opened, with a way to let orders come at an even pace.
+    struct Run {
+        market: Market,
+        distances: Alias,
+        now_ns: u64,
+        out: Vec<Primary>,
+    }
+
+    impl Run {
+        fn open(position: usize, seed: u64) -> Run {
+            let profile = &profiles(position + 1)[position];
+            let mut market = Market::new(0, profile, seed, START_NS, TICK_GAP_NS);
+            let distances = Flow::distances();
+            let mut out = Vec::new();
+            market.open(START_NS, &distances, &mut out);
+            Run { market, distances, now_ns: START_NS, out }
+        }
+
+        fn step(&mut self) -> bool {
+            self.now_ns += TICK_GAP_NS;
+            self.out.clear();
+            self.market.arrive(self.now_ns, &self.distances, &mut self.out)
+        }
+    }
+
+    #[test]
+    fn the_opening_is_one_event_of_a_snapshot() {
+        let run = Run::open(2, 1);
+        assert_eq!(run.out.len(), 1 + run.market.orders);
+        assert!(run.out.iter().all(|record| record.flags & primary_flags::SNAPSHOT != 0));
+        assert_eq!(run.out.iter().filter(|record| record.is_last()).count(), 1);
+        assert!(run.out.last().unwrap().is_last());
+        let [bid, ask] = run.market.view().best.map(Option::unwrap);
+        assert!(bid < ask);
+    }
+
+    #[test]
+    fn the_book_follows_the_fundamental_value() {
+        for (position, seed) in [(0, 1), (2, 2), (17, 3), (18, 4)] {
+            let mut run = Run::open(position, seed);
+            let spread = profiles(position + 1)[position].spread;
+            let (mut apart, mut samples) = (0, 0);
+            for i in 0..200_000 {
+                run.step();
+                if i % 100 == 0 && run.market.regime.status() == Status::Trading {
+                    let [bid, ask] = run.market.view().best.map(Option::unwrap);
+                    apart += ((bid + ask) / 2 - run.market.flow.value()).abs();
+                    samples += 1;
+                }
+            }
+            assert!(apart / samples <= 4 * spread, "{position}: {} of {spread}", apart / samples);
+        }
+    }
+
+    #[test]
+    fn the_resting_orders_stay_near_what_the_profile_says() {
+        let mut run = Run::open(0, 5);
+        for _ in 0..200_000 {
+            run.step();
+            let [bids, asks] = run.market.view().orders;
+            assert!(bids >= 1 && asks >= 1, "no side is empty");
+            let usual = run.market.orders;
+            assert!((usual / 4..=2 * usual).contains(&(bids + asks)), "{bids} bids, {asks} asks");
+        }
+    }
+
+    #[test]
+    fn a_halted_market_tells_of_cancellations_only() {
+        let mut run = Run::open(0, 1);
+        while run.market.regime.status() != Status::Halted {
+            run.step();
+        }
+        assert_eq!((run.out.len(), run.out[0].kind()), (1, Some(crate::model::PrimaryKind::Status)));
+        let (mut told, mut kept_away) = (0, 0);
+        loop {
+            if !run.step() {
+                kept_away += 1;
+            } else if run.market.regime.status() == Status::Halted {
+                assert_eq!(run.out[0].kind(), Some(crate::model::PrimaryKind::Cancel));
+                told += 1;
+            } else {
+                break;
+            }
+        }
+        assert!(told > 50 && kept_away > 20 * told, "{told} came, {kept_away} did not");
+        assert_eq!(run.market.regime.status(), Status::Auction);
+    }
+}

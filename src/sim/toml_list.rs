@@ -236,7 +236,7 @@ mod tests {
             quantity: 400,
             activity: 1_000,
             orders: 120,
-            volatility: 60,
+            volatility: 80,
         };
         assert_eq!(profiles, [want]);
     }
