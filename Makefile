@@ -1,10 +1,10 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt lint doc bench
+.PHONY: help run test fmt lint doc bench advisories
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build and serve the simulated market on ws://127.0.0.1:8765/ws (flags: ARGS="--symbols 50")
 	@cargo build --release --locked --quiet
@@ -24,3 +24,6 @@ doc: ## Build the documentation of the crate, warnings denied
 
 bench: ## Run the criterion benchmarks (one: BENCH=encode)
 	cargo bench --locked $(if $(BENCH),--bench $(BENCH))
+
+advisories: ## Look the dependencies up in the RustSec database (needs cargo-deny and a network)
+	cargo deny check advisories

@@ -47,6 +47,7 @@ const DOOR_KNOWS: &[&str] = &[
     "shard::Arrival",
     "shard::Protocol",
     "shard::Query",
+    "shard::Seat",
     "feed::replay",
     "feed::ReplayHandle",
     "feed::ReplayState",
