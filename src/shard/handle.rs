@@ -1,23 +1,26 @@
-//! All that the door knows of a shard: a mailbox.
+//! All that others know of a shard: where to send it new sessions and questions.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::limits;
-
-/// What a connection speaks.
+/// The subprotocol of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// `tickcast.v1.bin`: market data in binary frames.
-    Binary = 0,
-    /// `tickcast.v1.json`: everything in text.
-    Json = 1,
+    /// `tickcast.v1.bin`: market data as binary frames.
+    Binary,
+    /// `tickcast.v1.json`: everything as text.
+    Json,
 }
 
 impl Protocol {
-    /// The WebSocket subprotocol's name.
+    /// Both.
+    pub const ALL: [Protocol; 2] = [Protocol::Binary, Protocol::Json];
+
+    /// Its name in `Sec-WebSocket-Protocol`.
     pub const fn name(self) -> &'static str {
         match self {
             Protocol::Binary => "tickcast.v1.bin",
@@ -25,35 +28,47 @@ impl Protocol {
         }
     }
 
-    /// The protocol of that name.
-    pub fn from_name(name: &str) -> Option<Protocol> {
-        [Protocol::Binary, Protocol::Json].into_iter().find(|protocol| protocol.name() == name)
+    /// The protocol of that name; names are compared as they are written (RFC 6455, section 11.3.4).
+    pub fn named(name: &str) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|protocol| protocol.name() == name)
     }
 }
 
-/// A socket whose WebSocket handshake is done.
+/// A client whose handshake is done.
 #[derive(Debug)]
 pub struct Arrival {
-    /// The socket, non-blocking.
+    /// Its socket, non-blocking, `TCP_NODELAY` set.
     pub socket: TcpStream,
-    /// Bytes that the client sent behind its handshake, already read.
+    /// What was read from the socket beyond the handshake: the first bytes of its first frames.
     pub read_ahead: Bytes,
-    /// What was negotiated.
+    /// What was agreed on.
     pub protocol: Protocol,
-    /// The other end.
+    /// Where it comes from.
     pub peer: SocketAddr,
+    /// Its place; to be kept as long as the session lives.
+    pub seat: Seat,
 }
 
-/// A question over HTTP.
+/// A place among a shard's sessions, given back when it is dropped.
+#[derive(Debug)]
+pub struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A question about a shard's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// The instruments and their status.
+    /// Every instrument with its status.
     Instruments,
-    /// The best levels of a book, `None`: all of them.
+    /// A book as it is now.
     Book {
-        /// The instrument's number in the catalog.
+        /// The instrument's number.
         instrument: u32,
-        /// Levels a side.
+        /// Levels a side; `None`: all.
         depth: Option<u32>,
     },
 }
@@ -61,45 +76,65 @@ pub enum Query {
 /// What a shard is sent.
 #[derive(Debug)]
 pub enum Letter {
-    /// A session begins.
+    /// A new session.
     Arrival(Arrival),
-    /// A question, and where the JSON body goes.
+    /// A question, and where the answer (a JSON body) goes.
     Query(Query, oneshot::Sender<Bytes>),
     /// Say goodbye to everyone and end.
     Stop,
 }
 
-/// The writing end of a shard's mailbox.
+/// The way to a shard.
 #[derive(Clone, Debug)]
 pub struct ShardHandle {
     letters: mpsc::Sender<Letter>,
+    seats: Arc<AtomicUsize>,
 }
 
-/// A shard's mailbox: both ends.
-pub fn mailbox() -> (ShardHandle, mpsc::Receiver<Letter>) {
-    let (letters, receiver) = mpsc::channel(limits::MAILBOX_LETTERS_MAX);
-    (ShardHandle { letters }, receiver)
+/// A mailbox for at most `capacity` letters: the handle for others, the receiver for the shard.
+pub fn mailbox(capacity: usize) -> (ShardHandle, mpsc::Receiver<Letter>) {
+    let (letters, receiver) = mpsc::channel(capacity);
+    (ShardHandle { letters, seats: Arc::default() }, receiver)
 }
 
 impl ShardHandle {
-    /// Hands a socket over; it comes back where the shard's mailbox is full or the shard is stopping.
+    /// Takes a place for a session to come.
+    pub fn seat(&self) -> Seat {
+        self.seats.fetch_add(1, Ordering::Relaxed);
+        Seat(self.seats.clone())
+    }
+
+    /// How many places are taken: sessions, and handshakes about to become some.
+    pub fn seats_taken(&self) -> usize {
+        self.seats.load(Ordering::Relaxed)
+    }
+
+    /// Whether the shard has stopped taking letters.
+    pub fn is_closed(&self) -> bool {
+        self.letters.is_closed()
+    }
+
+    /// Hands a session over; gives it back where the mailbox is full or the shard is stopping.
     pub fn adopt(&self, arrival: Arrival) -> Result<(), Arrival> {
-        self.letters.try_send(Letter::Arrival(arrival)).map_err(|refused| match refused.into_inner() {
-            Letter::Arrival(arrival) => arrival,
-            _ => unreachable!("what comes back is what was sent"),
-        })
+        match self.letters.try_reserve() {
+            Ok(place) => {
+                place.send(Letter::Arrival(arrival));
+                Ok(())
+            }
+            Err(_) => Err(arrival),
+        }
     }
 
-    /// Asks; `None` where the shard is stopping.
+    /// Asks; the answer is a JSON body. `None`: the shard is stopping.
     pub async fn query(&self, query: Query) -> Option<Bytes> {
-        let (reply, body) = oneshot::channel();
-        self.letters.send(Letter::Query(query, reply)).await.ok()?;
-        body.await.ok()
+        let (sender, answer) = oneshot::channel();
+        self.letters.send(Letter::Query(query, sender)).await.ok()?;
+        answer.await.ok()
     }
 
-    /// Tells the shard to say goodbye to everyone and end.
-    pub async fn stop(&self) {
+    /// Tells the shard to say goodbye to everyone and end. Blocks while the mailbox is full; not for a runtime's thread.
+    pub fn stop(&self) {
         // A shard that is gone needs no telling.
-        let _ = self.letters.send(Letter::Stop).await;
+        let _ = self.letters.blocking_send(Letter::Stop);
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::handle::Seat;
 use crate::stats::ShardStats;
 
 /// A session's socket with the tasks that read it, write it while the kernel is full, and end it.
@@ -16,6 +17,8 @@ use crate::stats::ShardStats;
 pub struct Line {
     /// Shared by the reading and the writing side.
     pub socket: Rc<TcpStream>,
+    /// Its place among the sessions, given back with the line.
+    pub seat: Seat,
     /// Reads requests; lives as long as the session.
     pub reader: AbortHandle,
     /// Writes what waits; there only while the kernel takes no more.

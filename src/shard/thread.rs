@@ -158,7 +158,15 @@ impl Shell {
         let id = self.core.borrow_mut().open(arrival.protocol, self.clock.now_ns());
         let reader = Reader::new(SharedSocket(socket.clone()), arrival.read_ahead, MessageLimits::default());
         let reader = spawn_local(self.clone().read_session(id, reader)).abort_handle();
-        let line = Line { socket, reader, writer: None, reaper: None, reader_waits: None, is_shut: false };
+        let line = Line {
+            socket,
+            seat: arrival.seat,
+            reader,
+            writer: None,
+            reaper: None,
+            reader_waits: None,
+            is_shut: false,
+        };
         self.lines.borrow_mut().insert(id, line);
         self.write_dirty();
     }
