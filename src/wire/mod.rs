@@ -4,3 +4,6 @@ pub mod control;
 pub mod json;
 pub mod market;
 pub mod message;
+
+#[cfg(test)]
+mod testing;
