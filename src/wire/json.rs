@@ -9,8 +9,9 @@ use crate::model::{ABSENT, Decimal, Instrument, Level};
 /// Appends one message as one JSON object, without a newline.
 ///
 /// Keys, in this order: `type`, `symbol`, `first_seq`, `last_seq`, `timestamp` (milliseconds), `ts_ns`, `sent_ns`
-/// (strings), `merged` where it is not 0, `last` where it is false, `snapshot` (always in an `orderbook`, elsewhere
-/// where it is true), then the keys of the type.
+/// (strings), `merged` where it is not 0, `more` where the exchange event is not complete (the binary flag `LAST`
+/// the other way round: `last` is a price in `price`), `snapshot` (always in an `orderbook`, elsewhere where it is
+/// true), then the keys of the type.
 pub fn encode(out: &mut Vec<u8>, instrument: &Instrument, meta: &Meta, content: &Content<'_>) {
     object(out, instrument, None, meta, content);
 }
@@ -112,7 +113,7 @@ fn common(out: &mut Vec<u8>, meta: &Meta, content: &Content<'_>) {
         integer(out, merged);
     }
     if !meta.last {
-        text(out, ",\"last\":false");
+        text(out, ",\"more\":true");
     }
     match (meta.snapshot, content) {
         (true, _) => text(out, ",\"snapshot\":true"),
@@ -172,5 +173,122 @@ pub(super) fn string(out: &mut Vec<u8>, value: &str) {
         out.push(b'"');
     } else {
         serde_json::to_writer(&mut *out, value).expect("writing a string into a Vec cannot fail");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::model::parse_decimal;
+    use crate::wire::testing::{instruments, messages};
+
+    type Object<'a> = BTreeMap<&'a str, &'a RawValue>;
+
+    fn read<'a>(object: &Object<'a>, key: &str) -> &'a str {
+        object.get(key).unwrap_or_else(|| panic!("no {key}")).get()
+    }
+
+    /// The integer behind a number in the text, or [`ABSENT`] for `null`.
+    fn value(text: &str, exponent: i8) -> i64 {
+        if text == "null" { ABSENT } else { parse_decimal(text, exponent).expect(text) }
+    }
+
+    fn levels(text: &str, instrument: &Instrument) -> Vec<Level> {
+        let entries: Vec<[&RawValue; 2]> = serde_json::from_str(text).unwrap();
+        let level = |[price, quantity]: [&RawValue; 2]| Level {
+            price: value(price.get(), instrument.price_exponent),
+            quantity: value(quantity.get(), instrument.quantity_exponent),
+        };
+        entries.into_iter().map(level).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_says_exactly_what_the_message_says(instrument in instruments(), message in messages()) {
+            let content = message.body.content().unwrap();
+            let mut text = b"before".to_vec();
+            encode(&mut text, &instrument, &message.meta, &content);
+            let text = std::str::from_utf8(&text["before".len()..]).unwrap();
+            let object: Object<'_> = serde_json::from_str(text).unwrap();
+            // No key stands twice: what was read has as many as the text, whatever the symbol looks like.
+            let without_symbol = text.replacen(read(&object, "symbol"), "\"\"", 1);
+            prop_assert_eq!(object.len(), without_symbol.matches("\":").count());
+            prop_assert!(!text.contains('\n'));
+            let price = |key| value(read(&object, key), instrument.price_exponent);
+            let quantity = |key| value(read(&object, key), instrument.quantity_exponent);
+            let meta = &message.meta;
+            prop_assert_eq!(serde_json::from_str::<String>(read(&object, "symbol")).unwrap(), &*instrument.symbol);
+            prop_assert_eq!(read(&object, "first_seq"), meta.first_seq.to_string());
+            prop_assert_eq!(read(&object, "last_seq"), meta.last_seq.to_string());
+            prop_assert_eq!(read(&object, "timestamp"), (meta.ts_ns / 1_000_000).to_string());
+            prop_assert_eq!(read(&object, "ts_ns"), format!("\"{}\"", meta.ts_ns));
+            prop_assert_eq!(read(&object, "sent_ns"), format!("\"{}\"", meta.sent_ns));
+            let optional = |key| object.get(key).map(|value| value.get().to_owned());
+            let merged = message::merged(meta, &content);
+            prop_assert_eq!(optional("merged"), (merged > 0).then(|| merged.to_string()));
+            prop_assert_eq!(optional("more"), (!meta.last).then(|| "true".to_owned()));
+            let is_book = matches!(content, Content::Book(_));
+            prop_assert_eq!(optional("snapshot"), (meta.snapshot || is_book).then(|| meta.snapshot.to_string()));
+            match content {
+                Content::Quote(q) => {
+                    prop_assert_eq!(read(&object, "type"), "\"quote\"");
+                    prop_assert_eq!((price("bid"), quantity("bid_quantity")), (q.bid, q.bid_quantity));
+                    prop_assert_eq!((price("ask"), quantity("ask_quantity")), (q.ask, q.ask_quantity));
+                }
+                Content::Trade(t) => {
+                    prop_assert_eq!(read(&object, "type"), "\"trade\"");
+                    prop_assert_eq!((price("price"), quantity("quantity")), (t.price, t.quantity));
+                    prop_assert_eq!(read(&object, "aggressor"), format!("\"{}\"", t.aggressor.name()));
+                    let id = if t.trade_id == 0 { "null".to_owned() } else { format!("\"{}\"", t.trade_id) };
+                    prop_assert_eq!(read(&object, "trade_id"), id);
+                }
+                Content::Book(book) => {
+                    prop_assert_eq!(read(&object, "type"), "\"orderbook\"");
+                    prop_assert_eq!(levels(read(&object, "bids"), &instrument), book.bids);
+                    prop_assert_eq!(levels(read(&object, "asks"), &instrument), book.asks);
+                    prop_assert_eq!(optional("checksum"), book.checksum.map(|checksum| checksum.to_string()));
+                    let in_parts = |number: u16| (book.parts > 1).then(|| number.to_string());
+                    prop_assert_eq!(optional("part"), in_parts(book.part));
+                    prop_assert_eq!(optional("parts"), in_parts(book.parts));
+                }
+                Content::Ticker(t) => {
+                    prop_assert_eq!(read(&object, "type"), "\"price\"");
+                    prop_assert_eq!((price("bid"), price("ask")), (t.bid, t.ask));
+                    prop_assert_eq!((price("last"), quantity("volume")), (t.last, t.volume));
+                }
+                Content::Status(status) => {
+                    prop_assert_eq!(read(&object, "type"), "\"status\"");
+                    prop_assert_eq!(read(&object, "status"), format!("\"{}\"", status.name()));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_out_of_its_quotes(value in any::<String>()) {
+            let mut text = Vec::new();
+            string(&mut text, &value);
+            prop_assert_eq!(serde_json::from_slice::<String>(&text).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_book_over_http_has_its_epoch() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let instrument = instruments().new_tree(&mut runner).unwrap().current();
+        let levels = [Level { price: 1, quantity: 2 }];
+        let levels = Levels { bids: &levels, asks: &[], checksum: Some(9), part: 1, parts: 1 };
+        let meta = Meta { first_seq: 4, last_seq: 4, ts_ns: 0, sent_ns: 0, snapshot: true, last: true };
+        let (mut plain, mut http) = (Vec::new(), Vec::new());
+        encode(&mut plain, &instrument, &meta, &Content::Book(levels));
+        encode_book_http(&mut http, &instrument, 7, &meta, &levels);
+        let http = String::from_utf8(http).unwrap();
+        assert_eq!(http.replace(",\"epoch\":7", ""), String::from_utf8(plain).unwrap());
+        assert!(http.contains("\"epoch\":7"));
     }
 }

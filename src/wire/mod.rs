@@ -6,3 +6,6 @@ pub mod guard;
 pub mod json;
 pub mod market;
 pub mod message;
+
+#[cfg(test)]
+mod testing;

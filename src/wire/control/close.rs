@@ -1,19 +1,7 @@
-//! Why the server closes a connection, and what the client is to do about it.
+//! Why the server closes a connection, and what a client does about a close.
 
-/// What a client does after a close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duty {
-    /// Nothing: the client asked for it.
-    Nothing,
-    /// Connect again, with exponential backoff and jitter.
-    Reconnect,
-    /// Connect again with backoff, and change what the reason names, else it happens again.
-    ReconnectOtherwise,
-    /// Stay away: the program is wrong, and reconnecting repeats the fault.
-    Repair,
-}
-
-/// Why the server closes a connection.
+/// Why the server closes a connection. (A client that breaks RFC 6455, or a bound, is closed with the code and the
+/// reason of the rule that it broke.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Close {
     /// The client closed.
@@ -22,53 +10,20 @@ pub enum Close {
     ShuttingDown,
     /// No pong came.
     HeartbeatTimeout,
-    /// The bytes break RFC 6455.
-    Protocol,
-    /// A binary frame came from the client.
-    BinaryFrame,
-    /// A text frame is not UTF-8.
-    NotUtf8,
-    /// The connection may not go on as it does.
-    Policy,
-    /// A message is over the limit.
-    TooLarge,
-    /// The server made a mistake.
-    Internal,
     /// The client reads more slowly than its streams flow.
     TooSlow,
-    /// The client sends too much.
-    RateLimit,
 }
 
 impl Close {
     /// Every reason to close.
-    pub const ALL: [Close; 11] = [
-        Close::Normal,
-        Close::ShuttingDown,
-        Close::HeartbeatTimeout,
-        Close::Protocol,
-        Close::BinaryFrame,
-        Close::NotUtf8,
-        Close::Policy,
-        Close::TooLarge,
-        Close::Internal,
-        Close::TooSlow,
-        Close::RateLimit,
-    ];
+    pub const ALL: [Close; 4] = [Close::Normal, Close::ShuttingDown, Close::HeartbeatTimeout, Close::TooSlow];
 
     /// The number in the close frame.
     pub const fn code(self) -> u16 {
         match self {
             Close::Normal => 1000,
             Close::ShuttingDown | Close::HeartbeatTimeout => 1001,
-            Close::Protocol => 1002,
-            Close::BinaryFrame => 1003,
-            Close::NotUtf8 => 1007,
-            Close::Policy => 1008,
-            Close::TooLarge => 1009,
-            Close::Internal => 1011,
             Close::TooSlow => 4008,
-            Close::RateLimit => 4029,
         }
     }
 
@@ -81,30 +36,48 @@ impl Close {
             Close::HeartbeatTimeout => {
                 "heartbeat timeout: no pong in time; answer WebSocket pings, reconnect with backoff"
             }
-            Close::Protocol => "the bytes break RFC 6455; repair the client before it reconnects",
-            Close::BinaryFrame => "binary frames are not accepted; send requests as JSON text",
-            Close::NotUtf8 => "a text message is not UTF-8; repair the client before it reconnects",
-            Close::Policy => {
-                "the connection breaks a rule of this server; repair the client before it reconnects"
-            }
-            Close::TooLarge => "a message is over the limit that welcome states; send smaller requests",
-            Close::Internal => "the server made a mistake; reconnect with backoff",
             Close::TooSlow => {
-                "too slow: the outbox is full; reconnect with backoff, ask for less or read faster"
+                "too slow: the outbox is full; ask for less or read faster, reconnect with backoff"
             }
-            Close::RateLimit => "too many messages; reconnect with backoff and send fewer",
+        }
+    }
+}
+
+/// What a client does after a close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Nothing: the client asked for it.
+    Nothing,
+    /// Connect again, with exponential backoff and jitter.
+    Reconnect,
+    /// The same, and change what the reason names, else it happens again.
+    ReconnectOtherwise,
+    /// Stay away: the program is wrong, and reconnecting repeats the fault.
+    Repair,
+}
+
+impl Duty {
+    /// The codes that this server closes with.
+    pub const CODES: [u16; 7] = [1000, 1001, 1002, 1003, 1007, 1009, 4008];
+
+    /// What to do after a close with that code. A code that this version does not know is no reason to stay away;
+    /// neither is a connection that broke without a close frame, which RFC 6455 calls 1006.
+    pub const fn after(code: u16) -> Duty {
+        match code {
+            1000 => Duty::Nothing,
+            1002 | 1003 | 1007 | 1009 => Duty::Repair,
+            4008 => Duty::ReconnectOtherwise,
+            _ => Duty::Reconnect,
         }
     }
 
-    /// What the client is to do.
-    pub const fn duty(self) -> Duty {
+    /// The word for it in `docs/protocol.md`.
+    pub const fn name(self) -> &'static str {
         match self {
-            Close::Normal => Duty::Nothing,
-            Close::ShuttingDown | Close::Internal => Duty::Reconnect,
-            Close::HeartbeatTimeout | Close::TooSlow | Close::RateLimit => Duty::ReconnectOtherwise,
-            Close::Protocol | Close::BinaryFrame | Close::NotUtf8 | Close::Policy | Close::TooLarge => {
-                Duty::Repair
-            }
+            Duty::Nothing => "nothing",
+            Duty::Reconnect => "reconnect",
+            Duty::ReconnectOtherwise => "reconnect, otherwise",
+            Duty::Repair => "repair",
         }
     }
 }
@@ -118,9 +91,10 @@ mod tests {
     fn every_reason_fits_a_close_frame_and_says_what_to_do() {
         for close in Close::ALL {
             let reason = close.reason();
+            assert!(Duty::CODES.contains(&close.code()));
             assert!(reason.is_ascii() && reason.len() <= limits::CLOSE_REASON_BYTES_MAX, "{reason}");
-            let reconnects = matches!(close.duty(), Duty::Reconnect | Duty::ReconnectOtherwise);
-            assert_eq!(reason.contains("reconnect with backoff"), reconnects, "{close:?}: {reason}");
+            let reconnects = matches!(Duty::after(close.code()), Duty::Reconnect | Duty::ReconnectOtherwise);
+            assert_eq!(reason.ends_with("reconnect with backoff"), reconnects, "{close:?}: {reason}");
         }
     }
 
