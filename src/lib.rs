@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod feed;
 pub mod limits;
 pub mod model;
 pub mod source;
