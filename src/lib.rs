@@ -6,6 +6,7 @@
 
 pub mod bus;
 pub mod clock;
+pub mod feed;
 pub mod limits;
 pub mod model;
 pub mod pump;

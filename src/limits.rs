@@ -102,3 +102,36 @@ pub const SIM_RATE_MAX: u64 = 1_000_000_000;
 
 /// Nanoseconds that a simulation catches up after falling behind its rate; what is older is let go.
 pub const SIM_LAG_NS_MAX: u64 = 1_000_000_000;
+/// Records after which a feed file's block ends at the next end of an exchange event: 256 KiB of them, enough for the
+/// compressor to find what repeats, little enough that a crash loses a moment.
+pub const FEED_BLOCK_RECORDS: usize = 4_096;
+
+/// Records in one block of a feed file at the most, also where an exchange event is longer: 1 MiB of them, which is
+/// what a reader holds of a file.
+pub const FEED_BLOCK_RECORDS_MAX: usize = 16_384;
+
+/// Bytes that a block's records may take as stored: the raw ones, and what a compressor adds to noise.
+pub const FEED_BLOCK_STORED_BYTES_MAX: usize = FEED_BLOCK_RECORDS_MAX * 64 + 64 * 1_024;
+
+/// Bytes of a feed file's description: [`INSTRUMENTS_MAX`] instruments of 76 bytes at the most, and the source's text.
+pub const FEED_DESCRIPTION_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Bytes of a feed file's index: 40 for each block, so about 1.6 million blocks or 6 billion records.
+pub const FEED_INDEX_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+
+/// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
+pub const REPLAY_FILES_MAX: usize = 256;
+
+/// Nanoseconds that one pass of a looped, timed replay takes at the least, so that a recording without any duration
+/// does not announce a new epoch in every breath.
+pub const REPLAY_PASS_NS_MIN: u64 = 1_000_000;
+
+/// Bytes of metadata (symbols and their mappings) at the start of a foreign recording: a million mappings of
+/// Databento's widest symbols are about as many.
+pub const IMPORT_METADATA_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// Files that one import merges. Each costs a descriptor and a decompressor's window.
+pub const IMPORT_FILES_MAX: usize = 1_024;
+
+/// Records that an importer holds back while it does not know whether the exchange event of the first has ended.
+pub const IMPORT_LOOKAHEAD_MAX: usize = 65_536;

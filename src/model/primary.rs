@@ -11,6 +11,9 @@ pub mod primary_flags {
     pub const LAST: u8 = 1;
     /// Part of a snapshot of what stood before the recording: a replay gives it no time.
     pub const SNAPSHOT: u8 = 2;
+    /// The `order_id` of this trade is that of the order that crossed, not the trade's own: several trades may share
+    /// it, so that it cannot tell them apart.
+    pub const ORDER_OF_TRADE: u8 = 4;
 }
 
 /// What a primary says. The number is the one in feed files.
@@ -27,7 +30,7 @@ pub enum PrimaryKind {
     /// A resting order was filled for `quantity`: that much leaves it. (What crossed it is a `Trade` of its own.)
     Execute = 4,
     /// A trade: `price`, `quantity`, `side` is the aggressor's (0: nobody), `order_id` the trade's identifier
-    /// (0: none). It changes no book.
+    /// (0: none; with [`primary_flags::ORDER_OF_TRADE`] an order's). It changes no book.
     Trade = 5,
     /// A fill that a recording reports beside the cancel or modify that carries it out. It changes no book.
     Fill = 6,
@@ -46,6 +49,23 @@ pub enum PrimaryKind {
 }
 
 impl PrimaryKind {
+    /// The name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PrimaryKind::Add => "add",
+            PrimaryKind::Cancel => "cancel",
+            PrimaryKind::Modify => "modify",
+            PrimaryKind::Execute => "execute",
+            PrimaryKind::Trade => "trade",
+            PrimaryKind::Fill => "fill",
+            PrimaryKind::Clear => "clear",
+            PrimaryKind::Level => "level",
+            PrimaryKind::Top => "top",
+            PrimaryKind::Status => "status",
+            PrimaryKind::Note => "note",
+        }
+    }
+
     /// The kind of that number.
     pub const fn from_number(number: u8) -> Option<PrimaryKind> {
         Some(match number {

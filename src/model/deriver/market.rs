@@ -4,7 +4,7 @@ use super::pending::{Before, Pending};
 use crate::limits;
 use crate::model::{
     ABSENT, Aggressor, Body, Channel, ChannelSet, Event, L2Book, Order, OrderBook, OrderError, Primary,
-    Quote, Side, Status, Ticker, Trade, event_flags,
+    Quote, Side, Status, Ticker, Trade, event_flags, primary_flags,
 };
 
 /// Statuses, trades and levels that one piece of an event may hold: two records are kept for quote and ticker.
@@ -114,7 +114,7 @@ impl Market {
 
     /// A trade. It changes no book.
     pub fn trade(&mut self, primary: &Primary, pending: &mut Pending, out: &mut Vec<Event>) -> bool {
-        let Primary { price, quantity, order_id: trade_id, .. } = *primary;
+        let Primary { price, quantity, .. } = *primary;
         if price == ABSENT || quantity < 0 {
             return false;
         }
@@ -123,6 +123,8 @@ impl Market {
         if self.channels.contains(Channel::Trades) {
             self.make_room(pending, out);
             let aggressor = Aggressor::from_number(primary.side);
+            let is_an_orders = primary.flags & primary_flags::ORDER_OF_TRADE != 0;
+            let trade_id = if is_an_orders { 0 } else { primary.order_id };
             pending.trades.push((primary.ts_event_ns, Trade { price, quantity, trade_id, aggressor }));
         }
         true

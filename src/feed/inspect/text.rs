@@ -1,0 +1,169 @@
+//! A report for people.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use super::{Book, BookLevel, InstrumentReport, Report, Span, Volume};
+
+/// Instruments shown in full, those with the most records first.
+const INSTRUMENTS_SHOWN: usize = 20;
+
+impl Report {
+    /// Writes the report as text, about 80 columns wide.
+    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", self.file)?;
+        writeln!(out, "  source    {}", self.source)?;
+        writeln!(out, "  written   by {}", self.writer)?;
+        match &self.fault {
+            None => writeln!(out, "  complete  yes")?,
+            Some(fault) => writeln!(out, "  complete  NO, {fault}")?,
+        }
+        writeln!(
+            out,
+            "  size      {} bytes in {} blocks; {} raw, ratio {}",
+            grouped(self.size.bytes),
+            grouped(self.size.blocks as u64),
+            grouped(self.size.raw_bytes),
+            self.size.ratio
+        )?;
+        writeln!(out, "  records   {} in {} exchange events", grouped(self.records), grouped(self.events))?;
+        write_counts(out, "kinds  ", &self.kinds)?;
+        write_counts(out, "actions", &self.source_actions)?;
+        write_span(out, self.span.as_ref())?;
+        writeln!(out, "  inconsistencies  {}", grouped(self.inconsistencies))?;
+        let mut instruments: Vec<&InstrumentReport> = self.instruments.iter().collect();
+        instruments.sort_by_key(|instrument| std::cmp::Reverse(instrument.records));
+        for instrument in instruments.iter().take(INSTRUMENTS_SHOWN) {
+            instrument.write_text(out)?;
+        }
+        if let more @ 1.. = instruments.len().saturating_sub(INSTRUMENTS_SHOWN) {
+            writeln!(
+                out,
+                "\nand {} more instruments with fewer records (--json lists all)",
+                grouped(more as u64)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl InstrumentReport {
+    fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        let unknown = || "unknown".to_owned();
+        writeln!(
+            out,
+            "\n{}  (instrument {}, the source's {})",
+            self.symbol, self.instrument, self.source_id
+        )?;
+        writeln!(
+            out,
+            "  units     prices 10^{}, quantities 10^{}; tick {}, lot {}",
+            self.price_exponent,
+            self.quantity_exponent,
+            self.tick_size.clone().unwrap_or_else(unknown),
+            self.lot_size.clone().unwrap_or_else(unknown)
+        )?;
+        let depth =
+            if self.book_depth == 0 { String::new() } else { format!(" (depth {})", self.book_depth) };
+        writeln!(out, "  channels  {}{depth}", self.channels.join(", "))?;
+        let snapshot = grouped(self.snapshot_records);
+        writeln!(out, "  records   {} ({snapshot} of a snapshot)", grouped(self.records))?;
+        write_counts(out, "kinds  ", &self.kinds)?;
+        write_span(out, self.span.as_ref())?;
+        writeln!(out, "  silence   at most {} ns", self.longest_silence_ns)?;
+        self.write_trades(out)?;
+        if let Some(seen) = &self.sequences {
+            writeln!(
+                out,
+                "  sequence  {} to {} (lowest {}, highest {}), {} steps back ({} of them in snapshots), {} passed over",
+                seen.first,
+                seen.last,
+                seen.lowest,
+                seen.highest,
+                grouped(seen.steps_back),
+                grouped(seen.steps_back_in_snapshots),
+                grouped(seen.passed_over)
+            )?;
+        }
+        self.book.write_text(out)
+    }
+
+    fn write_trades(&self, out: &mut impl Write) -> io::Result<()> {
+        let trades = &self.trades;
+        let by = |name: &str, of: &Volume| format!("{name} {} x {}", grouped(of.count), of.volume);
+        writeln!(
+            out,
+            "  trades    {}, volume {} (count x volume: {}, {}, {})",
+            grouped(trades.count),
+            trades.volume,
+            by("buy", &trades.buy),
+            by("sell", &trades.sell),
+            by("none", &trades.none)
+        )?;
+        if let (Some(first), Some(high), Some(low), Some(last)) =
+            (&trades.first, &trades.high, &trades.low, &trades.last)
+        {
+            writeln!(out, "  prices    first {first}, high {high}, low {low}, last {last}")?;
+        }
+        if self.fills.count > 0 {
+            writeln!(out, "  fills     {}, volume {}", grouped(self.fills.count), self.fills.volume)?;
+        }
+        Ok(())
+    }
+}
+
+impl Book {
+    fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.bid_levels + self.ask_levels == 0 {
+            return Ok(());
+        }
+        let orders =
+            self.orders.map_or(String::new(), |orders| format!("; {} orders", grouped(orders as u64)));
+        writeln!(
+            out,
+            "  book      {} bid levels, quantity {}; {} ask levels, quantity {}{orders}",
+            grouped(self.bid_levels as u64),
+            self.bid_quantity,
+            grouped(self.ask_levels as u64),
+            self.ask_quantity
+        )?;
+        let side = |level: Option<&BookLevel>| {
+            level.map_or(String::new(), |level| {
+                let orders = level.orders.map_or(String::new(), |orders| format!(" ({orders})"));
+                format!("{} x {}{orders}", level.price, level.quantity)
+            })
+        };
+        for row in 0..self.bids.len().max(self.asks.len()) {
+            writeln!(out, "    {:>28}  |  {}", side(self.bids.get(row)), side(self.asks.get(row)))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_counts(out: &mut impl Write, title: &str, counts: &BTreeMap<String, u64>) -> io::Result<()> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> =
+        counts.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
+    writeln!(out, "  {title}   {}", list.join(", "))
+}
+
+fn write_span(out: &mut impl Write, span: Option<&Span>) -> io::Result<()> {
+    let Some(span) = span else { return Ok(()) };
+    writeln!(out, "  from      {} ({})", span.first, span.first_ns)?;
+    writeln!(out, "  to        {} ({})", span.last, span.last_ns)
+}
+
+/// Digits in groups of three.
+fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,31 @@
+//! Feed files: what a source said, kept, and said again.
+//!
+//! [`format`] is the bytes; [`Writer`] and [`Reader`] put them on a disk and take them from there; [`Replay`] is a
+//! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`inspect`]
+//! tells what is in one. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
+
+mod error;
+pub mod format;
+mod handle;
+pub mod import;
+pub mod inspect;
+mod pace;
+mod reader;
+mod replay;
+mod writer;
+
+pub use error::{Fault, FeedError};
+pub use format::Description;
+pub use handle::{ReplayHandle, ReplayState, ReplayStatus};
+pub use pace::{Pacer, Speed, SpeedError};
+pub use reader::Reader;
+pub use replay::{Replay, ReplaySettings};
+pub use writer::{Sink, Writer, Written};
+
+use crate::model::{ABSENT_TIME, Primary};
+
+/// The time by which a record is paced: when it was received where the source says so, else when it happened; `None`
+/// where the source says neither.
+pub fn pacing_time_ns(primary: &Primary) -> Option<u64> {
+    [primary.ts_recv_ns, primary.ts_event_ns].into_iter().find(|time| *time != ABSENT_TIME)
+}

@@ -1,0 +1,315 @@
+//! Importing DBN: what is refused, and what instruments are called. The input is made with Databento's own encoder.
+#![cfg(feature = "dbn")]
+
+use std::path::{Path, PathBuf};
+
+use dbn::encode::{EncodeRecord, dbn::Encoder as DbnEncoder};
+use dbn::{
+    MappingInterval, MboMsg, Mbp1Msg, Metadata, RecordHeader, SType, Schema, SymbolMapping, TradeMsg,
+    UNDEF_PRICE,
+};
+use tempfile::TempDir;
+use tickcast::feed::Reader;
+use tickcast::feed::import::{Imported, dbn as importer};
+use tickcast::feed::inspect::inspect;
+use tickcast::model::{Primary, PrimaryKind};
+
+/// 2024-01-10T00:00:00Z; the days of the mappings follow.
+const DAY_NS: u64 = 1_704_844_800_000_000_000;
+const HOURS_24_NS: u64 = 86_400_000_000_000;
+
+struct Case {
+    folder: TempDir,
+    inputs: Vec<PathBuf>,
+}
+
+impl Case {
+    fn new() -> Case {
+        Case { folder: tempfile::tempdir().unwrap(), inputs: Vec::new() }
+    }
+
+    fn bytes(mut self, name: &str, bytes: &[u8]) -> Case {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        self.inputs.push(path);
+        self
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out.feed")
+    }
+
+    fn import(&self) -> Imported {
+        importer::import(&self.inputs, &self.out(), &mut |_| {}).unwrap()
+    }
+
+    /// The refusal; nothing may have been written.
+    fn refusal(&self) -> String {
+        let error = importer::import(&self.inputs, &self.out(), &mut |_| {}).unwrap_err().to_string();
+        assert!(!self.out().exists(), "{error}");
+        error
+    }
+
+    fn symbols(&self) -> Vec<String> {
+        self.import();
+        let reader = Reader::open(&self.out()).unwrap();
+        reader.catalog().instruments().iter().map(|instrument| instrument.symbol.clone()).collect()
+    }
+}
+
+fn date(day: u8) -> time::Date {
+    time::Date::from_calendar_date(2024, time::Month::January, day).unwrap()
+}
+
+/// `symbol` is instrument `id` from one day of January 2024 to another.
+fn mapping(symbol: &str, id: u32, from: u8, to: u8) -> SymbolMapping {
+    let interval = MappingInterval { start_date: date(from), end_date: date(to), symbol: id.to_string() };
+    SymbolMapping { raw_symbol: symbol.into(), intervals: vec![interval] }
+}
+
+fn metadata(schema: Option<Schema>, mappings: Vec<SymbolMapping>) -> Metadata {
+    Metadata::builder()
+        .dataset("XNAS.ITCH")
+        .schema(schema)
+        .start(DAY_NS)
+        .stype_in(Some(SType::RawSymbol))
+        .stype_out(SType::InstrumentId)
+        .mappings(mappings)
+        .build()
+}
+
+fn encode<T: dbn::encode::DbnEncodable>(metadata: &Metadata, records: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = DbnEncoder::new(&mut bytes, metadata).unwrap();
+    records.iter().for_each(|record| encoder.encode_record(record).unwrap());
+    drop(encoder);
+    bytes
+}
+
+fn trade(publisher: u16, id: u32, time_ns: u64) -> TradeMsg {
+    TradeMsg {
+        hd: RecordHeader::new::<TradeMsg>(dbn::rtype::MBP_0, publisher, id, time_ns),
+        price: 1_000_000_000,
+        size: 1,
+        action: b'T' as _,
+        side: b'B' as _,
+        ts_recv: time_ns,
+        ..TradeMsg::default()
+    }
+}
+
+fn order(action: u8) -> MboMsg {
+    MboMsg {
+        hd: RecordHeader::new::<MboMsg>(dbn::rtype::MBO, 2, 1, DAY_NS),
+        order_id: 7,
+        price: 1_000_000_000,
+        size: 1,
+        flags: 128.into(),
+        action: action as _,
+        side: b'A' as _,
+        ts_recv: DAY_NS,
+        ..MboMsg::default()
+    }
+}
+
+fn trades(records: &[TradeMsg]) -> Vec<u8> {
+    encode(&metadata(Some(Schema::Trades), vec![]), records)
+}
+
+fn orders(records: &[MboMsg]) -> Vec<u8> {
+    encode(&metadata(Some(Schema::Mbo), vec![]), records)
+}
+
+#[test]
+fn what_is_no_dbn_is_refused_by_name() {
+    let refusal = |bytes: &[u8]| Case::new().bytes("in.dbn", bytes).refusal();
+    let text = refusal(b"");
+    assert!(text.contains("in.dbn is empty; expected a DBN file"), "{text}");
+    let text = refusal(b"TICKFEED and so on");
+    assert!(text.contains("starts with \"TICK\"; expected a DBN file"), "{text}");
+    let text = refusal(&zstd::encode_all(&b"timestamp,price\n"[..], 3).unwrap());
+    assert!(text.contains("starts with \"time\"; expected a DBN file"), "{text}");
+    let mut newer = trades(&[]);
+    newer[3] = 4;
+    let text = refusal(&newer);
+    assert!(text.contains("the DBN version is 4; allowed: 1, 2 and 3"), "{text}");
+    let mut long = trades(&[]);
+    long[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+    let text = refusal(&long);
+    assert!(
+        text.contains("the length of the metadata is 4294967295; allowed: at most 268435456 bytes"),
+        "{text}"
+    );
+    let missing = importer::import(&[PathBuf::from("/nonexistent/a.dbn")], Path::new("x"), &mut |_| {});
+    assert!(missing.unwrap_err().to_string().starts_with("cannot open /nonexistent/a.dbn"));
+    let none = importer::import(&[], Path::new("x"), &mut |_| {}).unwrap_err().to_string();
+    assert_eq!(none, "0 input files given; 1 to 1024 can be imported together");
+    let text =
+        importer::import(&[std::env::temp_dir()], Path::new("x"), &mut |_| {}).unwrap_err().to_string();
+    assert!(text.contains("directory"), "{text}");
+}
+
+#[test]
+fn other_schemas_are_refused_by_name() {
+    for (schema, name) in
+        [(Some(Schema::Bbo1S), "bbo-1s"), (Some(Schema::Ohlcv1M), "ohlcv-1m"), (None, "mixed")]
+    {
+        let text = Case::new().bytes("in.dbn", &encode::<TradeMsg>(&metadata(schema, vec![]), &[])).refusal();
+        assert!(
+            text.contains(&format!("the schema is {name}; allowed: mbo, mbp-1, mbp-10 and trades")),
+            "{text}"
+        );
+    }
+    let live = Metadata { ts_out: true, ..metadata(Some(Schema::Trades), vec![]) };
+    let text = Case::new().bytes("in.dbn", &encode::<TradeMsg>(&live, &[])).refusal();
+    assert!(text.contains("a live capture with sending times"), "{text}");
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused_with_the_records_before_the_cut() {
+    let bytes = trades(&[trade(2, 1, DAY_NS), trade(2, 1, DAY_NS + 1)]);
+    let start = bytes.len() - 2 * size_of::<TradeMsg>();
+    for length in 1..bytes.len() {
+        let case = Case::new().bytes("in.dbn", &bytes[..length]);
+        if length >= start && (length - start).is_multiple_of(size_of::<TradeMsg>()) {
+            assert_eq!(case.import().source_records, ((length - start) / size_of::<TradeMsg>()) as u64);
+            continue;
+        }
+        let text = case.refusal();
+        let records = length.saturating_sub(start) / size_of::<TradeMsg>();
+        assert!(
+            text.contains(&format!("in.dbn is truncated: after {records} whole records")),
+            "{length}: {text}"
+        );
+    }
+    // Compressed data that ends too early is noticed even where the records do not show it.
+    let packed = zstd::encode_all(&bytes[..], 3).unwrap();
+    for length in 5..packed.len() {
+        let text = Case::new().bytes("in.dbn.zst", &packed[..length]).refusal();
+        assert!(text.contains("in.dbn.zst is truncated: after "), "{length}: {text}");
+    }
+}
+
+#[test]
+fn flipped_bits_never_panic() {
+    let mut bytes = trades(&[trade(2, 1, DAY_NS), trade(2, 1, DAY_NS + 1)]);
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out) = (folder.path().join("in.dbn"), folder.path().join("out.feed"));
+    for bit in 0..bytes.len() * 8 {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&input, &bytes).unwrap();
+        if importer::import(std::slice::from_ref(&input), &out, &mut |_| {}).is_ok() {
+            std::fs::remove_file(&out).unwrap();
+        }
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+#[test]
+fn records_that_would_make_a_wrong_book_are_refused_by_number() {
+    let refusal = |bad: MboMsg| Case::new().bytes("in.dbn", &orders(&[order(b'A'), bad])).refusal();
+    for (bad, reason) in [
+        (order(b'Z'), "action 'Z'; allowed: A, C, M, R, T, F and N"),
+        (MboMsg { side: b'x' as _, ..order(b'A') }, "side 'x'; allowed: A, B and N"),
+        (MboMsg { side: b'N' as _, ..order(b'C') }, "action 'C' with side 'N'; an order has side A or B"),
+        (MboMsg { price: UNDEF_PRICE, ..order(b'M') }, "action 'M' without a price or a size"),
+        (MboMsg { size: u32::MAX, ..order(b'C') }, "action 'C' without a price or a size"),
+        (
+            MboMsg { flags: 64.into(), ..order(b'A') },
+            "action 'A' with flags 64: a level (flag 64 or 16), not an order",
+        ),
+        (MboMsg { price: i64::MIN, ..order(b'A') }, "the smallest 64-bit integer is no price"),
+    ] {
+        let text = refusal(bad);
+        assert!(text.contains("record 1 (from 0)") && text.contains(reason), "{text}");
+    }
+    // A record of another schema in between.
+    let mixed = [orders(&[order(b'A')]), trade(2, 1, DAY_NS).as_ref().to_vec()].concat();
+    let text = Case::new().bytes("in.dbn", &mixed).refusal();
+    assert!(text.contains("type 0x00 of 48 bytes; a record of schema mbo has 56 bytes"), "{text}");
+}
+
+#[test]
+fn a_clear_and_a_trade_without_a_price_are_kept() {
+    let clear = MboMsg { price: UNDEF_PRICE, side: b'N' as _, size: 0, ..order(b'R') };
+    let priceless = MboMsg { price: UNDEF_PRICE, ..order(b'T') };
+    let case = Case::new().bytes("in.dbn", &orders(&[order(b'A'), clear, priceless]));
+    case.import();
+    let mut reader = Reader::open(&case.out()).unwrap();
+    let kinds: Vec<_> = reader.next_block().unwrap().unwrap().iter().map(Primary::kind).collect();
+    assert_eq!(kinds, [PrimaryKind::Add, PrimaryKind::Clear, PrimaryKind::Note].map(Some));
+    let report = inspect(&case.out(), &mut |_, _| {}).unwrap();
+    assert_eq!((report.instruments[0].book.orders, report.instruments[0].trades.count), (Some(0), 0));
+}
+
+#[test]
+fn instruments_are_called_by_the_mapping_of_the_day() {
+    let mappings = vec![mapping("OLD", 1, 10, 11), mapping("NEW", 1, 11, 12), mapping("STEADY", 2, 10, 11)];
+    let records = [
+        trade(2, 1, DAY_NS + 5),
+        trade(2, 2, DAY_NS + 6),
+        trade(2, 3, DAY_NS + 7),
+        trade(2, 1, DAY_NS + HOURS_24_NS),
+        trade(2, 2, DAY_NS + 3 * HOURS_24_NS),
+    ];
+    let case = Case::new().bytes("in.dbn", &encode(&metadata(Some(Schema::Trades), mappings), &records));
+    assert_eq!(
+        case.symbols(),
+        ["OLD", "STEADY", "3", "NEW"],
+        "without a mapping the number; with one only, always it"
+    );
+}
+
+#[test]
+fn names_are_made_plain_and_distinct() {
+    let long = "A".repeat(33);
+    let mappings = vec![
+        mapping("AAPL  240119C00150000", 1, 10, 11),
+        mapping(&long, 2, 10, 11),
+        mapping("SAME", 3, 10, 11),
+    ];
+    let records = [trade(2, 1, DAY_NS), trade(2, 2, DAY_NS), trade(2, 3, DAY_NS), trade(9, 3, DAY_NS + 1)];
+    let case = Case::new().bytes("in.dbn", &encode(&metadata(Some(Schema::Trades), mappings), &records));
+    assert_eq!(case.symbols(), ["AAPL_240119C00150000", "2", "SAME@2", "SAME@9"]);
+
+    // A continuous contract: one name, two instruments of one publisher.
+    let mut rolled = mapping("ES.c.0", 5, 10, 11);
+    rolled.intervals.extend(mapping("ES.c.0", 6, 11, 12).intervals);
+    let records = [trade(1, 5, DAY_NS), trade(1, 6, DAY_NS + HOURS_24_NS)];
+    let case = Case::new().bytes("in.dbn", &encode(&metadata(Some(Schema::Trades), vec![rolled]), &records));
+    assert_eq!(case.symbols(), ["ES.c.0@1:5", "ES.c.0@1:6"]);
+}
+
+#[test]
+fn one_instrument_in_two_schemas_is_refused() {
+    let quote = Mbp1Msg {
+        hd: RecordHeader::new::<Mbp1Msg>(dbn::rtype::MBP_1, 2, 1, DAY_NS),
+        action: b'A' as _,
+        side: b'B' as _,
+        ..Mbp1Msg::default()
+    };
+    let quotes = encode(&metadata(Some(Schema::Mbp1), vec![]), &[quote]);
+    let text = Case::new().bytes("a.dbn", &quotes).bytes("b.dbn", &trades(&[trade(2, 1, DAY_NS)])).refusal();
+    assert!(text.contains("symbol \"1\" comes as mbp-1 and as trades"), "{text}");
+}
+
+#[test]
+fn an_existing_feed_file_is_not_overwritten() {
+    let case = Case::new().bytes("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
+    case.import();
+    let before = std::fs::read(case.out()).unwrap();
+    let text = importer::import(&case.inputs, &case.out(), &mut |_| {}).unwrap_err().to_string();
+    assert!(text.contains("cannot create") && text.contains("out.feed"), "{text}");
+    assert_eq!(std::fs::read(case.out()).unwrap(), before);
+}
+
+#[test]
+fn progress_ends_at_its_total() {
+    let case = Case::new().bytes("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
+    let mut heard = Vec::new();
+    importer::import(&case.inputs, &case.out(), &mut |progress| heard.push(progress)).unwrap();
+    let bytes = std::fs::metadata(&case.inputs[0]).unwrap().len();
+    let last = heard.last().unwrap();
+    assert_eq!((last.done, last.total), (2 * bytes, 2 * bytes));
+    assert!(heard.iter().map(|progress| progress.done).is_sorted());
+}
