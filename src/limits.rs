@@ -70,3 +70,11 @@ pub const CLIENT_RETRY_AFTER_S_MAX: u64 = 300;
 /// Client: milliseconds between two resubscriptions of one stream, so that a book that never comes right does not
 /// make the server encode snapshots without end.
 pub const CLIENT_RESYNC_MS_MIN: u64 = 1_000;
+
+/// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
+/// that only adds from taking all memory (about 70 bytes an order).
+pub const ORDERS_MAX: usize = 1 << 22;
+
+/// Levels that one side of an L2 book may have. Real books have thousands; the bound keeps a feed file that only adds
+/// from taking all memory (about 32 bytes a level in each thread that holds the book).
+pub const LEVELS_MAX: usize = 1 << 20;

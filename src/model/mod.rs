@@ -4,14 +4,20 @@
 //! a trade was printed, a level now stands so). An [`Event`] is what everybody downstream hears of it: one record of
 //! one channel with its sequence. The deriver is the only place that turns the first into the second.
 
+mod book;
 mod channel;
 mod event;
 mod instrument;
+mod ladder;
+mod orders;
 mod price;
 mod primary;
 
+pub use book::L2Book;
 pub use channel::{Channel, ChannelSet};
 pub use event::{Aggressor, Body, Event, Quote, ResetReason, Side, Status, Ticker, Trade, event_flags};
 pub use instrument::{Catalog, CatalogError, Instrument};
+pub use ladder::Ladder;
+pub use orders::{Order, OrderBook, OrderError};
 pub use price::{ABSENT, Decimal, Level, parse_decimal};
 pub use primary::{ABSENT_TIME, Primary, PrimaryKind, primary_flags};
