@@ -78,3 +78,19 @@ pub const ORDERS_MAX: usize = 1 << 22;
 /// Levels that one side of an L2 book may have. Real books have thousands; the bound keeps a feed file that only adds
 /// from taking all memory (about 32 bytes a level in each thread that holds the book).
 pub const LEVELS_MAX: usize = 1 << 20;
+
+/// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so
+/// that neither side ever needs a larger buffer for control.
+pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
+
+/// Symbols in one request; more than fit in a text message of plausible symbols.
+pub const REQUEST_SYMBOLS_MAX: usize = 10_000;
+
+/// Bytes of a request's `id` as written, quotes included: it is kept and sent back with every page of the reply.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Characters of what a client sent that an error message quotes.
+pub const QUOTED_CHARS_MAX: usize = 48;
+
+/// Bytes of a close frame's reason (RFC 6455, section 5.5: 125, two of which are the code).
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;

@@ -73,7 +73,11 @@ impl Content<'_> {
 /// How many of the sequences that a message covers it does not carry itself: overtaken by a later one, or outside
 /// the view. 0 for a snapshot, which is state.
 pub fn merged(meta: &Meta, content: &Content<'_>) -> u64 {
-    if meta.snapshot { 0 } else { (meta.last_seq + 1 - meta.first_seq).saturating_sub(content.carried()) }
+    if meta.snapshot {
+        return 0;
+    }
+    // Saturating, since a decoded message may claim anything.
+    meta.last_seq.saturating_sub(meta.first_seq).saturating_add(1).saturating_sub(content.carried())
 }
 
 /// CRC32C over the best `min(10, depth)` bids, then asks, best first, each level as price and quantity, i64

@@ -1,0 +1,17 @@
+//! Control: what clients ask and what the server answers, one JSON object a text frame (`docs/protocol.md`,
+//! "Requests" and "Replies").
+
+mod close;
+mod refusal;
+mod reply;
+mod request;
+
+pub use close::{Close, Duty};
+pub use refusal::{ErrorCode, Refusal};
+pub use reply::{
+    Ended, Entry, Granted, Listed, Notice, Page, Position, WelcomeLimits, error, notice, pong, reset, welcome,
+};
+pub use request::{Command, DEPTHS, Request, RequestId, SERVED, Subscribe, parse, round_depth};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! From one text frame to a request, or to the error that answers it.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::refusal::{Bare, ErrorCode, Excerpt, Refusal};
+use crate::limits;
+use crate::model::{Channel, ChannelSet};
+
+/// The channels that can be subscribed to. The others of [`Channel`] have their names and numbers, but no messages yet.
+pub const SERVED: ChannelSet =
+    ChannelSet::of(&[Channel::Quotes, Channel::Trades, Channel::Book, Channel::Ticker, Channel::Status]);
+
+/// The depths of book views, levels a side; beyond the last there is the full book.
+pub const DEPTHS: [u32; 7] = [1, 5, 10, 25, 50, 100, 500];
+
+/// The depth granted for a depth asked for: the next of [`DEPTHS`], or `None`, the full book.
+pub fn round_depth(depth: u64) -> Option<u32> {
+    DEPTHS.into_iter().find(|&granted| depth <= u64::from(granted))
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Echoed in the reply.
+    pub id: Option<RequestId>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// The `op` of a request with what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `subscribe`.
+    Subscribe(Subscribe),
+    /// `unsubscribe`.
+    Unsubscribe {
+        /// Symbols, or prefixes followed by `*`; at least one.
+        symbols: Vec<String>,
+        /// At least one, none twice.
+        channels: Vec<Channel>,
+    },
+    /// `list`.
+    List,
+    /// `ping`.
+    Ping,
+}
+
+/// A request for streams: each of the symbols with each of the channels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Symbols, or prefixes followed by `*`; at least one, perhaps some twice.
+    pub symbols: Vec<String>,
+    /// At least one, none twice, all of [`SERVED`].
+    pub channels: Vec<Channel>,
+    /// Depth of the book, already rounded up to one of [`DEPTHS`]; `None`: the full book.
+    pub depth: Option<u32>,
+    /// Milliseconds between updates, as asked for.
+    pub interval_ms: Option<u32>,
+    /// Whether the present state comes first; `None`: as is usual for the channel.
+    pub snapshot: Option<bool>,
+}
+
+/// A request's `id`: a JSON number or string, kept as it was written and sent back byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Box<str>);
+
+impl RequestId {
+    /// The JSON text.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Reads one text frame.
+///
+/// Unknown keys are ignored; `null` for a key that may be absent means absent. A key that the server reads must not
+/// stand twice: which of the two counts would be anybody's guess.
+///
+/// # Errors
+/// The refusal to answer with; nothing of the request is to be carried out.
+pub fn parse(text: &str) -> Result<Request, Refusal> {
+    let bad = |message| Refusal::new(None, ErrorCode::BadRequest, message);
+    if !text.trim_start_matches(JSON_SPACE).starts_with('{') {
+        return Err(bad(match serde_json::from_str::<&RawValue>(text) {
+            Ok(value) => format!("the message is {}; a request is a JSON object", type_name(value)),
+            Err(error) => format!("the message is no JSON: {error}; a request is a JSON object"),
+        }));
+    }
+    let keys: Keys<'_> = serde_json::from_str(text)
+        .map_err(|error| bad(format!("the message is no JSON: {error}; a request is a JSON object")))?;
+    let id = optional("\"id\"", keys.id, request_id)
+        .map_err(|fault| Refusal::new(None, fault.code, fault.message))?;
+    match keys.command() {
+        Ok(command) => Ok(Request { id, command }),
+        Err(fault) => Err(Refusal::new(id, fault.code, fault.message)),
+    }
+}
+
+const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// A refusal before it is known whose it is.
+#[derive(Debug)]
+struct Fault {
+    code: ErrorCode,
+    message: String,
+}
+
+fn bad_request<T>(message: String) -> Result<T, Fault> {
+    Err(Fault { code: ErrorCode::BadRequest, message })
+}
+
+/// The values of the keys that the server reads, not yet looked into.
+#[derive(Default)]
+struct Keys<'a> {
+    op: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    symbols: Option<&'a RawValue>,
+    channels: Option<&'a RawValue>,
+    depth: Option<&'a RawValue>,
+    interval_ms: Option<&'a RawValue>,
+    snapshot: Option<&'a RawValue>,
+    /// A key that stood twice.
+    twice: Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Key {
+    Op,
+    Id,
+    Symbols,
+    Channels,
+    Depth,
+    IntervalMs,
+    Snapshot,
+    #[serde(other)]
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Keys<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keys<'de>, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Keys<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys<'de>, A::Error> {
+                let mut keys = Keys::default();
+                while let Some(key) = map.next_key::<Key>()? {
+                    let (name, slot) = match key {
+                        Key::Op => ("op", &mut keys.op),
+                        Key::Id => ("id", &mut keys.id),
+                        Key::Symbols => ("symbols", &mut keys.symbols),
+                        Key::Channels => ("channels", &mut keys.channels),
+                        Key::Depth => ("depth", &mut keys.depth),
+                        Key::IntervalMs => ("interval_ms", &mut keys.interval_ms),
+                        Key::Snapshot => ("snapshot", &mut keys.snapshot),
+                        Key::Unknown => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    if slot.replace(map.next_value()?).is_some() {
+                        keys.twice = Some(name);
+                    }
+                }
+                Ok(keys)
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Keys<'_> {
+    fn command(&self) -> Result<Command, Fault> {
+        if let Some(key) = self.twice {
+            return bad_request(format!("key {key:?} stands twice; each key is allowed once"));
+        }
+        let Some(op) = self.op else {
+            return bad_request(format!("key \"op\" is missing; allowed: {OPS}"));
+        };
+        let op = string("\"op\"", op)?;
+        match op.as_str() {
+            "subscribe" => Ok(Command::Subscribe(self.subscribe()?)),
+            "unsubscribe" => {
+                Ok(Command::Unsubscribe { symbols: self.symbols()?, channels: self.channels()? })
+            }
+            "list" => Ok(Command::List),
+            "ping" => Ok(Command::Ping),
+            "auth" => Err(Fault {
+                code: ErrorCode::Unavailable,
+                message: "op \"auth\": this server has no authentication; go on without".into(),
+            }),
+            _ => Err(Fault {
+                code: ErrorCode::UnknownOp,
+                message: format!("op {} is unknown; allowed: {OPS}", Excerpt(&op)),
+            }),
+        }
+    }
+
+    fn subscribe(&self) -> Result<Subscribe, Fault> {
+        let depth = match optional("\"depth\"", self.depth, whole)? {
+            Some(0) => return bad_request("\"depth\" is 0; allowed: 1 and more, or absent: all".into()),
+            Some(depth) => round_depth(depth),
+            None => None,
+        };
+        let interval = optional("\"interval_ms\"", self.interval_ms, whole)?;
+        Ok(Subscribe {
+            symbols: self.symbols()?,
+            channels: self.channels()?,
+            depth,
+            interval_ms: interval.map(|interval| u32::try_from(interval).unwrap_or(u32::MAX)),
+            snapshot: optional("\"snapshot\"", self.snapshot, boolean)?,
+        })
+    }
+
+    fn symbols(&self) -> Result<Vec<String>, Fault> {
+        let values = list("symbols", self.symbols)?;
+        if values.len() > limits::REQUEST_SYMBOLS_MAX {
+            return Err(Fault {
+                code: ErrorCode::LimitExceeded,
+                message: format!(
+                    "\"symbols\" holds {} values; at most {} are allowed, or one ending in \"*\" for all that begin so",
+                    values.len(),
+                    limits::REQUEST_SYMBOLS_MAX
+                ),
+            });
+        }
+        values.iter().enumerate().map(|(i, value)| string(&format!("\"symbols\"[{i}]"), value)).collect()
+    }
+
+    fn channels(&self) -> Result<Vec<Channel>, Fault> {
+        let mut channels = Vec::new();
+        for (i, value) in list("channels", self.channels)?.iter().enumerate() {
+            let name = string(&format!("\"channels\"[{i}]"), value)?;
+            let fault = |code, what| {
+                let allowed: Vec<&str> = SERVED.iter().map(Channel::name).collect();
+                let message = format!("channel {} {what}; allowed: {}", Excerpt(&name), allowed.join(", "));
+                Err(Fault { code, message })
+            };
+            match Channel::from_name(&name) {
+                None => return fault(ErrorCode::UnknownChannel, "is unknown"),
+                Some(channel) if !SERVED.contains(channel) => {
+                    return fault(ErrorCode::Unavailable, "is not served");
+                }
+                Some(channel) if channels.contains(&channel) => {}
+                Some(channel) => channels.push(channel),
+            }
+        }
+        Ok(channels)
+    }
+}
+
+const OPS: &str = "subscribe, unsubscribe, list, ping";
+
+fn request_id(name: &str, value: &RawValue) -> Result<RequestId, Fault> {
+    let (text, max) = (value.get(), limits::REQUEST_ID_BYTES_MAX);
+    if !matches!(type_name(value), "a number" | "a string") {
+        return wrong(name, value, "a number or a string");
+    }
+    if text.len() > max {
+        let message = format!("{name} has {} bytes; at most {max} are allowed", text.len());
+        return Err(Fault { code: ErrorCode::LimitExceeded, message });
+    }
+    Ok(RequestId(text.into()))
+}
+
+fn optional<T>(
+    name: &str,
+    value: Option<&RawValue>,
+    read: fn(&str, &RawValue) -> Result<T, Fault>,
+) -> Result<Option<T>, Fault> {
+    value.filter(|value| value.get() != "null").map(|value| read(name, value)).transpose()
+}
+
+fn list<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Vec<&'a RawValue>, Fault> {
+    let Some(value) = value else {
+        return bad_request(format!("key {name:?} is missing; it is a list of at least one string"));
+    };
+    match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+        Ok(values) if !values.is_empty() => Ok(values),
+        Ok(_) => bad_request(format!("{name:?} is empty; allowed: a list of at least one string")),
+        Err(_) => {
+            bad_request(format!("{name:?} is {}; allowed: a list of at least one string", type_name(value)))
+        }
+    }
+}
+
+fn string(name: &str, value: &RawValue) -> Result<String, Fault> {
+    // The syntax is checked; a string fails only where an escape is half of a surrogate pair.
+    serde_json::from_str(value.get()).or_else(|_| wrong(name, value, "a string of Unicode characters"))
+}
+
+fn whole(name: &str, value: &RawValue) -> Result<u64, Fault> {
+    serde_json::from_str(value.get())
+        .or_else(|_| wrong(name, value, "a whole number below 2^64, without sign, point and exponent"))
+}
+
+fn boolean(name: &str, value: &RawValue) -> Result<bool, Fault> {
+    serde_json::from_str(value.get()).or_else(|_| wrong(name, value, "true or false"))
+}
+
+fn wrong<T>(name: &str, value: &RawValue, allowed: &str) -> Result<T, Fault> {
+    let kind = type_name(value);
+    let text = value.get();
+    bad_request(match kind {
+        "a number" => format!("{name} is {}; allowed: {allowed}", Bare(text)),
+        _ => format!("{name} is {kind}; allowed: {allowed}"),
+    })
+}
+
+fn type_name(value: &RawValue) -> &'static str {
+    match value.get().as_bytes()[0] {
+        b'{' => "an object",
+        b'[' => "a list",
+        b'"' => "a string",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "a number",
+    }
+}
