@@ -29,9 +29,6 @@ pub const CLIENT_INCOMING_MAX: usize = 64;
 /// Client: frames to the server that wait to be written (requests and pongs).
 pub const CLIENT_OUTGOING_MAX: usize = 64;
 
-/// Client: streams that one connection may be granted; a hostile server could go on for ever.
-pub const CLIENT_STREAMS_MAX: usize = 7 * INSTRUMENTS_MAX;
-
 /// Client: levels of one book, both sides. Real books of the deepest instruments stay below 100,000.
 pub const CLIENT_BOOK_LEVELS_MAX: usize = 1_000_000;
 

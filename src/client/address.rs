@@ -64,7 +64,7 @@ impl FromStr for Address {
             return Err(wrong("a fragment (#) has no place in it"));
         }
         let uri: Uri = url.parse().map_err(|error| wrong(&format!("{error}")))?;
-        match uri.scheme_str() {
+        match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
             Some("ws") => {}
             Some("wss") => return Err(wrong("wss (TLS) is not supported, only ws")),
             Some(other) => return Err(wrong(&format!("scheme {other:?} is not supported, only ws"))),

@@ -181,7 +181,9 @@ mod tests {
         let position = read(
             r#"{"type":"heartbeat","ts_ns":"5","streams":[{"symbol":"A","channel":"new","epoch":1,"seq":2}]}"#,
         );
-        assert!(matches!(position.unwrap(), Control::Heartbeat { streams } if streams[0].channel.0.is_none()));
+        assert!(
+            matches!(position.unwrap(), Control::Heartbeat { streams } if streams[0].channel.0.is_none())
+        );
         let error =
             read(r#"{"type":"error","id":null,"code":"bad_request","message":"m","retry":false,"x":{}}"#);
         assert!(matches!(error.unwrap(), Control::Error { id: None, retry: false, .. }));

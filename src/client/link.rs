@@ -195,7 +195,9 @@ impl Fragments {
     fn add(&mut self, opcode: OpCode, fin: bool, payload: Bytes) -> Result<Option<Incoming>, Disconnect> {
         let protocol = |fault: &str| Err(Disconnect::Protocol(fault.into()));
         let kind = match (self.open, opcode) {
-            (None, OpCode::Continuation) => return protocol("a frame continues a message that was not begun"),
+            (None, OpCode::Continuation) => {
+                return protocol("a frame continues a message that was not begun");
+            }
             (Some(kind), OpCode::Continuation) => kind,
             (Some(_), _) => return protocol("a message begins within another"),
             (None, kind) => kind,

@@ -70,6 +70,9 @@ pub enum Update {
         code: String,
         /// The thing, its value and what is allowed.
         message: String,
+        /// Whether the server calls it passing: the subscription is asked for again on the next connection. If not,
+        /// it is given up.
+        retry: bool,
     },
     /// The best bid and ask are now these.
     Quote {
