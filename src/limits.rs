@@ -38,6 +38,9 @@ pub const CLIENT_CONNECT_MS_MAX: u64 = 10_000;
 /// Client: milliseconds that the write of one frame may take.
 pub const CLIENT_WRITE_MS_MAX: u64 = 10_000;
 
+/// Client: milliseconds that a program which ends waits for its close frame to be written.
+pub const CLIENT_CLOSE_MS_MAX: u64 = 1_000;
+
 /// Client: bytes of the server's response head.
 pub const CLIENT_RESPONSE_HEAD_BYTES_MAX: usize = 16 * 1_024;
 

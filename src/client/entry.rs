@@ -17,8 +17,8 @@ pub(super) struct Entry {
     /// By [`Channel::index`].
     streams: [Option<Stream>; Channel::ALL.len()],
     book: L2Book,
-    /// Event time of the last message of the book.
-    book_ts_ns: u64,
+    /// Event time and publish time of the last message of the book.
+    book_ns: (u64, u64),
     /// Parts of a snapshot that is not whole yet.
     staged: Option<Staged>,
     pub quote: Option<Quote>,
@@ -50,7 +50,7 @@ impl Entry {
             epoch,
             streams: [None; Channel::ALL.len()],
             book: L2Book::new(),
-            book_ts_ns: 0,
+            book_ns: (0, 0),
             staged: None,
             quote: None,
             ticker: None,
@@ -67,7 +67,8 @@ impl Entry {
             depth: stream.depth,
             epoch: self.epoch,
             seq: stream.last,
-            ts_ns: self.book_ts_ns,
+            ts_ns: self.book_ns.0,
+            sent_ns: self.book_ns.1,
         })
     }
 
@@ -345,7 +346,7 @@ impl Entry {
         if self.book.depth(Side::Bid) + self.book.depth(Side::Ask) > limits::CLIENT_BOOK_LEVELS_MAX {
             return Err(too_many_levels());
         }
-        self.book_ts_ns = meta.ts_ns;
+        self.book_ns = (meta.ts_ns, meta.sent_ns);
         let listing = self.listing.clone();
         if let Some(expected) = levels.checksum {
             let computed = self.checksum();

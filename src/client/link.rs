@@ -93,11 +93,15 @@ impl Link {
         }
     }
 
-    /// Sends a close frame and waits until it is written, no longer than [`limits::CLIENT_WRITE_MS_MAX`] a frame.
+    /// Sends a close frame and waits until it is written, no longer than [`limits::CLIENT_CLOSE_MS_MAX`].
     pub async fn close(mut self) {
-        let _ = self.outgoing.send(Outgoing::Close(1000)).await;
-        // The writer's own time limit ends this.
-        let _ = (&mut self.writer).await;
+        let limit = Duration::from_millis(limits::CLIENT_CLOSE_MS_MAX);
+        // Beyond the limit the connection ends without the courtesy.
+        let _ = timeout(limit, async {
+            let _ = self.outgoing.send(Outgoing::Close(1000)).await;
+            let _ = (&mut self.writer).await;
+        })
+        .await;
     }
 }
 

@@ -27,6 +27,8 @@ pub struct BookView<'a> {
     pub seq: u64,
     /// When that happened, nanoseconds since the Unix epoch, by the source's clock.
     pub ts_ns: u64,
+    /// When it was published, nanoseconds since the Unix epoch.
+    pub sent_ns: u64,
 }
 
 /// Instruments, their streams and their last state.
