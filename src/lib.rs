@@ -5,6 +5,8 @@
 #![warn(clippy::exit, clippy::panic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
 pub mod bus;
+pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod feed;
 pub mod limits;

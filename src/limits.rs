@@ -22,6 +22,61 @@ pub const QUEUE_CHUNKS_MAX: usize = 1_024;
 /// Bytes that may wait for one client in user space before it is too slow (`--outbox-bytes`): with the kernel's own
 /// buffer some seconds of a busy screen, and 10,000 stalled clients cost 2.5 GiB at the most.
 pub const OUTBOX_BYTES: usize = 256 * 1024;
+/// Client: bytes of one message from the server. A frame holds one batch of one stream, at the most some megabytes.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Client: messages read and not yet taken by the program. A full queue stops reading, and the server sees a slow
+/// consumer, as it should.
+pub const CLIENT_INCOMING_MAX: usize = 64;
+
+/// Client: frames to the server that wait to be written (requests and pongs).
+pub const CLIENT_OUTGOING_MAX: usize = 64;
+
+/// Client: levels of one book, both sides. Real books of the deepest instruments stay below 100,000.
+pub const CLIENT_BOOK_LEVELS_MAX: usize = 1_000_000;
+
+/// Client: milliseconds from the first packet to the end of the WebSocket handshake.
+pub const CLIENT_CONNECT_MS_MAX: u64 = 10_000;
+
+/// Client: milliseconds that the write of one frame may take.
+pub const CLIENT_WRITE_MS_MAX: u64 = 10_000;
+
+/// Client: milliseconds that a program which ends waits for its close frame to be written.
+pub const CLIENT_CLOSE_MS_MAX: u64 = 1_000;
+
+/// Client: bytes of the server's response head.
+pub const CLIENT_RESPONSE_HEAD_BYTES_MAX: usize = 16 * 1_024;
+
+/// Client: bytes of the body of a refused handshake that are shown.
+pub const CLIENT_REFUSAL_BYTES_MAX: usize = 4 * 1_024;
+
+/// Client: milliseconds between heartbeats until the server's `welcome` states its own, and the shortest and longest
+/// believed: silence for two of them is a dead connection.
+pub const CLIENT_HEARTBEAT_MS: u64 = 5_000;
+/// See [`CLIENT_HEARTBEAT_MS`].
+pub const CLIENT_HEARTBEAT_MS_MIN: u64 = 10;
+/// See [`CLIENT_HEARTBEAT_MS`].
+pub const CLIENT_HEARTBEAT_MS_MAX: u64 = 60_000;
+
+/// Client: milliseconds up to which the first reconnection waits; each further one up to twice as long.
+pub const CLIENT_BACKOFF_BASE_MS: u64 = 250;
+
+/// Client: milliseconds up to which any reconnection waits.
+pub const CLIENT_BACKOFF_MS_MAX: u64 = 30_000;
+
+/// Client: milliseconds that a connection must have held for the next backoff to start at its base again.
+pub const CLIENT_STEADY_MS: u64 = 5_000;
+
+/// Client: longest `Retry-After` that is honoured, seconds.
+pub const CLIENT_RETRY_AFTER_S_MAX: u64 = 300;
+
+/// Client: milliseconds between two resubscriptions of one stream, so that a book that never comes right does not
+/// make the server encode snapshots without end.
+pub const CLIENT_RESYNC_MS_MIN: u64 = 1_000;
+
+/// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
+/// that only adds from taking all memory (about 70 bytes an order).
+pub const ORDERS_MAX: usize = 1 << 22;
 
 /// Records a shard takes from the bus before it writes to its sessions: bounds what one batch adds to an outbox.
 pub const BATCH_RECORDS_MAX: usize = 1_024;
@@ -68,6 +123,7 @@ pub const ORDERS_MAX: usize = 1 << 20;
 /// Levels of one side that a source may set in an L2 book. Real books have thousands; the bound keeps a feed file
 /// that only adds from taking all memory (about 32 bytes a level in each thread that holds the book).
 pub const LEVELS_MAX: usize = 1 << 20;
+
 /// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so
 /// that neither side ever needs a larger buffer for control.
 pub const TEXT_BYTES_MAX: usize = 64 * 1_024;

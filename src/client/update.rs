@@ -1,0 +1,249 @@
+//! What a client hears.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ConnectError;
+use crate::model::{ABSENT, Channel, Decimal, Quote, ResetReason, Status, Ticker, Trade};
+use crate::wire::market::DecodeError;
+use crate::wire::message::Meta;
+
+/// An instrument, as the server granted it. `value = integer * 10^exponent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The symbol.
+    pub symbol: String,
+    /// Its number in the frames of this connection.
+    pub number: u32,
+    /// Power of ten of every price.
+    pub price_exponent: i8,
+    /// Power of ten of every quantity.
+    pub quantity_exponent: i8,
+}
+
+impl Listing {
+    /// A price as a decimal; `None` for a side that is empty or a price that is not there yet.
+    pub fn price(&self, price: i64) -> Option<Decimal> {
+        (price != ABSENT).then(|| Decimal::new(price, self.price_exponent))
+    }
+
+    /// A quantity as a decimal; `None` for a side that is empty.
+    pub fn quantity(&self, quantity: i64) -> Option<Decimal> {
+        (quantity != ABSENT).then(|| Decimal::new(quantity, self.quantity_exponent))
+    }
+}
+
+/// One thing that happened, in the order in which the server told it.
+#[derive(Debug)]
+pub enum Update {
+    /// A connection stands, subscriptions are on their way.
+    Connected {
+        /// Name and version of the server.
+        server: String,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// The connection is over, or could not be made; another attempt follows. Until [`Update::Book`] comes again, no
+    /// book is known.
+    Disconnected {
+        /// What ended it.
+        why: Disconnect,
+        /// How long the client waits before it connects again.
+        retry_in: Duration,
+    },
+    /// The server granted a stream (again after each connection, and after each resubscription).
+    Granted {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// The channel.
+        channel: Channel,
+        /// Levels a side of a book view; `None`: all.
+        depth: Option<u32>,
+        /// Milliseconds between updates; 0: each.
+        interval_ms: u32,
+    },
+    /// The server refused a request, all of it. What is left of the subscriptions goes on.
+    Refused {
+        /// Which subscription, as handed to [`super::Client::connect`]; `None`: a resubscription after a gap.
+        subscription: Option<usize>,
+        /// `unknown_symbol`, `unavailable`, ...
+        code: String,
+        /// The thing, its value and what is allowed.
+        message: String,
+        /// Whether the server calls it passing: the subscription is asked for again on the next connection. If not,
+        /// it is given up.
+        retry: bool,
+    },
+    /// The best bid and ask are now these.
+    Quote {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+        /// Best bid and ask.
+        quote: Quote,
+    },
+    /// A trade.
+    Trade {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+        /// The trade.
+        trade: Trade,
+    },
+    /// The book changed, or a snapshot replaced it; [`super::Client::book`] has it.
+    Book {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+    },
+    /// The price message.
+    Ticker {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+        /// Bid, ask, last price, volume.
+        ticker: Ticker,
+    },
+    /// The instrument trades, or does not.
+    Status {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+        /// Trading, halted, in auction, closed.
+        status: Status,
+    },
+    /// History ended: sequences start anew in this epoch, the book is empty until its snapshot comes.
+    Reset {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// The new epoch.
+        epoch: u64,
+        /// Why; a restart where the server did not say.
+        reason: ResetReason,
+    },
+    /// Sequences are missing.
+    Gap {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// The channel.
+        channel: Channel,
+        /// Epoch of the sequences.
+        epoch: u64,
+        /// First sequence missing.
+        from: u64,
+        /// Last sequence missing.
+        to: u64,
+        /// Whether the server declared it (`gap`), or the client found it.
+        declared: bool,
+        /// Whether the stream's state is unknown now, so that the client subscribes to it again.
+        resync: bool,
+    },
+    /// The book is not what the server's checksum says it should be; the client subscribes to it again.
+    Mismatch {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence of the message that carried the checksum.
+        seq: u64,
+        /// The server's checksum.
+        expected: u32,
+        /// That of the book here.
+        computed: u32,
+    },
+    /// The server has something to say: `conflating`, `recovered`, `stale`, `live`, `shutting_down`, `replay_ended`.
+    Notice {
+        /// Which of them.
+        code: String,
+        /// In words.
+        message: String,
+    },
+}
+
+/// What ended a connection, or kept it from being made.
+#[derive(Debug, thiserror::Error)]
+pub enum Disconnect {
+    /// There was none.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server closed it.
+    #[error("closed by the server{}{reason}", CloseCode(*code))]
+    Closed {
+        /// The close code; `None`: the frame had none.
+        code: Option<u16>,
+        /// What happened and what to do next.
+        reason: String,
+    },
+    /// It broke.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// Not even a heartbeat came for so long.
+    #[error("nothing heard for {} s", .0.as_secs_f64())]
+    Silent(Duration),
+    /// What came is not what a Tickcast server sends.
+    #[error("the server breaks the protocol: {0}")]
+    Protocol(String),
+    /// A binary frame is no frame of market data.
+    #[error("the server breaks the protocol: {0}")]
+    Decode(#[from] DecodeError),
+}
+
+struct CloseCode(Option<u16>);
+
+impl std::fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(code) => write!(f, " ({code}): "),
+            None => f.write_str(" "),
+        }
+    }
+}
+
+impl Disconnect {
+    /// Whether connecting again may help: the client's duty. After a close the code decides: 1000 (done) and those
+    /// that say the client itself is at fault (1002, 1003, 1007 to 1010) or not let in (4001 to 4003) stand; every other
+    /// passes, and so does what ended without a close.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Disconnect::Connect(error) => error.may_pass(),
+            Disconnect::Closed { code: Some(code), .. } => {
+                !matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 4001..=4003)
+            }
+            Disconnect::Closed { code: None, .. }
+            | Disconnect::Lost(_)
+            | Disconnect::Silent(_)
+            | Disconnect::Protocol(_)
+            | Disconnect::Decode(_) => true,
+        }
+    }
+
+    /// How long the server asks to stay away.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Disconnect::Connect(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_close_code_says_whether_to_come_back() {
+        let closed = |code| Disconnect::Closed { code, reason: "why".into() };
+        for code in [1001, 1005, 1006, 1011, 1012, 1013, 4008, 4029, 4999] {
+            assert!(closed(Some(code)).may_pass(), "{code}");
+        }
+        for code in [1000, 1002, 1003, 1007, 1008, 1009, 4001, 4002, 4003] {
+            assert!(!closed(Some(code)).may_pass(), "{code}");
+        }
+        assert!(closed(None).may_pass());
+        assert_eq!(closed(Some(1001)).to_string(), "closed by the server (1001): why");
+        assert_eq!(Disconnect::Silent(Duration::from_millis(1500)).to_string(), "nothing heard for 1.5 s");
+    }
+}
