@@ -2,9 +2,14 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod cli;
 pub mod clock;
+pub mod config;
+pub mod door;
 pub mod limits;
 pub mod model;
+pub mod node;
+pub mod shard;
 pub mod source;
 pub mod stats;
 pub mod wire;

@@ -1,0 +1,16 @@
+//! Settings: what may be set, where it is set, what is wrong with it.
+
+mod keys;
+mod layers;
+mod pace;
+mod problem;
+mod serve;
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use keys::{Arity, KEYS, Key, VARIABLE_PREFIX};
+pub use layers::{Flags, Layers, Place, Written};
+pub use pace::{Rate, Speed, SpeedError, rate_text};
+pub use problem::{Problem, Problems};
+pub use serve::{LogFormat, Settings, SlowConsumer, SourceSettings, Symbols};
