@@ -1,14 +1,28 @@
 //! Every bound, with its unit and its reason. Those a user may set carry the default here.
 
+use std::time::Duration;
+
+// The market.
+
 /// Instruments in one catalog. Each costs a shard some kilobytes before its first event.
 pub const INSTRUMENTS_MAX: usize = 100_000;
 
 /// Bytes of a symbol (`docs/protocol.md`, section "Symbols").
 pub const SYMBOL_BYTES_MAX: usize = 32;
 
+/// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
+/// that only adds from taking all memory (about 70 bytes an order, and at worst a level each).
+pub const ORDERS_MAX: usize = 1 << 20;
+
+/// Levels of one side that a source may set in an L2 book. Real books have thousands; the bound keeps a feed file
+/// that only adds from taking all memory (about 32 bytes a level in each thread that holds the book).
+pub const LEVELS_MAX: usize = 1 << 20;
+
 /// Records that one exchange event may put on the bus; a longer one is cut there and flagged, since an event larger
 /// than a queue would block for ever. (A real recording opens with a snapshot of 8,725 records without an end mark.)
 pub const EVENT_RECORDS_MAX: usize = 4_096;
+
+// From the source to the shards.
 
 /// Primary events that a source appends before it gives way to the publisher.
 pub const SOURCE_BATCH_MAX: usize = 1_024;
@@ -19,9 +33,195 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 /// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
 
-/// Bytes that may wait for one client in user space before it is too slow (`--outbox-bytes`): with the kernel's own
-/// buffer some seconds of a busy screen, and 10,000 stalled clients cost 2.5 GiB at the most.
-pub const OUTBOX_BYTES: usize = 256 * 1024;
+// The simulated market.
+
+/// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still
+/// make an event that fits on the bus whole.
+pub const SIM_ORDERS_MAX: u32 = 1_000;
+
+/// Ticks a second that a simulation can be asked for: one a nanosecond, the clock's own step.
+pub const SIM_RATE_MAX: u64 = 1_000_000_000;
+
+/// Nanoseconds that a simulation catches up after falling behind its rate; what is older is let go.
+pub const SIM_LAG_NS_MAX: u64 = 1_000_000_000;
+
+// Feed files, replay, import.
+
+/// Records after which a feed file's block ends at the next end of an exchange event: 256 KiB of them, enough for the
+/// compressor to find what repeats, little enough that a crash loses a moment.
+pub const FEED_BLOCK_RECORDS: usize = 4_096;
+
+/// Records in one block of a feed file at the most, also where an exchange event is longer: 1 MiB of them, which is
+/// what a reader holds of a file.
+pub const FEED_BLOCK_RECORDS_MAX: usize = 16_384;
+
+/// Bytes that a block's records may take as stored: the raw ones, and what a compressor adds to noise.
+pub const FEED_BLOCK_STORED_BYTES_MAX: usize = FEED_BLOCK_RECORDS_MAX * 64 + 64 * 1_024;
+
+/// Bytes of a feed file's description: [`INSTRUMENTS_MAX`] instruments of 76 bytes at the most, and the source's text.
+pub const FEED_DESCRIPTION_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Bytes of a feed file's index: 40 for each block, so about 1.6 million blocks or 6 billion records.
+pub const FEED_INDEX_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+
+/// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
+pub const REPLAY_FILES_MAX: usize = 256;
+
+/// Nanoseconds that one pass of a looped, timed replay takes at the least, so that a recording without any duration
+/// does not announce a new epoch in every breath.
+pub const REPLAY_PASS_NS_MIN: u64 = 1_000_000;
+
+/// Files that one import merges. Each costs a descriptor and a decompressor's window.
+pub const IMPORT_FILES_MAX: usize = 1_024;
+
+/// Bytes of metadata (symbols and their mappings) at the start of a foreign recording: a million mappings of
+/// Databento's widest symbols are about as many.
+pub const IMPORT_METADATA_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// Records that an importer holds back while it does not know whether the exchange event of the first has ended.
+pub const IMPORT_LOOKAHEAD_MAX: usize = 65_536;
+
+// What a client sends.
+
+/// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so
+/// that neither side ever needs a larger buffer for control.
+pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
+
+/// Fragments of one message from a client. Honest clients send requests whole; each fragment costs a header's work.
+pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;
+
+/// Symbols in one request; more than fit in a text message of plausible symbols.
+pub const REQUEST_SYMBOLS_MAX: usize = 10_000;
+
+/// Bytes of a request's `id` as written, quotes included: it is kept and sent back with every page of the reply.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Characters of what a client sent that an error message quotes.
+pub const QUOTED_CHARS_MAX: usize = 48;
+
+/// Subscriptions (instrument, channel) of one session.
+pub const SUBSCRIPTIONS_MAX: usize = 20_000;
+
+// What a client is sent.
+
+/// Records a shard takes from the bus before it writes to its sessions: bounds what one batch adds to an outbox.
+pub const BATCH_RECORDS_MAX: usize = 1_024;
+
+/// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
+pub const FRAME_BYTES: usize = 64 * 1024;
+
+/// Levels in one part of a snapshot: 64 KiB of binary entries.
+pub const SNAPSHOT_PART_LEVELS: usize = 4_096;
+
+/// Streams that are made ready for one page of `subscribed`: more than fit in a page.
+pub const PAGE_ENTRIES_MAX: usize = 1_024;
+
+/// Bytes of a close frame's reason (RFC 6455, section 5.5: 125, two of which are the code).
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// Bytes of buffer that a topic keeps between batches: with 10,000 topics 80 MiB at the most.
+pub const TOPIC_BYTES_KEPT: usize = 8 * 1024;
+
+/// Bytes that may wait for one session in user space, unless set otherwise.
+pub const OUTBOX_BYTES_DEFAULT: usize = 256 * 1_024;
+
+/// Least that an outbox may be set to: a whole part of a snapshot has to fit.
+pub const OUTBOX_BYTES_MIN: usize = 64 * 1_024;
+
+/// Most that an outbox may be set to.
+pub const OUTBOX_BYTES_MAX: usize = 1_024 * 1_024 * 1_024;
+
+/// `SO_SNDBUF` of a session, unless set otherwise. The kernel doubles it for its own bookkeeping: a stalled reader then
+/// holds about 265 KiB there instead of 4 MiB.
+pub const SEND_BUFFER_BYTES_DEFAULT: usize = 64 * 1_024;
+
+/// Least that `SO_SNDBUF` may be set to (0, the kernel's own choice, apart).
+pub const SEND_BUFFER_BYTES_MIN: usize = 4 * 1_024;
+
+/// Most that `SO_SNDBUF` may be set to.
+pub const SEND_BUFFER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+
+// Sessions and their time.
+
+/// Shards: threads that serve sessions.
+pub const SHARDS_MAX: usize = 256;
+
+/// Sessions, unless set otherwise: more than most machines give descriptors for is no service to anybody.
+pub const CONNECTIONS_DEFAULT: usize = 16_384;
+
+/// Sessions that may be allowed at all.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+
+/// Letters (new sessions and questions) that may wait for a shard.
+pub const MAILBOX_LETTERS_MAX: usize = 4_096;
+
+/// Milliseconds between a shard's looks at its timers; each look serves its share of the sessions.
+pub const TIMER_MILLISECONDS: u64 = 250;
+
+/// Seconds between a session's heartbeats.
+pub const HEARTBEAT_SECONDS: u64 = 5;
+
+/// Streams that one heartbeat names.
+pub const HEARTBEAT_STREAMS: usize = 64;
+
+/// Seconds between WebSocket pings, and how long each may stay without a pong.
+pub const PING_SECONDS: u64 = 20;
+
+/// Seconds that a closing session may take to get its last bytes and answer.
+pub const CLOSE_SECONDS: u64 = 2;
+
+/// Seconds that a client closed with 4008 has to read what is left before the close frame: it was slow, and should
+/// still learn why. By then it costs the server no more than one frame.
+pub const SLOW_CLOSE_SECONDS: u64 = 30;
+
+/// Seconds without progress after which `block` gives a client up.
+pub const BLOCK_SECONDS: u64 = 30;
+
+// The door.
+
+/// Connections that may wait in the kernel to be accepted; tokio's own 128 lose part of a burst of thousands.
+pub const LISTEN_BACKLOG: u32 = 1_024;
+
+/// How long the door stops accepting after the machine refused it a connection (no descriptor left): a loop that
+/// tries again at once spins, a longer pause would be felt when descriptors are free again.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are not yet sessions (handshakes and plain HTTP): a burst of 4,000 fits; each may hold
+/// [`HTTP_BUFFER_BYTES_MAX`].
+pub const HANDSHAKES_MAX: usize = 8_192;
+
+/// How long a client may take from connecting to the last byte of its request head, and be idle between requests.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// How long a plain HTTP connection may live: it bounds a client that does not read its answer.
+pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(30);
+
+/// How long a request waits for a shard or for its own body before the answer is an error.
+pub const HTTP_ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// How long requests in progress may still take when the server stops.
+pub const HTTP_CLOSING_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes of a request head: what real clients send, cookies of other services on the same host included.
+pub const HTTP_HEADER_BYTES_MAX: usize = 8 * 1_024;
+
+/// Header lines of a request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Bytes read ahead on one connection before it is a session: a request head and what a client sent after it.
+pub const HTTP_BUFFER_BYTES_MAX: usize = 16 * 1_024;
+
+/// Bytes of a request body; the longest that means something is far below 200.
+pub const HTTP_BODY_BYTES_MAX: usize = 4 * 1_024;
+
+/// Levels a side that `/api/v1/book/{symbol}?depth=` may ask for; without `depth` it gives all.
+pub const HTTP_BOOK_DEPTH_MAX: u32 = 100_000;
+
+/// Bytes of a settings file.
+pub const SETTINGS_FILE_BYTES_MAX: u64 = 1_024 * 1_024;
+
+// The client.
+
 /// Client: bytes of one message from the server. A frame holds one batch of one stream, at the most some megabytes.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 16 << 20;
 
@@ -53,8 +253,10 @@ pub const CLIENT_REFUSAL_BYTES_MAX: usize = 4 * 1_024;
 /// Client: milliseconds between heartbeats until the server's `welcome` states its own, and the shortest and longest
 /// believed: silence for two of them is a dead connection.
 pub const CLIENT_HEARTBEAT_MS: u64 = 5_000;
+
 /// See [`CLIENT_HEARTBEAT_MS`].
 pub const CLIENT_HEARTBEAT_MS_MIN: u64 = 10;
+
 /// See [`CLIENT_HEARTBEAT_MS`].
 pub const CLIENT_HEARTBEAT_MS_MAX: u64 = 60_000;
 
@@ -74,120 +276,9 @@ pub const CLIENT_RETRY_AFTER_S_MAX: u64 = 300;
 /// make the server encode snapshots without end.
 pub const CLIENT_RESYNC_MS_MIN: u64 = 1_000;
 
-/// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
-/// that only adds from taking all memory (about 70 bytes an order).
-pub const ORDERS_MAX: usize = 1 << 22;
+// What must fit into what.
 
-/// Records a shard takes from the bus before it writes to its sessions: bounds what one batch adds to an outbox.
-pub const BATCH_RECORDS_MAX: usize = 1_024;
-
-/// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
-pub const FRAME_BYTES: usize = 64 * 1024;
-
-/// Levels in one part of a snapshot: 64 KiB of binary entries.
-pub const SNAPSHOT_PART_LEVELS: usize = 4_096;
-
-/// Subscriptions (instrument, channel) of one session.
-pub const SUBSCRIPTIONS_MAX: usize = 20_000;
-
-/// Seconds between a session's heartbeats.
-pub const HEARTBEAT_SECONDS: u64 = 5;
-
-/// Streams that one heartbeat names.
-pub const HEARTBEAT_STREAMS: usize = 64;
-
-/// Seconds between WebSocket pings, and how long each may stay without a pong.
-pub const PING_SECONDS: u64 = 20;
-
-/// Milliseconds between a shard's looks at its timers; each look serves its share of the sessions.
-pub const TIMER_MILLISECONDS: u64 = 250;
-
-/// Seconds that a closing session may take to get its last bytes and answer.
-pub const CLOSE_SECONDS: u64 = 2;
-
-/// Seconds without progress after which `block` gives a client up.
-pub const BLOCK_SECONDS: u64 = 30;
-
-/// Seconds in which a server that stops must be gone.
-pub const STOP_SECONDS: u64 = 5;
-
-/// Letters (new sockets, queries) that wait for one shard.
-pub const MAILBOX_LETTERS_MAX: usize = 4_096;
-
-/// Bytes of buffer that a topic keeps between batches: with 10,000 topics 80 MiB at the most.
-pub const TOPIC_BYTES_KEPT: usize = 8 * 1024;
-/// Orders that may rest in one L3 book. The busiest real instruments hold some 100,000; the bound keeps a feed file
-/// that only adds from taking all memory (about 70 bytes an order, and at worst a level each).
-pub const ORDERS_MAX: usize = 1 << 20;
-
-/// Levels of one side that a source may set in an L2 book. Real books have thousands; the bound keeps a feed file
-/// that only adds from taking all memory (about 32 bytes a level in each thread that holds the book).
-pub const LEVELS_MAX: usize = 1 << 20;
-
-/// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so
-/// that neither side ever needs a larger buffer for control.
-pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
-
-/// Symbols in one request; more than fit in a text message of plausible symbols.
-pub const REQUEST_SYMBOLS_MAX: usize = 10_000;
-
-/// Bytes of a request's `id` as written, quotes included: it is kept and sent back with every page of the reply.
-pub const REQUEST_ID_BYTES_MAX: usize = 128;
-
-/// Characters of what a client sent that an error message quotes.
-pub const QUOTED_CHARS_MAX: usize = 48;
-
-/// Bytes of a close frame's reason (RFC 6455, section 5.5: 125, two of which are the code).
-pub const CLOSE_REASON_BYTES_MAX: usize = 123;
-
-/// Streams that are made ready for one page of `subscribed`: more than fit in a page.
-pub const PAGE_ENTRIES_MAX: usize = 1_024;
-/// Fragments of one message from a client. Honest clients send requests whole; each fragment costs a header's work.
-pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;
-
-/// Seconds that a client closed with 4008 has to read what is left before the close frame: it was slow, and should
-/// still learn why. By then it costs the server no more than one frame.
-pub const SLOW_CLOSE_SECONDS: u64 = 30;
-
-/// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still
-/// make an event that fits on the bus whole.
-pub const SIM_ORDERS_MAX: u32 = 1_000;
-
-/// Ticks a second that a simulation can be asked for: one a nanosecond, the clock's own step.
-pub const SIM_RATE_MAX: u64 = 1_000_000_000;
-
-/// Nanoseconds that a simulation catches up after falling behind its rate; what is older is let go.
-pub const SIM_LAG_NS_MAX: u64 = 1_000_000_000;
-/// Records after which a feed file's block ends at the next end of an exchange event: 256 KiB of them, enough for the
-/// compressor to find what repeats, little enough that a crash loses a moment.
-pub const FEED_BLOCK_RECORDS: usize = 4_096;
-
-/// Records in one block of a feed file at the most, also where an exchange event is longer: 1 MiB of them, which is
-/// what a reader holds of a file.
-pub const FEED_BLOCK_RECORDS_MAX: usize = 16_384;
-
-/// Bytes that a block's records may take as stored: the raw ones, and what a compressor adds to noise.
-pub const FEED_BLOCK_STORED_BYTES_MAX: usize = FEED_BLOCK_RECORDS_MAX * 64 + 64 * 1_024;
-
-/// Bytes of a feed file's description: [`INSTRUMENTS_MAX`] instruments of 76 bytes at the most, and the source's text.
-pub const FEED_DESCRIPTION_BYTES_MAX: usize = 16 * 1_024 * 1_024;
-
-/// Bytes of a feed file's index: 40 for each block, so about 1.6 million blocks or 6 billion records.
-pub const FEED_INDEX_BYTES_MAX: usize = 64 * 1_024 * 1_024;
-
-/// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
-pub const REPLAY_FILES_MAX: usize = 256;
-
-/// Nanoseconds that one pass of a looped, timed replay takes at the least, so that a recording without any duration
-/// does not announce a new epoch in every breath.
-pub const REPLAY_PASS_NS_MIN: u64 = 1_000_000;
-
-/// Bytes of metadata (symbols and their mappings) at the start of a foreign recording: a million mappings of
-/// Databento's widest symbols are about as many.
-pub const IMPORT_METADATA_BYTES_MAX: usize = 256 * 1_024 * 1_024;
-
-/// Files that one import merges. Each costs a descriptor and a decompressor's window.
-pub const IMPORT_FILES_MAX: usize = 1_024;
-
-/// Records that an importer holds back while it does not know whether the exchange event of the first has ended.
-pub const IMPORT_LOOKAHEAD_MAX: usize = 65_536;
+const _: () = assert!(EVENT_RECORDS_MAX < QUEUE_CHUNKS_MAX * CHUNK_RECORDS_MAX, "an event fits in a queue");
+const _: () = assert!(FEED_BLOCK_RECORDS <= FEED_BLOCK_RECORDS_MAX);
+const _: () = assert!(SNAPSHOT_PART_LEVELS * 16 <= OUTBOX_BYTES_MIN, "an outbox holds a part of a snapshot");
+const _: () = assert!(PING_SECONDS.is_multiple_of(HEARTBEAT_SECONDS), "pings ride on heartbeats");

@@ -104,6 +104,8 @@ impl Pump {
                 Next::Ended => {
                     has_ended = true;
                     self.stats.ended.set(1);
+                    // What the source left without an end mark ends here.
+                    self.deriver.finish(&mut self.events);
                     let mut end = Event::new(0, 0, self.clock.unix_ns(), Body::Ended);
                     end.flags = event_flags::LAST;
                     self.events.push(end);

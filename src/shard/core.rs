@@ -26,6 +26,16 @@ pub enum SlowConsumer {
     Block,
 }
 
+impl SlowConsumer {
+    /// As it is written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            SlowConsumer::Disconnect => "disconnect",
+            SlowConsumer::Block => "block",
+        }
+    }
+}
+
 /// What an operator may set.
 #[derive(Clone, Copy, Debug)]
 pub struct CoreSettings {

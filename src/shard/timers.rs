@@ -14,9 +14,6 @@ const TIMER_NS: u64 = limits::TIMER_MILLISECONDS * 1_000_000;
 /// Each session is looked at once a heartbeat; a look at the timers serves one share of the sessions.
 const PHASES: usize = (limits::HEARTBEAT_SECONDS * 1_000 / limits::TIMER_MILLISECONDS) as usize;
 
-const _: () =
-    assert!(limits::PING_SECONDS.is_multiple_of(limits::HEARTBEAT_SECONDS), "pings ride on heartbeats");
-
 impl Core {
     /// Looks at the timers; to be called every [`limits::TIMER_MILLISECONDS`]. `now_ns` is monotonic, `unix_ns` the
     /// wall clock.

@@ -34,7 +34,7 @@ mod toml_list;
 
 pub use kind::Kind;
 pub use listing::profiles;
-pub use pace::Rate;
+pub use pace::{Rate, RateError};
 pub use profile::{Fault, Faults, InstrumentProfile};
 pub use toml_list::profiles_from_toml;
 

@@ -1,5 +1,8 @@
 //! How fast a simulation runs: which ticks are due when.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::limits;
 
 /// How many ticks (exchange events) happen in a second of the caller's clock, over all instruments.
@@ -9,6 +12,32 @@ pub enum Rate {
     PerSecond(u64),
     /// As many as are taken.
     Max,
+}
+
+/// Not a rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rate {0:?} is not allowed; a rate is 1 to {max} ticks a second, or \"max\"", max = limits::SIM_RATE_MAX)]
+pub struct RateError(pub String);
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Rate, RateError> {
+        if text == "max" {
+            return Ok(Rate::Max);
+        }
+        let rate = text.parse().ok().filter(|rate| (1..=limits::SIM_RATE_MAX).contains(rate));
+        rate.map(Rate::PerSecond).ok_or_else(|| RateError(text.into()))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rate::PerSecond(rate) => rate.fmt(f),
+            Rate::Max => f.pad("max"),
+        }
+    }
 }
 
 const SECOND_NS: u128 = 1_000_000_000;
@@ -65,6 +94,16 @@ mod tests {
 
     proptest! {
         #[test]
+    fn a_rate_is_a_whole_number_in_bounds_or_max() {
+        for text in ["1", "20000", "1000000000", "max"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
+        for text in ["", "0", "-1", "1.5", "1000000001", "99999999999999999999", "fast"] {
+            assert_eq!(text.parse::<Rate>(), Err(RateError(text.into())));
+        }
+    }
+
+    #[test]
         fn what_is_due_agrees_with_when_it_is_due(rate in 1_u64..=limits::SIM_RATE_MAX, taken in 0_u64..1_000_000,
             late_ns in 0_u64..limits::SIM_LAG_NS_MAX / 2) {
             let mut pace = Pace::new(rate);

@@ -25,10 +25,8 @@ pub fn skip(reason: &str) {
 /// A real recording, by its path in the folder `TICKCAST_TEST_DATA` (default `../shared/data` beside this repository).
 /// Where it is absent the skip is reported and `None` returned.
 pub fn recorded(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("TICKCAST_TEST_DATA").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("TICKCAST_TEST_DATA")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
     let file = folder.join(path);
     if file.exists() {
         return Some(file);
@@ -42,7 +40,9 @@ pub fn recorded(path: &str) -> Option<PathBuf> {
 pub fn program(variable: &str) -> Option<PathBuf> {
     let program = std::env::var_os(variable).map(PathBuf::from);
     if program.is_none() {
-        skip(&format!("{variable} is not set: run through tests/run.sh, which installs the client's packages"));
+        skip(&format!(
+            "{variable} is not set: run through tests/run.sh, which installs the client's packages"
+        ));
     }
     program
 }

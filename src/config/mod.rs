@@ -1,0 +1,14 @@
+//! Settings: what may be set, where it is set, what is wrong with it.
+
+mod keys;
+mod layers;
+mod problem;
+mod serve;
+mod show;
+#[cfg(test)]
+mod tests;
+
+pub use keys::{Arity, KEYS, Key, VARIABLE_PREFIX};
+pub use layers::{Flags, Layers, Place, Written};
+pub use problem::{Problem, Problems};
+pub use serve::{LogFormat, Settings, SourceSettings, Symbols};

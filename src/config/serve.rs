@@ -1,0 +1,277 @@
+//! The settings of `tickcast serve`.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::thread::available_parallelism;
+
+use super::{Layers, Problem, Problems, Written};
+use crate::door::Origin;
+use crate::feed::Speed;
+use crate::limits;
+use crate::shard::SlowConsumer;
+use crate::sim::Rate;
+
+/// Settings of a server, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the market comes from.
+    pub source: SourceSettings,
+    /// What becomes of a client whose outbox is full.
+    pub slow_consumer: SlowConsumer,
+    /// Threads that serve clients, at least 1.
+    pub shards: usize,
+    /// Origins of pages that may connect beside our own and loopback.
+    pub allow_origin: Vec<Origin>,
+    /// Sessions at a time.
+    pub max_connections: usize,
+    /// Bytes that may wait for one session in user space.
+    pub outbox_bytes: usize,
+    /// `SO_SNDBUF` of a session in bytes; 0: the kernel's own choice.
+    pub send_buffer_bytes: usize,
+    /// What to log, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// How to log.
+    pub log_format: LogFormat,
+}
+
+/// Where the market comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceSettings {
+    /// The simulated market.
+    Simulation {
+        /// Its instruments.
+        symbols: Symbols,
+        /// Its pace.
+        rate: Rate,
+        /// What its randomness begins with.
+        seed: u64,
+        /// After how many ticks it ends; `None`: never.
+        ticks: Option<u64>,
+    },
+    /// Feed files.
+    Replay {
+        /// The files, at least one.
+        files: Vec<PathBuf>,
+        /// The pace.
+        speed: Speed,
+        /// Whether it begins again at the end.
+        looped: bool,
+        /// Whether it waits for `play` before the first event.
+        start_paused: bool,
+    },
+}
+
+/// The instruments of a simulated market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Symbols {
+    /// That many plausible ones.
+    Count(usize),
+    /// Those that a TOML file lists.
+    File(PathBuf),
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Checks what was written; everything that is wrong goes to `problems`, and a default stands in for it, so that
+    /// the rest can be checked too. The result means something only where `problems` stays empty.
+    pub fn check(layers: &Layers, problems: &mut Problems) -> Settings {
+        let mut check = Check { layers, problems };
+        let source = check.source();
+        Settings {
+            slow_consumer: check.slow_consumer(&source),
+            source,
+            listen: check
+                .one("listen", "IP address and port, such as 127.0.0.1:8765 or [::]:8765", address)
+                .unwrap_or(DEFAULT_LISTEN),
+            shards: check.whole("shards", 1..=limits::SHARDS_MAX).unwrap_or_else(default_shards),
+            allow_origin: check.many("allow_origin", Origin::ALLOWED, |text| Origin::parse(text).ok()),
+            max_connections: check
+                .whole("max_connections", 1..=limits::CONNECTIONS_MAX)
+                .unwrap_or(limits::CONNECTIONS_DEFAULT),
+            outbox_bytes: check
+                .whole("outbox_bytes", limits::OUTBOX_BYTES_MIN..=limits::OUTBOX_BYTES_MAX)
+                .unwrap_or(limits::OUTBOX_BYTES_DEFAULT),
+            send_buffer_bytes: check.send_buffer().unwrap_or(limits::SEND_BUFFER_BYTES_DEFAULT),
+            log: check.log().unwrap_or_else(|| "info".into()),
+            log_format: check.one("log_format", "text or json", log_format).unwrap_or(LogFormat::Text),
+        }
+    }
+
+    /// Whether people on other machines can connect.
+    pub fn is_public(&self) -> bool {
+        !self.listen.ip().is_loopback()
+    }
+}
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8765);
+
+/// One core is left to the source: it feeds all shards. Beyond 16 the hand-over costs more than another shard brings,
+/// unless somebody has measured otherwise and says so.
+fn default_shards() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).clamp(1, 16))
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::new(DEFAULT_LISTEN.ip(), port.parse().ok()?)),
+        None => text.parse().ok(),
+    }
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+/// A count, or a path where the text is no number at all.
+fn symbols(text: &str) -> Option<Symbols> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-._".contains(&byte));
+    if !is_number {
+        return Some(Symbols::File(text.into()));
+    }
+    text.parse().ok().filter(|count| (1..=limits::INSTRUMENTS_MAX).contains(count)).map(Symbols::Count)
+}
+
+struct Check<'a> {
+    layers: &'a Layers,
+    problems: &'a mut Problems,
+}
+
+impl Check<'_> {
+    fn source(&mut self) -> SourceSettings {
+        let files =
+            self.many("replay", "path of a feed file", |text| (!text.is_empty()).then(|| text.into()));
+        let is_replay = self.layers.written("replay").is_some_and(|written| !written.texts.is_empty());
+
+        let symbols_allowed = format!("1 to {}, or the path of a TOML file", limits::INSTRUMENTS_MAX);
+        let symbols = self.one("symbols", &symbols_allowed, symbols).unwrap_or(Symbols::Count(20));
+        let rate = self.rate().unwrap_or(Rate::PerSecond(20_000));
+        let seed = self.whole("seed", 0..=u64::MAX).unwrap_or(1);
+        let ticks = self.whole("ticks", 1..=u64::MAX);
+        let speed = self.speed().unwrap_or(Speed::NORMAL);
+        let looped = self.switch("loop");
+        let start_paused = self.switch("start_paused");
+
+        if is_replay {
+            for name in ["symbols", "rate", "seed", "ticks"] {
+                self.forbid(name, "only for the simulated market: leave it out, or leave out replay");
+            }
+            return SourceSettings::Replay { files, speed, looped, start_paused };
+        }
+        self.forbid("speed", ONLY_REPLAY);
+        for (name, on) in [("loop", looped), ("start_paused", start_paused)] {
+            if on {
+                self.forbid(name, ONLY_REPLAY);
+            }
+        }
+        SourceSettings::Simulation { symbols, rate, seed, ticks }
+    }
+
+    fn slow_consumer(&mut self, source: &SourceSettings) -> SlowConsumer {
+        let policy = self.one("slow_consumer", "disconnect, or block with a replay", |text| match text {
+            "disconnect" => Some(SlowConsumer::Disconnect),
+            "block" => Some(SlowConsumer::Block),
+            _ => None,
+        });
+        if policy == Some(SlowConsumer::Block) && matches!(source, SourceSettings::Simulation { .. }) {
+            self.forbid("slow_consumer", "disconnect; block only with a replay (replay FILE)");
+        }
+        policy.unwrap_or(SlowConsumer::Disconnect)
+    }
+
+    fn rate(&mut self) -> Option<Rate> {
+        let allowed = format!("ticks per second, 1 to {}, or max", limits::SIM_RATE_MAX);
+        self.one("rate", &allowed, |text| text.parse().ok())
+    }
+
+    fn speed(&mut self) -> Option<Speed> {
+        let allowed = "0.1 to 1000 times real time with at most three decimals, or max";
+        self.one("speed", allowed, |text| text.parse().ok())
+    }
+
+    fn send_buffer(&mut self) -> Option<usize> {
+        let (least, most) = (limits::SEND_BUFFER_BYTES_MIN, limits::SEND_BUFFER_BYTES_MAX);
+        let allowed = format!("{least} to {most}, or 0 for the kernel's own");
+        self.one("send_buffer_bytes", &allowed, |text| {
+            text.parse().ok().filter(|bytes| *bytes == 0 || (least..=most).contains(bytes))
+        })
+    }
+
+    fn log(&mut self) -> Option<String> {
+        let allowed = "error, warn, info, debug, trace, off, or module=level pairs, separated by commas";
+        self.one("log", allowed, |text| {
+            tracing_subscriber::EnvFilter::try_new(text).is_ok().then(|| text.to_owned())
+        })
+    }
+
+    /// A setting with one value; `None` where it is absent or wrong.
+    fn one<T>(&mut self, name: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let written = self.layers.written(name)?;
+        let text = written.texts.last().map_or("", String::as_str);
+        let value = parse(text);
+        if value.is_none() {
+            self.refuse(name, text, written, allowed);
+        }
+        value
+    }
+
+    /// A setting with several values; those that are wrong are left out.
+    fn many<T>(&mut self, name: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let Some(written) = self.layers.written(name) else { return Vec::new() };
+        let mut values = Vec::with_capacity(written.texts.len());
+        for text in &written.texts {
+            match parse(text) {
+                Some(value) => values.push(value),
+                None => self.refuse(name, text, written, allowed),
+            }
+        }
+        values
+    }
+
+    fn whole<T: FromStr + PartialOrd + Display>(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        let allowed = format!("whole number, {} to {}", range.start(), range.end());
+        self.one(name, &allowed, |text| text.parse().ok().filter(|value| range.contains(value)))
+    }
+
+    fn switch(&mut self, name: &str) -> bool {
+        self.one(name, "true or false", |text| text.parse().ok()).unwrap_or(false)
+    }
+
+    /// Refuses a setting for being given at all.
+    fn forbid(&mut self, name: &str, allowed: &str) {
+        if let Some(written) = self.layers.written(name) {
+            self.refuse(name, &written.texts.join(" "), written, allowed);
+        }
+    }
+
+    fn refuse(&mut self, name: &str, text: &str, written: &Written, allowed: &str) {
+        self.problems.add(Problem {
+            key: name.to_owned(),
+            value: text.to_owned(),
+            place: Some(written.place.clone()),
+            allowed: allowed.to_owned(),
+        });
+    }
+}
+
+const ONLY_REPLAY: &str = "only with a replay (replay FILE)";

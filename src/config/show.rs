@@ -1,0 +1,59 @@
+//! Settings in force, as a file that would give them.
+
+use std::fmt;
+
+use super::{LogFormat, Settings, SourceSettings, Symbols};
+
+/// TOML, one setting a line, defaults included: reading it back gives the same settings.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "listen = {}", quoted(&self.listen.to_string()))?;
+        match &self.source {
+            SourceSettings::Simulation { symbols, rate, seed, ticks } => {
+                match symbols {
+                    Symbols::Count(count) => writeln!(f, "symbols = {count}")?,
+                    Symbols::File(path) => writeln!(f, "symbols = {}", quoted(&path.to_string_lossy()))?,
+                }
+                writeln!(f, "rate = {}", quoted(&rate.to_string()))?;
+                // A whole number of TOML ends at i64::MAX.
+                writeln!(f, "seed = {}", quoted(&seed.to_string()))?;
+                if let Some(ticks) = ticks {
+                    writeln!(f, "ticks = {}", quoted(&ticks.to_string()))?;
+                }
+            }
+            SourceSettings::Replay { files, speed, looped, start_paused } => {
+                writeln!(f, "replay = {}", array(files.iter().map(|path| path.to_string_lossy())))?;
+                writeln!(f, "speed = {}", quoted(&speed.to_string()))?;
+                writeln!(f, "loop = {looped}")?;
+                writeln!(f, "start_paused = {start_paused}")?;
+            }
+        }
+        writeln!(f, "slow_consumer = {}", quoted(self.slow_consumer.name()))?;
+        writeln!(f, "shards = {}", self.shards)?;
+        writeln!(f, "allow_origin = {}", array(self.allow_origin.iter().map(|origin| origin.to_string())))?;
+        writeln!(f, "max_connections = {}", self.max_connections)?;
+        writeln!(f, "outbox_bytes = {}", self.outbox_bytes)?;
+        writeln!(f, "send_buffer_bytes = {}", self.send_buffer_bytes)?;
+        writeln!(f, "log = {}", quoted(&self.log))?;
+        writeln!(f, "log_format = {}", quoted(self.log_format.name()))
+    }
+}
+
+impl LogFormat {
+    /// As it is written in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn array(texts: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let texts: Vec<_> = texts.map(|text| quoted(text.as_ref())).collect();
+    format!("[{}]", texts.join(", "))
+}

@@ -1,0 +1,276 @@
+//! The only wiring: starts the source, the shards and the door, and stops them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::bus::{Tap, bus};
+use crate::clock::Clock;
+use crate::config::{Settings, SourceSettings, Symbols};
+use crate::door::{BindError, Door, DoorSettings, Market, Readiness, ReplayControl, State};
+use crate::feed::{FeedError, Replay, ReplayHandle, ReplaySettings};
+use crate::limits;
+use crate::model::{Catalog, Event};
+use crate::pump::{Pump, PumpError, PumpHandle};
+use crate::shard::{Core, CoreSettings, Shard, ShardHandle, mailbox};
+use crate::sim::{Faults, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml};
+use crate::source::Source;
+use crate::stats::Stats;
+
+/// Why a server cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The simulated market cannot be as it was asked for.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// The list of instruments cannot be read.
+    #[error("cannot read the instruments of {path}: {error}")]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The list of instruments is wrong; every fault at once.
+    #[error("{path} lists instruments that cannot be:\n{faults}")]
+    Profiles {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        faults: Faults,
+    },
+    /// A feed file cannot be replayed.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The source failed while it ran.
+    #[error(transparent)]
+    Pump(#[from] PumpError),
+    /// The system refused a thread or a runtime.
+    #[error("cannot run the thread {thread}: {error}")]
+    Thread {
+        /// Its name.
+        thread: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A thread panicked: a fault of this program.
+    #[error(
+        "the thread {0} panicked: this is a fault of tickcast; please report it with what was printed above"
+    )]
+    Panic(String),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Node {
+    address: SocketAddr,
+    catalog: Arc<Catalog>,
+    stats: Stats,
+    readiness: Readiness,
+    close_door: oneshot::Sender<()>,
+    pump: PumpHandle,
+    shards: Vec<ShardHandle>,
+    threads: Vec<JoinHandle<()>>,
+    /// What ends a thread before it was told to.
+    failures: mpsc::Receiver<NodeError>,
+}
+
+/// Starts a server: it accepts clients and publishes when this returns.
+///
+/// # Errors
+/// What makes it impossible: nothing of it runs then.
+pub fn start(settings: Settings) -> Result<Node, NodeError> {
+    let clock = Clock::start();
+    let (source, replay) = source(settings.source)?;
+    let door = Door::bind(DoorSettings {
+        allow_origin: settings.allow_origin,
+        max_connections: settings.max_connections,
+        send_buffer_bytes: settings.send_buffer_bytes,
+        ..DoorSettings::at(settings.listen)
+    })?;
+    let (address, catalog, stats) = (door.address(), source.catalog(), Stats::new(settings.shards));
+    // Epochs only grow, over restarts too: microseconds leave room for a thousand loops a millisecond.
+    let epoch = clock.unix_ns() / 1_000;
+    let (publisher, taps) = bus(settings.shards, limits::QUEUE_CHUNKS_MAX);
+    let pump = Pump::new(source, publisher, epoch, clock, stats.source.clone());
+    let pump_handle = pump.handle();
+    if let Some(replay) = &replay {
+        replay.attach(pump_handle.unparker());
+    }
+
+    let (failed, failures) = mpsc::channel(1);
+    let mut crew = Crew { failed, threads: Vec::new() };
+    let core = CoreSettings { outbox_bytes: settings.outbox_bytes, slow_consumer: settings.slow_consumer };
+    let shards: Result<Vec<_>, NodeError> = taps
+        .into_iter()
+        .enumerate()
+        .map(|(number, tap)| start_shard(&mut crew, number, tap, &catalog, epoch, core, clock, &stats))
+        .collect();
+    let shards = shards?;
+    let readiness = Readiness::default();
+    let market = Market {
+        catalog: catalog.clone(),
+        shards: shards.clone(),
+        stats: stats.clone(),
+        replay: replay.map(|replay| Arc::new(replay) as Arc<dyn ReplayControl>),
+        readiness: readiness.clone(),
+    };
+    let (close_door, closed) = oneshot::channel();
+    crew.start("door", move || {
+        let error = |error| NodeError::Thread { thread: "door".into(), error };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+        let until_closed = async {
+            // Told, or whoever would tell is gone.
+            let _ = closed.await;
+        };
+        runtime.block_on(door.serve(market, until_closed)).map_err(error)
+    })?;
+    crew.start("pump", move || Ok(pump.run()?))?;
+    readiness.set(State::Ready);
+    Ok(Node {
+        address,
+        catalog,
+        stats,
+        readiness,
+        close_door,
+        pump: pump_handle,
+        shards,
+        threads: crew.threads,
+        failures,
+    })
+}
+
+impl Node {
+    /// Where it listens, with the port that port 0 became.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Symbol of the first instrument, if there is one.
+    pub fn first_symbol(&self) -> Option<&str> {
+        self.catalog.get(0).map(|instrument| instrument.symbol.as_str())
+    }
+
+    /// Its counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Resolves when the server cannot go on.
+    pub async fn failure(&mut self) -> NodeError {
+        match self.failures.recv().await {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops: no new clients, and every client gets what was published, a notice and close 1001. Takes about
+    /// [`limits::CLOSE_SECONDS`] where clients do not answer.
+    pub fn stop(self) {
+        self.readiness.set(State::Stopping);
+        // A door that is gone needs no telling.
+        let _ = self.close_door.send(());
+        self.pump.stop();
+        self.shards.iter().for_each(ShardHandle::stop);
+        for thread in self.threads {
+            // A panic was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Threads that report how they ended.
+struct Crew {
+    failed: mpsc::Sender<NodeError>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Reports the panic of the thread that drops it.
+struct Alarm {
+    thread: String,
+    failed: mpsc::Sender<NodeError>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The first failure is the one that counts.
+            let _ = self.failed.try_send(NodeError::Panic(self.thread.clone()));
+        }
+    }
+}
+
+impl Crew {
+    fn start(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> Result<(), NodeError> + Send + 'static,
+    ) -> Result<(), NodeError> {
+        let alarm = Alarm { thread: name.to_owned(), failed: self.failed.clone() };
+        let thread = Builder::new().name(name.to_owned()).spawn(move || {
+            if let Err(failure) = work() {
+                let _ = alarm.failed.try_send(failure);
+            }
+        });
+        self.threads.push(thread.map_err(|error| NodeError::Thread { thread: name.to_owned(), error })?);
+        Ok(())
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "wiring names everything that a shard is made of, once")]
+fn start_shard(
+    crew: &mut Crew,
+    number: usize,
+    tap: Tap<Event>,
+    catalog: &Arc<Catalog>,
+    epoch: u64,
+    settings: CoreSettings,
+    clock: Clock,
+    stats: &Stats,
+) -> Result<ShardHandle, NodeError> {
+    let stats = stats.shards[number].clone();
+    let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
+    let core = Core::new(catalog.clone(), epoch, settings, stats.clone());
+    let shard = Shard { core, tap, letters, clock, stats };
+    let name = format!("shard-{number}");
+    let thread = name.clone();
+    crew.start(&name, move || shard.run().map_err(|error| NodeError::Thread { thread, error }))?;
+    Ok(handle)
+}
+
+fn source(settings: SourceSettings) -> Result<(Box<dyn Source>, Option<ReplayHandle>), NodeError> {
+    match settings {
+        SourceSettings::Simulation { symbols, rate, seed, ticks } => {
+            let instruments = match symbols {
+                Symbols::Count(count) => profiles(count),
+                Symbols::File(path) => listed(&path)?,
+            };
+            let simulation = Simulation::new(SimulationSettings { seed, instruments, rate, ticks })?;
+            Ok((Box::new(simulation), None))
+        }
+        SourceSettings::Replay { files, speed, looped, start_paused } => {
+            let replay = Replay::open(&files, ReplaySettings { speed, start_paused, looped })?;
+            let handle = replay.handle();
+            Ok((Box::new(replay), Some(handle)))
+        }
+    }
+}
+
+/// The instruments of a TOML list.
+fn listed(path: &Path) -> Result<Vec<crate::sim::InstrumentProfile>, NodeError> {
+    let failed = |error| NodeError::List { path: path.into(), error };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > limits::SETTINGS_FILE_BYTES_MAX {
+        let bound = limits::SETTINGS_FILE_BYTES_MAX;
+        return Err(failed(io::Error::other(format!("{size} bytes; at most {bound} are allowed"))));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    profiles_from_toml(&text).map_err(|faults| NodeError::Profiles { path: path.into(), faults })
+}

@@ -1,0 +1,123 @@
+//! Plain HTTP.
+
+use std::sync::Arc;
+
+use tickcast::door::State;
+
+use crate::server::{Tape, settings, start, start_with};
+
+#[tokio::test]
+async fn each_address_answers() {
+    let server = start(settings()).await;
+    let root = server.get("/").await;
+    assert_eq!(root.status, 200);
+    assert!(root.body.contains("/ws") && root.body.contains("/api/v1/book/"), "{}", root.body);
+    assert_eq!(root.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(server.get("/healthz").await.body, "ok\n");
+
+    let metrics = server.get("/metrics").await;
+    assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(metrics.body.contains("tickcast_encodes_total{shard=\"0\"} 0\n"), "{}", metrics.body);
+    assert!(metrics.body.contains("tickcast_door_accepted_total 3\n"), "{}", metrics.body);
+
+    assert_eq!(server.get("/api/v1/instruments").await.json()["asked"], "Instruments");
+    for (path, asked) in [
+        ("/api/v1/book/BTC-USD", "Book { instrument: 0, depth: None }"),
+        ("/api/v1/book/BTC%2DUSD?depth=10", "Book { instrument: 0, depth: Some(10) }"),
+        ("/api/v1/book/EUR%2FUSD?x=1&depth=1", "Book { instrument: 1, depth: Some(1) }"),
+        ("/api/v1/book/EUR/USD", "Book { instrument: 1, depth: None }"),
+    ] {
+        assert_eq!(server.get(path).await.json()["asked"], asked, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_with_what_is_allowed() {
+    let server = start(settings()).await;
+    for (method, path, status, code, part) in [
+        ("GET", "/nowhere", 404, "bad_request", "path \"/nowhere\"; allowed: /, /ws"),
+        (
+            "GET",
+            "/api/v1/book/XRP",
+            404,
+            "unknown_symbol",
+            "symbol \"XRP\"; allowed: those that /api/v1/instruments lists",
+        ),
+        ("GET", "/api/v1/book/%ff%00", 404, "unknown_symbol", "allowed: "),
+        ("GET", "/api/v1/book/", 404, "unknown_symbol", "symbol \"\""),
+        (
+            "GET",
+            "/api/v1/book/BTC-USD?depth=0",
+            400,
+            "bad_request",
+            "depth \"0\"; allowed: whole number, 1 to 100000",
+        ),
+        ("GET", "/api/v1/replay", 404, "unavailable", "not a replay"),
+        ("POST", "/metrics", 405, "bad_request", "method \"POST\"; allowed: GET, HEAD"),
+        ("DELETE", "/api/v1/replay", 405, "bad_request", "method \"DELETE\"; allowed: GET, HEAD, POST"),
+        ("BREW", "/api/v1/book/BTC-USD", 405, "bad_request", "method \"BREW\""),
+    ] {
+        let answer = server.ask(method, path, "", "").await;
+        let error = answer.json();
+        assert_eq!(
+            (answer.status, error["type"].as_str(), error["code"].as_str()),
+            (status, Some("error"), Some(code)),
+            "{path}"
+        );
+        assert!(error["message"].as_str().unwrap().contains(part), "{error}");
+        assert_eq!(error["retry"], false);
+        assert_eq!(answer.header("allow").is_some(), status == 405);
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_its_body() {
+    let server = start(settings()).await;
+    for path in ["/", "/healthz", "/api/v1/instruments", "/nowhere"] {
+        let (get, head) = (server.get(path).await, server.ask("HEAD", path, "", "").await);
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"));
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_servers_life() {
+    let server = start(settings()).await;
+    for (state, status) in [(State::Starting, 503), (State::Ready, 200), (State::Stopping, 503)] {
+        server.readiness.set(state);
+        assert_eq!(server.get("/readyz").await.status, status, "{state:?}");
+        assert_eq!(server.get("/healthz").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_replay_is_steered_by_post() {
+    let tape = Arc::new(Tape::default());
+    let server = start_with(settings(), Some(tape.clone())).await;
+    assert_eq!(server.get("/api/v1/replay").await.json()["asked"], 0);
+    for body in [
+        r#"{"action":"play"}"#,
+        r#"{"action":"speed","speed":2.5}"#,
+        r#"{"action":"speed","speed":"max"}"#,
+        r#"{"action":"pause"}"#,
+    ] {
+        assert_eq!(server.ask("POST", "/api/v1/replay", "", body).await.status, 200);
+    }
+    let told = ["play", "speed 2.5", "speed max", "pause"];
+    assert_eq!(*tape.told.lock().unwrap(), told);
+
+    let long = format!("{{\"action\":\"play\",\"x\":\"{}\"}}", "x".repeat(5_000));
+    for (headers, body, status, part) in [
+        ("", "", 400, "no JSON"),
+        ("", "play", 400, "no JSON"),
+        ("", r#"{"action":"seek"}"#, 400, "action \"seek\"; allowed: "),
+        ("", r#"{"action":"speed","speed":0}"#, 400, "speed \"0\"; allowed: 0.1 to 1000, or max"),
+        ("", &long, 413, "longer than 4096 bytes"),
+        ("Origin: https://evil.net\r\n", r#"{"action":"play"}"#, 403, "https://evil.net"),
+    ] {
+        let answer = server.ask("POST", "/api/v1/replay", headers, body).await;
+        assert_eq!(answer.status, status, "{body}");
+        assert!(answer.json()["message"].as_str().unwrap().contains(part), "{}", answer.body);
+    }
+    assert_eq!(*tape.told.lock().unwrap(), told, "what was refused did nothing");
+}

@@ -1,0 +1,6 @@
+//! The door, over real sockets, with a stand-in for the shard.
+
+mod handshake;
+mod http;
+mod pressure;
+mod server;
