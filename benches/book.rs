@@ -166,7 +166,7 @@ fn deriver(c: &mut Criterion) {
     group.bench_function("events among 10,000 orders", |b| {
         b.iter_batched_ref(
             || {
-                let (mut deriver, mut out) = (Deriver::new(catalog.clone()), Vec::with_capacity(STEPS * 4));
+                let (mut deriver, mut out) = (Deriver::new(catalog.clone()), Vec::new());
                 for primary in &opening {
                     deriver.apply(primary, &mut out).expect("a kind and an instrument that exist");
                 }
