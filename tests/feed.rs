@@ -318,7 +318,8 @@ fn esh4_is_replayed_whole() {
     let (out, _) = import(&[&path], &folder);
     for speed in [Speed::MAX, "1000".parse().unwrap()] {
         let mut replay =
-            Replay::open(&[out.clone()], ReplaySettings { speed, ..ReplaySettings::default() }).unwrap();
+            Replay::open(std::slice::from_ref(&out), ReplaySettings { speed, ..ReplaySettings::default() })
+                .unwrap();
         let (mut sent, mut now_ns) = (Vec::new(), 0);
         loop {
             match replay.poll(now_ns, &mut sent).unwrap() {

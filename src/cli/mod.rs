@@ -1,5 +1,8 @@
 //! The command line: one file a verb.
 
+mod import;
+mod inspect;
+mod progress;
 mod serve;
 mod watch;
 
@@ -26,6 +29,8 @@ Example:
 enum Verb {
     Serve(serve::ServeArgs),
     Watch(watch::WatchArgs),
+    Import(import::ImportArgs),
+    Inspect(inspect::InspectArgs),
 }
 
 /// Exit code of what went wrong while doing what was asked.
@@ -47,6 +52,8 @@ pub fn run() -> ExitCode {
     let done = match cli.verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Watch(args) => watch::run(args),
+        Verb::Import(args) => import::run(args),
+        Verb::Inspect(args) => inspect::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

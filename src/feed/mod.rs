@@ -1,6 +1,6 @@
 //! Feed files: what a source said, kept, and said again.
 //!
-//! [`format`] is the bytes; [`Writer`] and [`Reader`] put them on a disk and take them from there; [`Replay`] is a
+//! [`mod@format`] is the bytes; [`Writer`] and [`Reader`] put them on a disk and take them from there; [`Replay`] is a
 //! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`inspect`]
 //! tells what is in one. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 

@@ -36,6 +36,9 @@ pub fn import(
     if inputs.is_empty() || inputs.len() > limits::IMPORT_FILES_MAX {
         return Err(ImportError::Files(inputs.len()));
     }
+    if out.exists() {
+        return Err(ImportError::Exists { path: out.display().to_string() });
+    }
     let mut watched = Watched { progress, done: 0, total: 0 };
     for path in inputs {
         watched.total += 2 * Input::open(path)?.bytes();

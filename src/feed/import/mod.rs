@@ -40,6 +40,12 @@ pub enum ImportError {
     /// No input, or too many.
     #[error("{0} input files given; 1 to {max} can be imported together", max = limits::IMPORT_FILES_MAX)]
     Files(usize),
+    /// The feed file is there already.
+    #[error("{path} exists; an import overwrites nothing: remove it, or name another file")]
+    Exists {
+        /// The feed file.
+        path: String,
+    },
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}")]
     Io {
