@@ -114,7 +114,7 @@ impl Flow {
     /// The density of distances from the opposite best price, in bands.
     pub(super) fn distances() -> Alias {
         let weights: Vec<u64> =
-            (1..=BANDS).map(|band| (1 << 24) / (band * band * band << 8).isqrt()).collect();
+            (1..=BANDS).map(|band| (1 << 24) / ((band * band * band) << 8).isqrt()).collect();
         Alias::new(&weights)
     }
 
