@@ -26,11 +26,11 @@ const LIMIT_WEIGHT: u64 = 1 << 20;
 /// aggressive orders take.
 const CANCEL_WEIGHT: u64 = LIMIT_WEIGHT * 13 / 16;
 /// Share of aggressive orders of each side that nothing has excited.
-const AGGRESSIVE_WEIGHT: u64 = LIMIT_WEIGHT / 16;
+const AGGRESSIVE_WEIGHT: u64 = LIMIT_WEIGHT / 24;
 /// By how much an aggressive order raises the share of those of its side that follow.
-const EXCITEMENT: u64 = LIMIT_WEIGHT / 32;
-/// With each arrival of the instrument, 1/2^5 of the excitement is gone. An aggressive order so brings about half
-/// another one: 32 * EXCITEMENT, over the sum of all shares.
+const EXCITEMENT: u64 = LIMIT_WEIGHT / 24;
+/// With each arrival of the instrument, 1/2^5 of the excitement is gone. An aggressive order so brings about two
+/// thirds of another one: 32 * EXCITEMENT, over the sum of all shares.
 const EXCITEMENT_DECAY: u32 = 5;
 
 /// With each arrival, 1/2^22 of the way back to the start.
@@ -114,7 +114,7 @@ impl Flow {
     /// The density of distances from the opposite best price, in bands.
     pub(super) fn distances() -> Alias {
         let weights: Vec<u64> =
-            (1..=BANDS).map(|band| (1 << 24) / (band * band * band << 8).isqrt()).collect();
+            (1..=BANDS).map(|band| (1 << 24) / ((band * band * band) << 8).isqrt()).collect();
         Alias::new(&weights)
     }
 

@@ -4,7 +4,7 @@ use super::profile::InstrumentProfile;
 
 /// What kind of thing is traded. It only gives defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A share: cents, whole shares.
     Stock,
     /// A coin against a currency: fine ticks, orders at many prices, restless.
@@ -17,10 +17,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 4] = [Kind::Stock, Kind::Crypto, Kind::Fx, Kind::Future];
+    pub(super) const ALL: [Kind; 4] = [Kind::Stock, Kind::Crypto, Kind::Fx, Kind::Future];
 
     /// The name that users write.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Stock => "stock",
             Kind::Crypto => "crypto",
@@ -30,7 +30,7 @@ impl Kind {
     }
 
     /// The kind of that name.
-    pub fn from_name(name: &str) -> Option<Kind> {
+    pub(super) fn from_name(name: &str) -> Option<Kind> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 

@@ -32,7 +32,6 @@ mod random;
 mod regime;
 mod toml_list;
 
-pub use kind::Kind;
 pub use listing::profiles;
 pub use pace::{Rate, RateError};
 pub use profile::{Fault, Faults, InstrumentProfile};

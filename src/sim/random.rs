@@ -39,8 +39,8 @@ impl Random {
     /// Exponentially distributed with that mean, rounded down: the waiting time of a Poisson process.
     pub(super) fn exponential(&mut self, mean: u64) -> u64 {
         let uniform = self.bits() | 1;
-        let nats_q32 = ((64_u64 << 32) - log2_q32(uniform)) as u128 * LN_2_Q32 >> 32;
-        (u128::from(mean) * nats_q32 >> 32) as u64
+        let nats_q32 = (u128::from((64 << 32) - log2_q32(uniform)) * LN_2_Q32) >> 32;
+        ((u128::from(mean) * nats_q32) >> 32) as u64
     }
 }
 
@@ -71,7 +71,7 @@ fn log2_q32(value: u64) -> u64 {
     let fraction = (value << (63 - whole)) << 1;
     let (row, rest) = ((fraction >> 56) as usize, fraction << 8 >> 32);
     let (low, high) = (LOG2_Q32[row], LOG2_Q32[row + 1]);
-    (whole << 32) + low + ((high - low) * rest >> 32)
+    (whole << 32) + low + (((high - low) * rest) >> 32)
 }
 
 /// Digit by digit: squaring a number doubles its logarithm, whose next bit is set where the square reaches 2.
@@ -83,7 +83,7 @@ const fn log2_table() -> [u64; 257] {
         let mut logarithm = 0;
         let mut bit = 0;
         while bit < 32 {
-            square = square * square >> 62;
+            square = (square * square) >> 62;
             logarithm <<= 1;
             if square >> 63 != 0 {
                 square >>= 1;

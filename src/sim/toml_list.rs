@@ -206,6 +206,7 @@ impl Entry<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn faults(text: &str) -> Vec<String> {
         let faults = profiles_from_toml(text).unwrap_err();
@@ -308,6 +309,29 @@ mod tests {
             ("{\"symbol\": 1}", "the list is no TOML"),
         ] {
             assert!(faults(text)[0].starts_with(want), "{text:?}: {:?}", faults(text));
+        }
+    }
+    proptest! {
+        #[test]
+        fn no_numbers_are_too_odd_to_be_judged(numbers in proptest::array::uniform5(any::<i64>()),
+            small in proptest::array::uniform5(-2_i64..2_000), exponents in (-19_i8..=19, -19_i8..=19),
+            pick in any::<u8>(), kind in 0..4_usize) {
+            let number = |i: usize| if pick >> i & 1 == 0 { small[i] } else { numbers[i] };
+            let text = format!(
+                "[[instrument]]\nsymbol = \"A\"\nkind = \"{}\"\nprice = \"{}\"\ntick_size = \"{}\"\n\
+                 lot_size = \"{}\"\norders = {}\nvolatility = {}\nprice_exponent = {}\nquantity_exponent = {}\n",
+                Kind::ALL[kind].name(), number(0), number(1), number(2), number(3), number(4), exponents.0,
+                exponents.1
+            );
+            match profiles_from_toml(&text) {
+                Ok(profiles) => prop_assert!(profiles[0].faults("").is_empty()),
+                Err(Faults(faults)) => prop_assert!(!faults.is_empty()),
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_odd_to_be_judged(text in ".{0,200}") {
+            let _ = profiles_from_toml(&text);
         }
     }
 }
