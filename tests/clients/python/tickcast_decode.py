@@ -63,7 +63,9 @@ def decode_frame(payload, streams):
     version, channel, count, instrument, epoch = FRAME.unpack_from(payload)
     if version != VERSION:
         raise DecodeError(f"frame version {version}; this decoder reads version {VERSION}")
-    stream = streams[instrument]
+    stream = streams.get(instrument)
+    if stream is None:
+        raise DecodeError(f"instrument {instrument} was not subscribed")
     messages = []
     offset = FRAME.size
     for _ in range(count):
