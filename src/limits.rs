@@ -91,8 +91,8 @@ pub const SEND_BUFFER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 /// Shards: threads that serve sessions.
 pub const SHARDS_MAX: usize = 256;
 
-/// Ticks a second that the simulated market may be asked for; whoever wants all there is says `max`.
-pub const RATE_MAX: u64 = 100_000_000;
+/// Ticks a second that the simulated market may be asked for: one a nanosecond, the clock's own step.
+pub const RATE_MAX: u64 = 1_000_000_000;
 
 /// Replay speeds in thousandths of real time: a tenth to a thousand times.
 pub const SPEED_THOUSANDTHS: RangeInclusive<u32> = 100..=1_000_000;

@@ -95,10 +95,10 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_whole_number_in_bounds_or_max() {
-        for text in ["1", "20000", "100000000", "max"] {
+        for text in ["1", "20000", "1000000000", "max"] {
             assert_eq!(parse_rate(text).map(rate_text).as_deref(), Some(text));
         }
-        for text in ["", "0", "-1", "1.5", "100000001", "99999999999999999999", "fast"] {
+        for text in ["", "0", "-1", "1.5", "1000000001", "99999999999999999999", "fast"] {
             assert_eq!(parse_rate(text), None, "{text:?}");
         }
     }
