@@ -48,7 +48,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {error:#}");
             ExitCode::from(if error.is::<Problems>() { WRONG_USAGE } else { FAILED })
         }
     }
