@@ -46,7 +46,7 @@ fn all_that_is_wrong_is_reported_at_once() {
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(error.starts_with("error: 5 settings are wrong\n"), "{error}");
     for line in [
-        "  rate: \"fast\" (flag --rate); allowed: ticks per second, 1 to 100000000, or max",
+        "  rate: \"fast\" (flag --rate); allowed: ticks per second, 1 to 1000000000, or max",
         "  loop: \"true\" (flag --loop); allowed: only with a replay (replay FILE)",
         "  slow_consumer: \"block\" (flag --slow-consumer); allowed: disconnect; block only with a replay (replay FILE)",
         "  listen: \"here\" (flag --listen); allowed: IP address and port, such as 127.0.0.1:8765 or [::]:8765",

@@ -1,4 +1,5 @@
 //! The command line: one file a verb.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where results are printed")]
 
 mod import;
 mod inspect;
@@ -58,7 +59,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {error:#}");
             ExitCode::from(if error.is::<Problems>() { WRONG_USAGE } else { FAILED })
         }
     }

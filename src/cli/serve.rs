@@ -22,6 +22,9 @@ pub(super) struct ServeArgs {
     flags: Flags,
 }
 
+/// Where `watch` looks by itself.
+const DEFAULT_PORT: u16 = 8765;
+
 const ABOUT: &str = "Serve a simulated market, or a replay, to WebSocket clients";
 
 const LONG_ABOUT: &str = "\
@@ -155,7 +158,7 @@ fn start_logging(settings: &Settings) {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match settings.log_format {
         LogFormat::Text => {
-            log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init()
+            log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init();
         }
         LogFormat::Json => log.json().init(),
     }
@@ -188,12 +191,18 @@ fn greeting(settings: &Settings, address: SocketAddr, symbol: Option<&str>) -> S
             format!("replay of {}, speed {speed}{looped}{paused}", files.join(", "))
         }
     };
+    let url = if address.port() == DEFAULT_PORT && address.ip() == Ipv4Addr::LOCALHOST {
+        String::new()
+    } else {
+        format!(" --url ws://{address}/ws")
+    };
     format!(
         "tickcast {version}
   {source}
   ws://{address}/ws
 
-  try   curl 'http://{address}/api/v1/book/{path}?depth=5'
+  try   tickcast watch {symbol}{url}
+        curl 'http://{address}/api/v1/book/{path}?depth=5'
         echo '{{\"op\":\"subscribe\",\"symbols\":[\"{symbol}\"],\"channels\":[\"quotes\",\"trades\"]}}' | websocat -n ws://{address}/ws
   stop  Ctrl-C
 ",
@@ -227,7 +236,7 @@ mod tests {
 
     #[test]
     fn flags_are_taken_as_they_are_written() {
-        let texts = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(flags("").unwrap(), []);
         assert_eq!(
             flags("--replay a b --loop --speed 2 --start-paused=false --replay c").unwrap(),

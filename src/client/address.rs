@@ -85,7 +85,7 @@ impl FromStr for Address {
                 _ => return Err(wrong(&format!("port {text:?} is not allowed, only 1 to 65535"))),
             },
         };
-        let path = match uri.path_and_query().map(|path| path.as_str()) {
+        let path = match uri.path_and_query().map(hyper::http::uri::PathAndQuery::as_str) {
             None | Some("" | "/") => "/ws",
             Some(path) => path,
         };

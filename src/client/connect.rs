@@ -152,7 +152,7 @@ async fn refusal(address: &Address, response: Response<Incoming>) -> ConnectErro
         .map(|seconds: u64| Duration::from_secs(seconds.min(limits::CLIENT_RETRY_AFTER_S_MAX)));
     let body = Limited::new(response.into_body(), limits::CLIENT_REFUSAL_BYTES_MAX);
     // A body that is too long or broken adds nothing: the status says it.
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let message = String::from_utf8_lossy(&body).trim().to_owned();
     ConnectError::Refused { address: address.clone(), status, message, retry_after }
 }

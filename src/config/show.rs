@@ -30,7 +30,7 @@ impl fmt::Display for Settings {
         }
         writeln!(f, "slow_consumer = {}", quoted(self.slow_consumer.name()))?;
         writeln!(f, "shards = {}", self.shards)?;
-        writeln!(f, "allow_origin = {}", array(self.allow_origin.iter().map(|origin| origin.to_string())))?;
+        writeln!(f, "allow_origin = {}", array(self.allow_origin.iter().map(ToString::to_string)))?;
         writeln!(f, "max_connections = {}", self.max_connections)?;
         writeln!(f, "outbox_bytes = {}", self.outbox_bytes)?;
         writeln!(f, "send_buffer_bytes = {}", self.send_buffer_bytes)?;

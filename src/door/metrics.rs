@@ -128,7 +128,7 @@ const SHARD_GAUGES: &[(&str, &str, OfShard)] = &[
 ];
 
 impl Collector for Counters {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_source(&mut encoder)?;
         for (name, help, counter) in SHARD_COUNTERS {
             self.each_shard(&mut encoder, name, help, MetricType::Counter, |stats, out| {
@@ -146,7 +146,7 @@ impl Collector for Counters {
 }
 
 impl Counters {
-    fn encode_source(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+    fn encode_source(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let source = &self.stats.source;
         counter(encoder, "tickcast_ticks", "Exchange events published", source.ticks.get())?;
         counter(
@@ -173,7 +173,7 @@ impl Counters {
             .and_then(|out| ConstGauge::new(last).encode(out))
     }
 
-    fn encode_door(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+    fn encode_door(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let door = &self.door;
         counter(encoder, "tickcast_door_accepted", "Connections accepted", door.accepted.get())?;
         counter(encoder, "tickcast_door_requests", "HTTP requests read", door.requests.get())?;
@@ -213,11 +213,11 @@ impl Counters {
 
     fn each_shard(
         &self,
-        encoder: &mut DescriptorEncoder,
+        encoder: &mut DescriptorEncoder<'_>,
         name: &str,
         help: &str,
         kind: MetricType,
-        write: impl Fn(&ShardStats, MetricEncoder) -> fmt::Result,
+        write: impl Fn(&ShardStats, MetricEncoder<'_>) -> fmt::Result,
     ) -> fmt::Result {
         let name = format!("tickcast_{name}");
         let mut family = encoder.encode_descriptor(&name, help, None, kind)?;
@@ -228,17 +228,17 @@ impl Counters {
     }
 }
 
-fn counter(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: u64) -> fmt::Result {
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)
 }
 
-fn gauge(encoder: &mut DescriptorEncoder, name: &str, help: &str, value: i64) -> fmt::Result {
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
 
 /// What the process takes of the machine, under the names that Prometheus clients share; nothing where there is no
 /// `/proc`.
-fn encode_process(encoder: &mut DescriptorEncoder) -> fmt::Result {
+fn encode_process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     if let Some(bytes) =
         std::fs::read_to_string("/proc/self/status").ok().and_then(|text| resident_bytes(&text))
     {

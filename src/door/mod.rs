@@ -116,8 +116,7 @@ impl Readiness {
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    /// What the system says.
-    #[source]
+    /// What the system says; part of the message.
     pub error: io::Error,
 }
 

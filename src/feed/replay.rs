@@ -13,7 +13,7 @@ use super::pace::{Pacer, Speed};
 use super::pacing_time_ns;
 use super::reader::Reader;
 use crate::limits;
-use crate::model::{ABSENT_TIME, Catalog, Instrument, Primary, ResetReason, primary_flags};
+use crate::model::{ABSENT_TIME, Catalog, Channel, Instrument, Primary, ResetReason, primary_flags};
 use crate::source::{Next, Source, SourceError};
 
 /// How a replay starts.
@@ -296,9 +296,8 @@ fn merge_catalogs(readers: &[Reader]) -> Result<(Catalog, Vec<Vec<u32>>), FeedEr
 }
 
 fn same_definition(found: &Instrument, other: &Instrument, path: &str) -> Result<(), FeedError> {
-    let channels = |instrument: &Instrument| {
-        instrument.channels.iter().map(|channel| channel.name()).collect::<Vec<_>>().join("+")
-    };
+    let channels =
+        |instrument: &Instrument| instrument.channels.iter().map(Channel::name).collect::<Vec<_>>().join("+");
     let fields = [
         ("price_exponent", found.price_exponent.to_string(), other.price_exponent.to_string()),
         ("quantity_exponent", found.quantity_exponent.to_string(), other.quantity_exponent.to_string()),

@@ -18,7 +18,7 @@ pub struct Line {
     /// Shared by the reading and the writing side.
     pub socket: Rc<TcpStream>,
     /// Its place among the sessions, given back with the line.
-    pub seat: Seat,
+    pub _seat: Seat,
     /// Reads requests; lives as long as the session.
     pub reader: AbortHandle,
     /// Writes what waits; there only while the kernel takes no more.

@@ -160,7 +160,7 @@ impl Shell {
         let reader = spawn_local(self.clone().read_session(id, reader)).abort_handle();
         let line = Line {
             socket,
-            seat: arrival.seat,
+            _seat: arrival.seat,
             reader,
             writer: None,
             reaper: None,

@@ -84,7 +84,7 @@ impl Engine {
 
     /// An order that takes what it can at `limit` or better (with no limit: at any price). What is left of it is
     /// returned and rests nowhere.
-    pub(super) fn take(&mut self, side: Side, limit: Option<i64>, quantity: i64, tape: &mut Tape) -> i64 {
+    pub(super) fn take(&mut self, side: Side, limit: Option<i64>, quantity: i64, tape: &mut Tape<'_>) -> i64 {
         let mut left = quantity;
         while left > 0 {
             let Some(front) = self.book.front(side.opposite()) else { break };
@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// An order joins the queue at its price and meets nobody: a passive order, or one that waits for an auction.
-    pub(super) fn rest(&mut self, side: Side, price: i64, quantity: i64, tape: &mut Tape) {
+    pub(super) fn rest(&mut self, side: Side, price: i64, quantity: i64, tape: &mut Tape<'_>) {
         self.order_id += 1;
         let order = Order { order_id: self.order_id, side, price, quantity };
         self.book.add(order).expect("a fresh identifier, a price and a quantity of at least one lot");
@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Part or all of a resting order leaves.
-    pub(super) fn cancel(&mut self, order: Order, quantity: i64, tape: &mut Tape) {
+    pub(super) fn cancel(&mut self, order: Order, quantity: i64, tape: &mut Tape<'_>) {
         self.leave(Order { quantity, ..order });
         tape.push(PrimaryKind::Cancel, Order { quantity, ..order });
     }
@@ -139,7 +139,7 @@ impl Engine {
     ///
     /// The price maximises what is traded; of several such prices it is the one nearest to `reference`, which must
     /// be a whole number of ticks.
-    pub(super) fn uncross(&mut self, reference: i64, tape: &mut Tape) {
+    pub(super) fn uncross(&mut self, reference: i64, tape: &mut Tape<'_>) {
         let Some(price) = self.auction_price(reference) else { return };
         while let (Some(bid), Some(ask)) = (self.book.front(Side::Bid), self.book.front(Side::Ask)) {
             if bid.price < ask.price {
@@ -181,13 +181,13 @@ impl Engine {
         Some(reference.clamp(lowest, highest))
     }
 
-    fn trade(&mut self, price: i64, quantity: i64, aggressor: u8, tape: &mut Tape) {
+    fn trade(&mut self, price: i64, quantity: i64, aggressor: u8, tape: &mut Tape<'_>) {
         self.trade_id += 1;
         self.last_price = price;
         tape.trade(self.trade_id, price, quantity, aggressor);
     }
 
-    fn fill(&mut self, part: Order, tape: &mut Tape) {
+    fn fill(&mut self, part: Order, tape: &mut Tape<'_>) {
         self.leave(part);
         tape.push(PrimaryKind::Execute, part);
     }
@@ -221,7 +221,7 @@ mod tests {
         engine
     }
 
-    fn run(act: impl FnOnce(&mut Tape)) -> Vec<(PrimaryKind, u64, i64, i64, u8)> {
+    fn run(act: impl FnOnce(&mut Tape<'_>)) -> Vec<(PrimaryKind, u64, i64, i64, u8)> {
         let mut out = Vec::new();
         act(&mut Tape { out: &mut out, instrument: 3, now_ns: 9 });
         assert!(out.iter().all(|primary| (primary.instrument, primary.ts_event_ns) == (3, 9)));

@@ -79,7 +79,7 @@ impl Market {
     }
 
     /// The status changes. Trading begins with the auction's trades, told in the same event.
-    fn enter(&mut self, status: Status, tape: &mut Tape) {
+    fn enter(&mut self, status: Status, tape: &mut Tape<'_>) {
         if status == Status::Trading {
             let last = self.engine.last_price();
             let reference = if last == 0 { self.flow.value() } else { last };
@@ -89,7 +89,7 @@ impl Market {
     }
 
     /// Continuous trading: one order.
-    fn trade(&mut self, distances: &Alias, tape: &mut Tape) {
+    fn trade(&mut self, distances: &Alias, tape: &mut Tape<'_>) {
         let view = self.view();
         match self.flow.next(view, &mut self.random) {
             Intent::Passive(side) => {
@@ -104,7 +104,7 @@ impl Market {
 
     /// An order that crosses the spread: every second one at any price, the others with a limit, at which what is
     /// left rests.
-    fn cross(&mut self, side: Side, tape: &mut Tape) {
+    fn cross(&mut self, side: Side, tape: &mut Tape<'_>) {
         let resting = self.engine.resting(side.opposite()).quantity;
         let quantity = self.flow.aggressive_quantity(resting, &mut self.random);
         let limit = match self.engine.best(side.opposite()) {
@@ -120,7 +120,7 @@ impl Market {
     }
 
     /// An auction collects: orders about the value, which may cross, and a cancellation now and then.
-    fn collect(&mut self, distances: &Alias, tape: &mut Tape) {
+    fn collect(&mut self, distances: &Alias, tape: &mut Tape<'_>) {
         let resting = self.resting_orders();
         if resting >= self.orders || (resting > self.orders / 2 && self.random.one_in(4)) {
             return self.cancel(tape);
@@ -132,13 +132,13 @@ impl Market {
     }
 
     /// A halt: some leave, until half of the usual orders rest.
-    fn thin(&mut self, tape: &mut Tape) {
+    fn thin(&mut self, tape: &mut Tape<'_>) {
         if self.resting_orders() > self.orders / 2 {
             self.cancel(tape);
         }
     }
 
-    fn cancel(&mut self, tape: &mut Tape) {
+    fn cancel(&mut self, tape: &mut Tape<'_>) {
         if let Some(order) = self.engine.draw(&mut self.random) {
             let quantity = self.flow.cancelled_quantity(order, &mut self.random);
             self.engine.cancel(order, quantity, tape);

@@ -92,8 +92,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    proptest! {
-        #[test]
+    #[test]
     fn a_rate_is_a_whole_number_in_bounds_or_max() {
         for text in ["1", "20000", "1000000000", "max"] {
             assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
@@ -103,7 +102,8 @@ mod tests {
         }
     }
 
-    #[test]
+    proptest! {
+        #[test]
         fn what_is_due_agrees_with_when_it_is_due(rate in 1_u64..=limits::SIM_RATE_MAX, taken in 0_u64..1_000_000,
             late_ns in 0_u64..limits::SIM_LAG_NS_MAX / 2) {
             let mut pace = Pace::new(rate);

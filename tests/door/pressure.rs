@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use tickcast::shard::{Letter, mailbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
-use crate::server::{PATIENCE, Server, handshake, read_to_end, settings, start};
+use crate::server::{PATIENCE, Server, handshake, read_to_end, settings, start, start_before};
 
 /// Until a condition holds that another task brings about.
 async fn until(condition: impl Fn() -> bool) {
@@ -173,15 +175,49 @@ async fn a_door_closes_soon_though_connections_are_open() {
 }
 
 #[tokio::test]
-async fn a_session_that_no_shard_takes_is_told_to_go_elsewhere() {
-    let server = start(settings()).await;
-    let Server { address, stats, shard, mut arrivals, stop, door, .. } = server;
-    // The stand-in ends with the test's end of its channel only when a letter comes: fill the time between.
-    arrivals.close();
-    let mut client = TcpStream::connect(address).await.unwrap();
-    client.write_all(handshake("").as_bytes()).await.unwrap();
-    assert_eq!(crate::server::read_head(&mut client).await.status, 101);
-    until(|| shard.seats_taken() == 0).await;
-    assert_eq!(stats.upgraded.get(), 1);
-    drop((stop, door));
+async fn a_session_waits_for_a_full_mailbox_and_leaves_with_1001_when_the_server_stops() {
+    let (shard, mut letters) = mailbox(1);
+    let (_, no_arrivals) = mpsc::unbounded_channel();
+    let server = start_before(settings(), None, shard, no_arrivals);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let (answer, client) = server.open("", b"").await;
+        assert_eq!(answer.status, 101);
+        clients.push(client);
+    }
+    assert!(matches!(letters.recv().await, Some(Letter::Arrival(_))));
+    assert!(matches!(letters.recv().await, Some(Letter::Arrival(_))), "the second came when there was room");
+    until(|| letters.len() == 1).await;
+    // The third fills the box; two more wait before it.
+    for _ in 0..2 {
+        clients.push(server.open("", b"").await.1);
+    }
+    let Server { stats, stop, door, .. } = server;
+    stop.send(()).unwrap();
+    timeout(PATIENCE, door).await.unwrap().unwrap().unwrap();
+    assert_eq!(stats.lost.get(), 2);
+    for client in &mut clients[3..] {
+        let mut frame = Vec::new();
+        timeout(PATIENCE, client.read_to_end(&mut frame)).await.unwrap().unwrap();
+        assert_eq!(frame, [0x88, 2, 0x03, 0xe9], "a close frame with 1001");
+    }
+}
+
+#[tokio::test]
+async fn without_a_running_shard_the_answer_is_503() {
+    let (shard, letters) = mailbox(1);
+    drop(letters);
+    let (_, no_arrivals) = mpsc::unbounded_channel();
+    let server = start_before(settings(), None, shard, no_arrivals);
+    for answer in [
+        server.get("/api/v1/instruments").await,
+        server.exchange(handshake("Connection: close\r\n")).await.unwrap(),
+    ] {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+        assert_eq!(
+            (answer.json()["code"].as_str(), answer.json()["retry"].as_bool()),
+            (Some("unavailable"), Some(true))
+        );
+    }
+    assert_eq!(server.get("/healthz").await.status, 200);
 }

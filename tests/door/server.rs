@@ -41,10 +41,20 @@ pub async fn start(settings: DoorSettings) -> Server {
 }
 
 pub async fn start_with(settings: DoorSettings, replay: Option<Arc<dyn ReplayControl>>) -> Server {
-    let door = Door::bind(settings).unwrap();
     let (shard, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let (sender, arrivals) = mpsc::unbounded_channel();
     tokio::spawn(stand_in(letters, sender));
+    start_before(settings, replay, shard, arrivals)
+}
+
+/// A door before that shard.
+pub fn start_before(
+    settings: DoorSettings,
+    replay: Option<Arc<dyn ReplayControl>>,
+    shard: ShardHandle,
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+) -> Server {
+    let door = Door::bind(settings).unwrap();
     let readiness = Readiness::default();
     readiness.set(State::Ready);
     let market = Market {
