@@ -21,10 +21,7 @@ fn load(
     let layers = Layers::gather(
         Some((path.clone(), Place::Flag("--config".into()))),
         variables.iter().map(|(name, value)| (name.to_string(), value.to_string())),
-        flags
-            .iter()
-            .map(|(name, texts)| (*name, texts.iter().map(|text| text.to_string()).collect()))
-            .collect(),
+        flags.iter().map(|(name, texts)| (*name, texts.iter().map(ToString::to_string).collect())).collect(),
         &mut problems,
         &mut warnings,
     );

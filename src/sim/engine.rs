@@ -216,7 +216,7 @@ mod tests {
     fn engine(orders: &[(Side, i64, i64)]) -> Engine {
         let mut engine = Engine::default();
         run(|tape| {
-            orders.iter().for_each(|&(side, price, quantity)| engine.rest(side, price, quantity, tape))
+            orders.iter().for_each(|&(side, price, quantity)| engine.rest(side, price, quantity, tape));
         });
         engine
     }

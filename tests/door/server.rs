@@ -82,6 +82,7 @@ async fn stand_in(mut letters: mpsc::Receiver<Letter>, arrivals: mpsc::Unbounded
             Letter::Query(query, answer) => {
                 let _ = answer.send(Bytes::from(json!({"asked": format!("{query:?}")}).to_string()));
             }
+            Letter::Stop => break,
         }
     }
 }
