@@ -42,6 +42,8 @@ impl Instrument {
 pub struct Catalog {
     instruments: Vec<Instrument>,
     by_symbol: FxHashMap<String, u32>,
+    /// The numbers in the order of their symbols: what a prefix means is one run of it.
+    sorted: Vec<u32>,
 }
 
 /// Why a list of instruments is no catalog.
@@ -93,7 +95,9 @@ impl Catalog {
                 return Err(CatalogError::Duplicate(instrument.symbol.clone()));
             }
         }
-        Ok(Catalog { instruments, by_symbol })
+        let mut sorted: Vec<u32> = (0..instruments.len() as u32).collect();
+        sorted.sort_unstable_by_key(|&id| &instruments[id as usize].symbol);
+        Ok(Catalog { instruments, by_symbol, sorted })
     }
 
     /// How many there are.
@@ -116,18 +120,16 @@ impl Catalog {
         self.by_symbol.get(symbol).copied()
     }
 
-    /// The numbers that a pattern means: a symbol, or a prefix followed by one `*`. `None` where a plain symbol is
-    /// unknown; a prefix that matches nothing gives an empty list.
+    /// The numbers that a pattern means, in the order of their symbols: a symbol, or a prefix followed by one `*`.
+    /// `None` where a plain symbol is unknown; a prefix that matches nothing gives an empty list.
     pub fn matching(&self, pattern: &str) -> Option<Vec<u32>> {
-        match pattern.strip_suffix('*') {
-            None => self.find(pattern).map(|id| vec![id]),
-            Some(prefix) => Some(
-                self.iter()
-                    .filter(|(_, instrument)| instrument.symbol.starts_with(prefix))
-                    .map(|(id, _)| id)
-                    .collect(),
-            ),
-        }
+        let Some(prefix) = pattern.strip_suffix('*') else {
+            return self.find(pattern).map(|id| vec![id]);
+        };
+        let symbol = |id: &u32| self.instruments[*id as usize].symbol.as_str();
+        let from = self.sorted.partition_point(|id| symbol(id) < prefix);
+        let run = self.sorted[from..].iter().take_while(|id| symbol(id).starts_with(prefix));
+        Some(run.copied().collect())
     }
 
     /// Every instrument with its number.
@@ -167,8 +169,8 @@ mod tests {
     fn a_symbol_or_a_prefix_finds_its_instruments() {
         let catalog = Catalog::new(["ETH-USD", "BTC-USD", "ETH-EUR"].map(instrument).to_vec()).unwrap();
         assert_eq!(catalog.matching("BTC-USD"), Some(vec![1]));
-        assert_eq!(catalog.matching("ETH-*"), Some(vec![0, 2]));
-        assert_eq!(catalog.matching("*"), Some(vec![0, 1, 2]));
+        assert_eq!(catalog.matching("ETH-*"), Some(vec![2, 0]));
+        assert_eq!(catalog.matching("*"), Some(vec![1, 2, 0]));
         assert_eq!(catalog.matching("XRP*"), Some(vec![]));
         assert_eq!(catalog.matching("XRP"), None);
         assert_eq!(catalog.matching(""), None);

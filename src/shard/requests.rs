@@ -1,5 +1,7 @@
 //! What clients ask. A request is checked whole before anything of it is done.
 
+use rustc_hash::FxHashSet;
+
 use super::core::Core;
 use super::session::{Job, StreamKey, Wanted};
 use super::topic::SessionId;
@@ -46,32 +48,33 @@ impl Core {
         request: Option<RequestId>,
         asked: Subscribe,
     ) -> Result<(), Refusal> {
-        let mut streams = Vec::new();
-        for pattern in &asked.symbols {
+        let held = &self.sessions[id].subscriptions;
+        let (mut seen, mut streams, mut total) = (FxHashSet::default(), Vec::new(), held.len());
+        for pattern in without_repetition(&asked.symbols) {
             let Some(instruments) = self.catalog.matching(pattern) else {
                 return Err(Refusal::unknown_symbol(request, pattern));
             };
             for instrument in instruments {
                 let known = &self.catalog.instruments()[instrument as usize];
                 for &channel in &asked.channels {
-                    if known.has(channel) && SERVED.contains(channel) {
-                        streams.push((instrument, channel));
-                    } else if !pattern.ends_with('*') {
+                    let stream = (instrument, channel);
+                    if !known.has(channel) || !SERVED.contains(channel) {
+                        if pattern.ends_with('*') {
+                            continue;
+                        }
                         return Err(Refusal::channel_unavailable(request, &known.symbol, channel));
+                    }
+                    if seen.insert(stream) {
+                        streams.push(stream);
+                        total += usize::from(!held.contains_key(&stream));
                     }
                 }
             }
-        }
-        without_repetition(&mut streams);
-        let held = &self.sessions[id].subscriptions;
-        let total = held.len() + streams.iter().filter(|stream| !held.contains_key(stream)).count();
-        if total > limits::SUBSCRIPTIONS_MAX {
-            return Err(Refusal::limit_exceeded(
-                request,
-                "streams of this connection",
-                total,
-                limits::SUBSCRIPTIONS_MAX,
-            ));
+            // Looked at after each pattern: what a request may make us collect is bounded.
+            if total > limits::SUBSCRIPTIONS_MAX {
+                let what = "or more streams of this connection";
+                return Err(Refusal::limit_exceeded(request, what, total, limits::SUBSCRIPTIONS_MAX));
+            }
         }
         let wanted = streams.into_iter().map(|stream| self.wanted(stream, &asked)).collect();
         self.sessions[id].job = Some(Job::Subscribe { id: request, wanted, done: 0 });
@@ -103,14 +106,13 @@ impl Core {
         symbols: &[String],
         channels: &[Channel],
     ) -> Result<(), Refusal> {
-        let mut instruments = Vec::new();
-        for pattern in symbols {
-            match self.catalog.matching(pattern) {
-                Some(matching) => instruments.extend(matching),
-                None => return Err(Refusal::unknown_symbol(request, pattern)),
-            }
+        let (mut seen, mut instruments) = (FxHashSet::default(), Vec::new());
+        for pattern in without_repetition(symbols) {
+            let Some(matching) = self.catalog.matching(pattern) else {
+                return Err(Refusal::unknown_symbol(request, pattern));
+            };
+            instruments.extend(matching.into_iter().filter(|instrument| seen.insert(*instrument)));
         }
-        without_repetition(&mut instruments);
         let mut ended = Vec::new();
         for instrument in instruments {
             for &channel in channels {
@@ -119,13 +121,14 @@ impl Core {
                 }
             }
         }
+        self.sessions[id].give_memory_back();
         self.sessions[id].job = Some(Job::Unsubscribe { id: request, ended, done: 0 });
         Ok(())
     }
 }
 
-/// Keeps the first of equal entries, and the order.
-fn without_repetition<T: Copy + Eq + std::hash::Hash>(entries: &mut Vec<T>) {
-    let mut seen = rustc_hash::FxHashSet::default();
-    entries.retain(|entry| seen.insert(*entry));
+/// The first of equal entries each.
+fn without_repetition(patterns: &[String]) -> impl Iterator<Item = &String> {
+    let mut seen = FxHashSet::default();
+    patterns.iter().filter(move |pattern| seen.insert(pattern.as_str()))
 }
