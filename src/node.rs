@@ -172,7 +172,7 @@ impl Node {
     }
 
     /// Stops: no new clients, and every client gets what was published, a notice and close 1001. Takes about
-    /// [`limits::CLOSE_SECONDS`] where clients do not answer.
+    /// [`limits::CLOSE_SECONDS`] where clients do not answer. Blocks: not for a runtime's thread.
     pub fn stop(self) {
         self.readiness.set(State::Stopping);
         // A door that is gone needs no telling.

@@ -87,14 +87,17 @@ impl Pump {
         let mut has_ended = false;
         while !self.stop.load(Ordering::Acquire) {
             let asked_ns = self.clock.now_ns();
-            let next = self.source.poll(asked_ns, &mut primaries).map_err(PumpError::Source)?;
+            let next = self.source.poll(asked_ns, &mut primaries);
+            // Also where the source failed: what it said before is published.
             self.derive(&primaries)?;
             primaries.clear();
-            match next {
+            match next.map_err(PumpError::Source)? {
                 Next::Now => has_ended = false,
                 Next::At(due_ns) => self.sleep_until(due_ns),
                 Next::Idle => self.parker.park(),
                 Next::Reset(reason) => {
+                    has_ended = false;
+                    self.stats.ended.set(0);
                     self.epoch += 1;
                     self.stats.epoch.set(self.epoch);
                     self.deriver.reset(self.epoch, reason, self.clock.unix_ns(), &mut self.events);
@@ -124,36 +127,150 @@ impl Pump {
     }
 
     fn derive(&mut self, primaries: &[Primary]) -> Result<(), PumpError> {
+        let mut derived = Ok(());
         for primary in primaries {
-            self.deriver.apply(primary, &mut self.events)?;
+            derived = self.deriver.apply(primary, &mut self.events);
+            if derived.is_err() {
+                break;
+            }
             if self.events.len() >= limits::CHUNK_RECORDS_MAX {
                 self.publish();
             }
         }
         self.publish();
-        Ok(())
+        Ok(derived?)
     }
 
-    /// Hands over what was derived: whole exchange events (or pieces that were cut), in one chunk.
+    /// Hands over what was derived, in chunks of whole exchange events (or pieces that were cut).
     fn publish(&mut self) {
-        if self.events.is_empty() {
-            return;
+        let mut events = std::mem::take(&mut self.events);
+        let mut rest = &mut events[..];
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at_mut(chunk_length(rest));
+            self.publish_chunk(chunk);
+            rest = after;
         }
+        events.clear();
+        self.events = events;
+    }
+
+    fn publish_chunk(&mut self, chunk: &mut [Event]) {
         let now_ns = self.clock.now_ns();
         let sent_ns = self.clock.unix_ns();
-        let mut ticks = 0;
-        for event in &mut self.events {
+        let (mut ticks, mut records) = (0, 0);
+        for event in &mut *chunk {
             event.sent_ns = sent_ns;
-            ticks += u64::from(event.flags & event_flags::LAST != 0);
+            // Resets and the end are no market data: they have no sequence.
+            if event.channel().is_some() {
+                records += 1;
+                ticks += u64::from(event.flags & event_flags::LAST != 0);
+            }
         }
-        let waits = self.publisher.publish(&self.events);
+        let waits = self.publisher.publish(chunk);
         if waits > 0 {
             self.stats.waits.add(waits as u64);
             self.stats.wait_ns.add(self.clock.now_ns() - now_ns);
         }
         self.stats.ticks.add(ticks);
-        self.stats.published.add(self.events.len() as u64);
+        self.stats.published.add(records);
         self.stats.last_publish_unix_ns.set(sent_ns);
-        self.events.clear();
+    }
+}
+
+/// How many records the next chunk takes: up to the first end of an exchange event (or of a piece of one) behind
+/// [`limits::CHUNK_RECORDS_MAX`], so at most an event more.
+fn chunk_length(events: &[Event]) -> usize {
+    let full = limits::CHUNK_RECORDS_MAX.min(events.len());
+    let ends = |event: &Event| event.flags & (event_flags::LAST | event_flags::CUT) != 0;
+    events[full - 1..].iter().position(ends).map_or(events.len(), |more| full + more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::{Tap, bus};
+    use crate::model::{Catalog, Channel, ChannelSet, Instrument, PrimaryKind, ResetReason, primary_flags};
+
+    /// Says what it was given, one answer a call; then nothing until it is woken.
+    struct Script(Vec<(usize, Result<Next, SourceError>)>);
+
+    impl Source for Script {
+        fn catalog(&self) -> Arc<Catalog> {
+            let instrument = Instrument {
+                symbol: "X".into(),
+                price_exponent: 0,
+                quantity_exponent: 0,
+                tick_size: 1,
+                lot_size: 1,
+                channels: ChannelSet::of(&[Channel::Trades]),
+                book_depth: 0,
+                source_id: 0,
+            };
+            Arc::new(Catalog::new(vec![instrument]).unwrap())
+        }
+
+        fn poll(&mut self, _now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, SourceError> {
+            if self.0.is_empty() {
+                return Err("the script is over".into());
+            }
+            let (trades, next) = self.0.remove(0);
+            let trade = Primary {
+                price: 5,
+                quantity: 1,
+                flags: primary_flags::LAST,
+                ..Primary::new(PrimaryKind::Trade, 0, 7)
+            };
+            out.extend(std::iter::repeat_n(trade, trades));
+            next
+        }
+    }
+
+    /// Runs a script to its end; what was published, chunk by chunk, and the counters.
+    fn run(
+        script: Vec<(usize, Result<Next, SourceError>)>,
+    ) -> (Vec<Vec<Event>>, Arc<CachePadded<SourceStats>>) {
+        let (publisher, mut taps) = bus::<Event>(1, 1_024);
+        let stats = Arc::<CachePadded<SourceStats>>::default();
+        let pump = Pump::new(Box::new(Script(script)), publisher, 10, Clock::start(), stats.clone());
+        assert!(matches!(pump.run(), Err(PumpError::Source(_))));
+        let mut tap: Tap<Event> = taps.remove(0);
+        (std::iter::from_fn(|| tap.try_pop()).map(|chunk| chunk.to_vec()).collect(), stats)
+    }
+
+    #[test]
+    fn what_a_source_said_before_it_failed_is_published() {
+        let (chunks, stats) = run(vec![(3, Err("broken".into()))]);
+        assert_eq!(chunks.concat().iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!((stats.published.get(), stats.ticks.get()), (3, 3));
+    }
+
+    #[test]
+    fn chunks_are_bounded_and_end_where_an_exchange_event_ends() {
+        let (chunks, _) = run(vec![(5_000, Ok(Next::Now))]);
+        assert_eq!(chunks.concat().len(), 5_000);
+        for chunk in chunks {
+            assert!(chunk.len() <= limits::CHUNK_RECORDS_MAX);
+            assert_ne!(chunk.last().unwrap().flags & event_flags::LAST, 0);
+        }
+        let mut whole = vec![Event::new(0, 1, 0, Body::Ended); 3_000];
+        whole[2_500].flags = event_flags::CUT;
+        assert_eq!(chunk_length(&whole), 2_501, "an event is not torn apart");
+    }
+
+    #[test]
+    fn an_end_is_told_once_and_again_after_a_reset() {
+        let (chunks, stats) =
+            run(vec![(1, Ok(Next::Ended)), (0, Ok(Next::Reset(ResetReason::Loop))), (1, Ok(Next::Ended))]);
+        let events = chunks.concat();
+        let ends = events.iter().filter(|event| event.body() == Body::Ended).count();
+        let epochs: Vec<u64> = events
+            .iter()
+            .filter_map(|event| match event.body() {
+                Body::Reset { epoch, .. } => Some(epoch),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((ends, epochs), (2, vec![11]));
+        assert_eq!((stats.published.get(), stats.epoch.get()), (2, 11), "neither has a sequence");
     }
 }
