@@ -114,8 +114,11 @@ pub const BATCH_RECORDS_MAX: usize = 1_024;
 /// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
 pub const FRAME_BYTES: usize = 64 * 1024;
 
-/// Levels in one part of a snapshot: 64 KiB of binary entries.
-pub const SNAPSHOT_PART_LEVELS: usize = 4_096;
+/// Levels in one part of a binary snapshot: what fits in 64 KiB with the headers.
+pub const SNAPSHOT_PART_LEVELS: usize = 4_090;
+
+/// Levels in one part of a JSON snapshot: what fits in 64 KiB when every number is as long as it can be.
+pub const SNAPSHOT_PART_LEVELS_JSON: usize = 1_390;
 
 /// Streams that are made ready for one page of `subscribed`: more than fit in a page.
 pub const PAGE_ENTRIES_MAX: usize = 1_024;
@@ -170,6 +173,12 @@ pub const HEARTBEAT_STREAMS: usize = 64;
 
 /// Seconds between WebSocket pings, and how long each may stay without a pong.
 pub const PING_SECONDS: u64 = 20;
+
+/// Messages of one client in a row before the others get their turn: about 50 µs of work.
+pub const TURN_MESSAGES_MAX: usize = 16;
+
+/// Milliseconds in which a server that stops hands out what was published; the rest of its time is for goodbyes.
+pub const DRAIN_MILLISECONDS: u64 = 1_500;
 
 /// Seconds that a closing session may take to get its last bytes and answer.
 pub const CLOSE_SECONDS: u64 = 2;
@@ -284,5 +293,8 @@ pub const CLIENT_RESYNC_MS_MIN: u64 = 1_000;
 
 const _: () = assert!(EVENT_RECORDS_MAX < QUEUE_CHUNKS_MAX * CHUNK_RECORDS_MAX, "an event fits in a queue");
 const _: () = assert!(FEED_BLOCK_RECORDS <= FEED_BLOCK_RECORDS_MAX);
-const _: () = assert!(SNAPSHOT_PART_LEVELS * 16 <= OUTBOX_BYTES_MIN, "an outbox holds a part of a snapshot");
+const _: () = assert!(
+    16 + 40 + 16 + SNAPSHOT_PART_LEVELS * 16 <= OUTBOX_BYTES_MIN,
+    "an outbox holds a part of a snapshot"
+);
 const _: () = assert!(PING_SECONDS.is_multiple_of(HEARTBEAT_SECONDS), "pings ride on heartbeats");

@@ -52,7 +52,7 @@ pub struct SourceStats {
 pub struct ShardStats {
     /// Records taken from the bus.
     pub events: Counter,
-    /// Messages encoded: once for each topic that has subscribers, however many they are.
+    /// Messages encoded, snapshots apart: once for each topic and encoding that has subscribers, however many.
     pub encodes: Counter,
     /// Snapshots encoded.
     pub snapshots: Counter,
@@ -60,9 +60,11 @@ pub struct ShardStats {
     pub writes: Counter,
     /// Bytes that those writes took.
     pub write_bytes: Counter,
-    /// Market-data messages handed to sessions (a message to a thousand subscribers counts a thousand).
+    /// Market-data messages handed to sessions, snapshots apart (one to a thousand subscribers counts a thousand).
+    pub messages: Counter,
+    /// Sequences that those messages carried.
     pub delivered: Counter,
-    /// Sequences that messages handed to sessions covered without carrying them.
+    /// Sequences that those messages covered without carrying them.
     pub merged: Counter,
     /// Sessions now.
     pub sessions: Counter,

@@ -65,6 +65,8 @@ pub struct Core {
     changes: Changes,
     /// Instruments whose history has just ended and whose subscribers have not been told.
     resets: Vec<(u32, ResetReason)>,
+    /// Whether the source has no more to say.
+    pub(super) has_ended: bool,
     /// Which share of the sessions the next look at the timers serves.
     pub(super) timer_phase: usize,
 }
@@ -100,6 +102,7 @@ impl Core {
             over: Vec::new(),
             changes: Changes::default(),
             resets: Vec::new(),
+            has_ended: false,
             timer_phase: 0,
         }
     }
@@ -192,6 +195,7 @@ impl Core {
             self.flush();
         }
         self.epoch = epoch;
+        self.has_ended = false;
         let Some(market) = self.markets.get_mut(instrument as usize) else { return };
         market.reset(epoch);
         for &id in market.topics.iter().flatten().chain(&market.book_topics) {
@@ -225,6 +229,7 @@ impl Core {
     /// The source has no more to say.
     fn end(&mut self) {
         self.flush();
+        self.has_ended = true;
         let mut text = Vec::new();
         control::notice(&mut text, Notice::ReplayEnded);
         self.push_text_to_all(&text);
@@ -235,10 +240,12 @@ impl Core {
         if !self.resets.is_empty() {
             self.announce_resets();
         }
-        for id in std::mem::take(&mut self.dirty_topics) {
+        let mut dirty = std::mem::take(&mut self.dirty_topics);
+        for id in dirty.drain(..) {
             for run in self.topics[id].take_runs() {
                 let subscribers = run.subscribers.len() as u64;
-                self.stats.delivered.add(run.messages * subscribers);
+                self.stats.messages.add(run.messages * subscribers);
+                self.stats.delivered.add(run.carried * subscribers);
                 self.stats.merged.add(run.merged * subscribers);
                 for &subscriber in run.subscribers {
                     let session = &mut self.sessions[subscriber];
@@ -250,6 +257,8 @@ impl Core {
                 }
             }
         }
+        // The buffer is kept for the next batch.
+        self.dirty_topics = dirty;
     }
 }
 

@@ -13,7 +13,7 @@ use super::topic::{SessionId, Topic, encode_snapshot};
 use super::window::Window;
 use crate::limits;
 use crate::model::{Channel, Side};
-use crate::wire::control::{self, Close, Ended, Granted, Listed, Page, WelcomeLimits};
+use crate::wire::control::{self, Close, Ended, Granted, Listed, Notice, Page, WelcomeLimits};
 use crate::wire::guard::Violation;
 use crate::wire::message::{Content, Levels};
 use crate::wire::{frame, json};
@@ -31,6 +31,11 @@ impl Core {
         let mut text = Vec::new();
         control::welcome(&mut text, protocol.name(), self.epoch, limits::HEARTBEAT_SECONDS * 1_000, &limits);
         self.push_text(id, &text);
+        if self.has_ended {
+            text.clear();
+            control::notice(&mut text, Notice::ReplayEnded);
+            self.push_text(id, &text);
+        }
         self.stats.sessions_opened.add(1);
         self.stats.sessions.set(self.sessions.len() as u64);
         id
@@ -58,7 +63,7 @@ impl Core {
 
     /// Ends a session whose client broke a rule.
     pub fn refuse(&mut self, id: SessionId, violation: &Violation) {
-        self.stats.closed_protocol.add(1);
+        self.stats.closed_protocol.add(u64::from(!self.sessions[id].is_closing));
         self.part(id, violation.code(), &violation.to_string());
     }
 
@@ -87,9 +92,18 @@ impl Core {
         session.is_closing.then_some(session.closes_within)
     }
 
-    /// Whether an earlier request is still being answered: nothing more is to be read from the client until then.
+    /// Whether an earlier request is still being answered, or more waits for the client than may: nothing is to be read
+    /// from it until then, so that its requests cannot pile up answers.
     pub fn is_busy(&self, id: SessionId) -> bool {
-        self.sessions.get(id).is_some_and(Session::is_busy)
+        let bytes_max = self.settings.outbox_bytes;
+        self.sessions.get(id).is_some_and(|session| {
+            !session.is_closing && (session.is_busy() || session.outbox.is_over(bytes_max))
+        })
+    }
+
+    /// Whether nothing waits for a session, in its outbox or for room in it.
+    pub fn is_answered(&self, id: SessionId) -> bool {
+        self.sessions.get(id).is_none_or(|session| !session.is_busy() && session.outbox.is_empty())
     }
 
     /// Every session.
@@ -167,6 +181,10 @@ impl Core {
                 break;
             }
             added = true;
+        }
+        let snapshots = &mut self.sessions[id].snapshots;
+        if snapshots.is_empty() && snapshots.capacity() > 64 {
+            snapshots.shrink_to_fit();
         }
         added
     }
@@ -289,6 +307,12 @@ impl Core {
         Granted { number, instrument, channel, depth: wanted.depth, interval_ms: 0, epoch: market.epoch, seq }
     }
 
+    /// Whether the session has this very view and has begun it.
+    fn is_live_in(&self, id: SessionId, wanted: &Wanted) -> bool {
+        let held = self.sessions[id].subscriptions.get(&wanted.stream);
+        held.is_some_and(|held| held.position.is_some() && self.topic_of(wanted) == Some(held.topic))
+    }
+
     fn topic_of(&self, wanted: &Wanted) -> Option<usize> {
         let (instrument, channel) = wanted.stream;
         let market = &self.markets[instrument as usize];
@@ -303,6 +327,13 @@ impl Core {
     /// Begins a stream: its page has just been put in the outbox. An earlier view of the same stream ends.
     fn begin(&mut self, id: SessionId, wanted: &Wanted) {
         let (instrument, channel) = wanted.stream;
+        if !wanted.snapshot && self.is_live_in(id, wanted) {
+            // The same view without a snapshot: the stream goes on as it is.
+            if let Some(held) = self.sessions[id].subscriptions.get_mut(&wanted.stream) {
+                held.snapshot = false;
+            }
+            return;
+        }
         self.end_stream(id, wanted.stream);
         let topic = self.topic_of(wanted).unwrap_or_else(|| {
             let topic = self.topics.insert(Topic::new(instrument, channel, wanted.depth));
@@ -363,7 +394,11 @@ impl Core {
                 [&whole[0][..], &whole[1][..]]
             }
         };
-        Some(encode_snapshot(protocol, &to, snapshot_parts(meta, bids, asks)))
+        let levels = match protocol {
+            Protocol::Binary => limits::SNAPSHOT_PART_LEVELS,
+            Protocol::Json => limits::SNAPSHOT_PART_LEVELS_JSON,
+        };
+        Some(encode_snapshot(protocol, &to, snapshot_parts(meta, bids, asks, levels)))
     }
 
     /// Adds a session to its topic's subscribers. The first one starts the view from the present.

@@ -1,6 +1,5 @@
 //! What a shard knows of each instrument: its own copy, made of nothing but the events it was given.
 
-use crate::limits;
 use crate::model::{Body, Channel, Event, L2Book, Level, Quote, Side, Status, Ticker, Trade};
 use crate::wire::message::{self, Content, Levels, Meta};
 
@@ -102,14 +101,14 @@ impl Market {
     }
 }
 
-/// The messages of a book's snapshot: one, or parts where there are many levels; the checksum is on the last.
+/// The messages of a book's snapshot: one, or parts of that many levels; the checksum is on the last.
 pub fn snapshot_parts<'a>(
     meta: Meta,
     bids: &'a [Level],
     asks: &'a [Level],
+    part_levels: usize,
 ) -> impl Iterator<Item = (Meta, Content<'a>)> {
     let checksum = message::checksum(bids.iter(), asks.iter(), message::CHECKSUM_LEVELS);
-    let part_levels = limits::SNAPSHOT_PART_LEVELS;
     let parts = (bids.len() + asks.len()).div_ceil(part_levels).max(1);
     (0..parts).map(move |part| {
         let (from, to) = (part * part_levels, (part + 1) * part_levels);

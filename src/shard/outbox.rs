@@ -15,6 +15,9 @@ pub enum Offer {
     Blocked,
 }
 
+/// Runs that an outbox keeps room for between batches.
+const QUEUED_KEPT: usize = 16;
+
 /// The bytes on their way to one client, in order.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -75,6 +78,14 @@ impl Outbox {
             self.backlog.extend_from_slice(&run);
         }
         self.queued_bytes = 0;
+        self.give_memory_back();
+    }
+
+    /// Room for more runs than a batch usually has is not kept: an idle session holds next to nothing.
+    fn give_memory_back(&mut self) {
+        if self.queued.capacity() > QUEUED_KEPT {
+            self.queued = Vec::new();
+        }
     }
 
     /// Offers what waits to the socket with one write. `scratch` is where several runs are gathered; its content
@@ -107,6 +118,7 @@ impl Outbox {
             }
             self.queued.clear();
             self.queued_bytes = 0;
+            self.give_memory_back();
             self.allowance = self.allowance.saturating_sub(sent);
         }
         if self.backlog.is_empty() {

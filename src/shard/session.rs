@@ -113,6 +113,14 @@ impl Session {
         }
     }
 
+    /// What a burst of streams needed and few streams do not goes back.
+    pub fn give_memory_back(&mut self) {
+        if self.subscriptions.capacity() > 64 && self.subscriptions.len() < self.subscriptions.capacity() / 4
+        {
+            self.subscriptions.shrink_to_fit();
+        }
+    }
+
     /// Whether an earlier request is still being answered.
     pub fn is_busy(&self) -> bool {
         self.job.is_some() || !self.snapshots.is_empty()

@@ -47,7 +47,7 @@ impl Shard {
     /// over. Blocks the thread.
     ///
     /// # Errors
-    /// Where the operating system gives no runtime (no descriptors left).
+    /// Where the operating system gives no runtime (no descriptors left), or a session's task panicked.
     pub fn run(self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shell = Rc::new(Shell {
@@ -56,11 +56,15 @@ impl Shard {
             buffers: RefCell::default(),
             progress: Notify::new(),
             gone: Notify::new(),
+            broken: Notify::new(),
             clock: self.clock,
             stats: self.stats,
         });
-        LocalSet::new().block_on(&runtime, shell.serve(self.tap, self.letters));
-        Ok(())
+        if LocalSet::new().block_on(&runtime, shell.serve(self.tap, self.letters)) {
+            Ok(())
+        } else {
+            Err(io::Error::other("a session's task panicked: this is a fault of tickcast"))
+        }
     }
 }
 
@@ -82,12 +86,15 @@ struct Shell {
     progress: Notify,
     /// A session is gone.
     gone: Notify,
+    /// A session's task panicked.
+    broken: Notify,
     clock: Clock,
     stats: Arc<CachePadded<ShardStats>>,
 }
 
 impl Shell {
-    async fn serve(self: Rc<Self>, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) {
+    /// Serves until told to stop; `false` where a session's task panicked, so that the state means nothing any more.
+    async fn serve(self: Rc<Self>, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) -> bool {
         let mut timer = interval(Duration::from_millis(limits::TIMER_MILLISECONDS));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut source_lives = true;
@@ -95,8 +102,10 @@ impl Shell {
             let is_blocked = self.core.borrow_mut().is_blocked();
             if !is_blocked && self.take_batch(&mut tap) {
                 self.write_dirty();
-                // Readers and writers get their turn between batches.
-                yield_now().await;
+                if !tap.is_empty() {
+                    // Readers and writers get their turn between batches.
+                    yield_now().await;
+                }
             }
             tokio::select! {
                 biased;
@@ -106,6 +115,7 @@ impl Shell {
                     Some(Letter::Query(query, reply)) => drop(reply.send(self.core.borrow().answer(query))),
                     Some(Letter::Stop) | None => break,
                 },
+                () = self.broken.notified() => return false,
                 _ = timer.tick() => {
                     self.core.borrow_mut().tick(self.clock.now_ns(), self.clock.unix_ns());
                     self.write_dirty();
@@ -114,7 +124,8 @@ impl Shell {
                 () = self.progress.notified(), if is_blocked => {}
             }
         }
-        self.stop(tap).await;
+        self.stop(tap, letters).await;
+        true
     }
 
     /// Takes what waits on the bus, up to a batch. Whether there was anything.
@@ -132,10 +143,24 @@ impl Shell {
     }
 
     /// Everyone gets what there still is, a notice, and 1001.
-    async fn stop(self: &Rc<Self>, mut tap: Tap<Event>) {
+    async fn stop(self: &Rc<Self>, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) {
+        let deadline_ns = self.clock.now_ns() + limits::DRAIN_MILLISECONDS * 1_000_000;
         // Not where it waits for slow clients: what is left of a replay would pile up in their outboxes.
-        while !self.core.borrow_mut().is_blocked() && self.take_batch(&mut tap) {
+        while !self.core.borrow_mut().is_blocked()
+            && self.take_batch(&mut tap)
+            && self.clock.now_ns() < deadline_ns
+        {
             self.write_dirty();
+            yield_now().await;
+        }
+        // Nobody writes any more; who wrote before is answered.
+        letters.close();
+        while let Ok(letter) = letters.try_recv() {
+            match letter {
+                Letter::Arrival(arrival) => self.adopt(arrival),
+                Letter::Query(query, reply) => drop(reply.send(self.core.borrow().answer(query))),
+                Letter::Stop => {}
+            }
         }
         self.core.borrow_mut().say_goodbye();
         self.write_dirty();
@@ -174,9 +199,16 @@ impl Shell {
 
     /// A session's reading task: one request after the other.
     async fn read_session(self: Rc<Self>, id: SessionId, mut reader: Reader<SharedSocket>) {
+        let _tripwire = Tripwire(self.clone());
+        let mut turn = 0;
         loop {
             self.answered(id).await;
             let incoming = reader.next().await;
+            turn += 1;
+            if turn % limits::TURN_MESSAGES_MAX == 0 {
+                // Messages that were read together would all be answered before anybody else is served.
+                yield_now().await;
+            }
             let mut core = self.core.borrow_mut();
             let goes_on = match incoming {
                 Incoming::Text(text) => {
@@ -268,7 +300,10 @@ impl Shell {
 
     /// A session's writing task, while the kernel is full.
     async fn write_session(self: Rc<Self>, id: SessionId, socket: Rc<TcpStream>) {
+        let _tripwire = Tripwire(self.clone());
         loop {
+            // Also where the kernel takes everything: the others get their turn.
+            yield_now().await;
             if socket.writable().await.is_err() {
                 return self.remove(id);
             }
@@ -286,18 +321,18 @@ impl Shell {
         self.after_write(id);
     }
 
-    /// Offers a session's outbox to its socket until it is full or nothing is left to say.
+    /// Offers a session's outbox to its socket, and what is next behind it. [`Offer::Blocked`] where the kernel is full
+    /// or a long reply goes on: a writing task is to see to the rest.
     fn offer(&self, id: SessionId, socket: &TcpStream) -> io::Result<Offer> {
         let mut core = self.core.borrow_mut();
-        let mut buffers = self.buffers.borrow_mut();
-        loop {
-            let now_ns = self.clock.now_ns();
-            let offer =
-                core.offer(id, now_ns, &mut buffers.scratch, |bytes| send(socket, bytes, &self.stats))?;
-            if offer == Offer::Blocked || !core.advance(id) {
-                return Ok(offer);
-            }
+        let scratch = &mut self.buffers.borrow_mut().scratch;
+        let now_ns = self.clock.now_ns();
+        let first = core.offer(id, now_ns, scratch, |bytes| send(socket, bytes, &self.stats))?;
+        if first == Offer::Blocked || !core.advance(id) {
+            return Ok(first);
         }
+        core.offer(id, now_ns, scratch, |bytes| send(socket, bytes, &self.stats))?;
+        Ok(if core.is_answered(id) { Offer::Drained } else { Offer::Blocked })
     }
 
     /// What is to be done once bytes have gone, or could not.
@@ -311,6 +346,8 @@ impl Shell {
             reader.wake();
         }
         let Some(seconds) = core.closes_within(id) else { return };
+        // The shard may be waiting for just this one.
+        self.progress.notify_one();
         if line.writer.is_none() {
             line.shut();
         }
@@ -331,6 +368,18 @@ impl Shell {
         if self.lines.borrow_mut().remove(&id).is_some() {
             self.core.borrow_mut().remove(id);
             self.gone.notify_one();
+            self.progress.notify_one();
+        }
+    }
+}
+
+/// Reports the panic of the task that holds it: tokio would let the others go on with a core that may be half changed.
+struct Tripwire(Rc<Shell>);
+
+impl Drop for Tripwire {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.notify_one();
         }
     }
 }

@@ -62,6 +62,10 @@ impl Core {
     /// Names some of the session's streams, in turns: complete up to the sequence.
     fn heartbeat(&mut self, id: SessionId, unix_ns: u64) {
         let session = &mut self.sessions[id];
+        if !session.outbox.is_empty() {
+            // What waits tells it that we live, and a heartbeat behind it would only be old when it comes.
+            return;
+        }
         let streams = session.subscriptions.len();
         let from = if session.heartbeat_cursor < streams { session.heartbeat_cursor } else { 0 };
         session.heartbeat_cursor = from + limits::HEARTBEAT_STREAMS;
@@ -88,7 +92,12 @@ impl Core {
             return;
         }
         if session.awaits_pong {
-            self.close(id, Close::HeartbeatTimeout);
+            // Who is not read from because earlier answers still wait is alive while it takes them; where the shard
+            // itself waits for it, `block` has a rule of its own.
+            let moves = now_ns.saturating_sub(session.progress_ns) < limits::PING_SECONDS * SECOND_NS;
+            if !(self.is_busy(id) && (moves || self.over.contains(&id))) {
+                self.close(id, Close::HeartbeatTimeout);
+            }
             return;
         }
         session.pinged_ns = now_ns;

@@ -54,6 +54,7 @@ struct Lane {
     /// Where the binary frame that is being written starts, and how many messages it has.
     open: Option<(usize, u16)>,
     messages: u64,
+    carried: u64,
     merged: u64,
     /// The snapshot as of a sequence, for all who ask at that sequence.
     snapshot: Option<(u64, Bytes)>,
@@ -65,6 +66,8 @@ pub struct Run<'a> {
     pub frames: Bytes,
     /// How many messages are in them.
     pub messages: u64,
+    /// How many sequences the messages carry.
+    pub carried: u64,
     /// How many sequences the messages cover without carrying them.
     pub merged: u64,
     /// Who gets them.
@@ -109,6 +112,8 @@ impl Topic {
     pub fn emit(&mut self, to: &Emission<'_>, meta: &Meta, content: &Content<'_>) {
         self.last_seq = meta.last_seq;
         for (protocol, lane) in [Protocol::Binary, Protocol::Json].into_iter().zip(&mut self.lanes) {
+            // What is emitted makes it old.
+            lane.snapshot = None;
             if lane.subscribers.is_empty() {
                 continue;
             }
@@ -117,7 +122,9 @@ impl Topic {
                 Protocol::Json => append_json(&mut lane.run, to, meta, content),
             }
             lane.messages += 1;
-            lane.merged += message::merged(meta, content);
+            let merged = message::merged(meta, content);
+            lane.carried += meta.last_seq + 1 - meta.first_seq - merged;
+            lane.merged += merged;
             to.stats.encodes.add(1);
         }
     }
@@ -136,8 +143,9 @@ impl Topic {
             if lane.run.capacity() > limits::TOPIC_BYTES_KEPT {
                 lane.run = Vec::new();
             }
-            let (messages, merged) = (std::mem::take(&mut lane.messages), std::mem::take(&mut lane.merged));
-            Some(Run { frames, messages, merged, subscribers: &lane.subscribers })
+            let [messages, carried, merged] =
+                [&mut lane.messages, &mut lane.carried, &mut lane.merged].map(std::mem::take);
+            Some(Run { frames, messages, carried, merged, subscribers: &lane.subscribers })
         })
     }
 
@@ -216,7 +224,6 @@ pub fn encode_snapshot<'a>(
             }
             Protocol::Json => append_json(&mut run, to, &meta, &content),
         }
-        to.stats.encodes.add(1);
     }
     to.stats.snapshots.add(1);
     run.into()

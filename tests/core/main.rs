@@ -89,7 +89,7 @@ fn block_waits_for_the_slow_and_gives_up_only_without_progress() {
     world.ask(client, r#"{"op":"subscribe","symbols":["*"],"channels":["quotes","book"]}"#);
     world.deliver_all();
     world.publish(200);
-    world.deliver(client, 10);
+    world.deliver(client, 20);
     world.publish(200);
     world.deliver(client, 10);
     assert!(world.core.is_blocked());
@@ -127,4 +127,55 @@ fn a_client_that_answers_no_ping_is_closed() {
     assert_eq!(world.close_code(mute), Some(1001));
     assert_eq!(world.close_code(lively), None);
     assert!((9..=10).contains(&world.heartbeats(lively)), "one every 5 s");
+}
+
+/// A client that still waits for its snapshots is not read from, so its pongs are not seen: it is alive all the same.
+#[test]
+fn a_client_that_takes_its_snapshots_slowly_is_not_given_up() {
+    let mut world = World::empty(4, 1_024, SlowConsumer::Disconnect);
+    world.publish(400);
+    let client = world.connect(Protocol::Json);
+    world.ask(client, r#"{"op":"subscribe","symbols":["*"],"channels":["book"]}"#);
+    for _ in 0..90 {
+        world.pass(1);
+        world.deliver(client, 10);
+    }
+    assert!(world.core.is_busy(client), "20 bytes a second are not enough for it yet");
+    assert_eq!(world.close_code(client), None);
+    world.deliver_all();
+    assert!(!world.core.is_busy(client));
+}
+
+/// What one request can make the server collect is bounded, however often it says "all of them".
+#[test]
+fn a_request_that_says_everything_thousands_of_times_costs_no_more_than_once() {
+    let mut world = World::of(2_000, 5, 1 << 20, SlowConsumer::Disconnect);
+    let client = world.connect(Protocol::Json);
+    let stars = vec![r#""*""#; 9_000].join(",");
+    world.ask(client, &format!(r#"{{"op":"subscribe","symbols":[{stars}],"channels":["status"]}}"#));
+    world.deliver_all();
+    assert_eq!(world.stats.subscriptions.get(), 2_000);
+    // 2,000 instruments with five channels each are 10,000 streams; ten thousand prefixes do not make more of them.
+    let prefixes: Vec<String> = (0..9_000).map(|n| format!(r#""{}*""#, ["", "A", "B", "C"][n % 4])).collect();
+    let request = format!(
+        r#"{{"op":"subscribe","symbols":[{}],"channels":["quotes","trades","book","ticker","status"]}}"#,
+        prefixes.join(",")
+    );
+    world.ask(client, &request);
+    world.deliver_all();
+    assert_eq!(world.stats.subscriptions.get(), 10_000);
+    world.ask(client, &request.replace("subscribe", "unsubscribe"));
+    world.deliver_all();
+    assert_eq!(world.stats.subscriptions.get(), 0);
+}
+
+/// More streams than a connection may have are refused, all of them.
+#[test]
+fn more_streams_than_allowed_are_refused_whole() {
+    let mut world = World::of(6_000, 5, 1 << 20, SlowConsumer::Disconnect);
+    let client = world.connect(Protocol::Json);
+    let everything = r#"{"op":"subscribe","symbols":["*"],"channels":["quotes","trades","book","ticker"]}"#;
+    world.ask(client, everything);
+    world.deliver_all();
+    assert_eq!((world.errors(client), world.stats.subscriptions.get()), (1, 0));
 }

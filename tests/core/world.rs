@@ -44,7 +44,13 @@ impl World {
     }
 
     pub fn empty(seed: u64, outbox_bytes: usize, slow_consumer: SlowConsumer) -> World {
-        let settings = SimulationSettings { seed, instruments: profiles(4), rate: Rate::Max, ticks: None };
+        World::of(4, seed, outbox_bytes, slow_consumer)
+    }
+
+    /// A world of that many instruments without clients.
+    pub fn of(instruments: usize, seed: u64, outbox_bytes: usize, slow_consumer: SlowConsumer) -> World {
+        let settings =
+            SimulationSettings { seed, instruments: profiles(instruments), rate: Rate::Max, ticks: None };
         let source = Simulation::new(settings).unwrap();
         let (catalog, stats) = (source.catalog(), Arc::<CachePadded<ShardStats>>::default());
         let epoch = 1_000;
@@ -206,6 +212,10 @@ impl World {
         self.clients[client].heartbeats
     }
 
+    pub fn errors(&self, client: SessionId) -> usize {
+        self.clients[client].errors
+    }
+
     pub fn closed_slow(&self) -> usize {
         self.closed_slow
     }
@@ -258,8 +268,9 @@ impl World {
             2 | 3 => format!(r#"{{"op":"unsubscribe","symbols":["{symbols}"],"channels":[{channels}]}}"#),
             _ => {
                 let depth = pick(&mut self.random, &["1", "5", "10", "25", "null", "null"]);
+                let snapshot = pick(&mut self.random, &["", "", r#""id":"bare","snapshot":false,"#]);
                 format!(
-                    r#"{{"op":"subscribe","symbols":["{symbols}"],"channels":[{channels}],"depth":{depth}}}"#
+                    r#"{{"op":"subscribe",{snapshot}"symbols":["{symbols}"],"channels":[{channels}],"depth":{depth}}}"#
                 )
             }
         }
