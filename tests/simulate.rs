@@ -52,8 +52,8 @@ fn a_file_holds_the_simulated_market_and_gives_it_back() {
     let settings = SimulationSettings { seed: 7, instruments, rate: Rate::Max, ticks: Some(3_000) };
     let (primaries, events) = all(Simulation::new(settings).unwrap());
     let report = inspect(&first, &mut |_, _| {}).unwrap();
-    assert!(said.contains(&format!("{} records, 3 instruments", primaries.len())), "{said}");
-    assert_eq!(report.source, "simulated market: seed 7, 3 instruments, 3000 ticks");
+    assert!(said.contains(&format!("{} records, 3 symbols", primaries.len())), "{said}");
+    assert_eq!(report.source, "simulated market: 3 symbols, 3000 ticks, seed 7");
     assert_eq!(report.fault, None, "complete");
     assert_eq!(
         (report.records, report.events),
@@ -93,6 +93,45 @@ fn a_list_of_instruments_is_simulated() {
     let symbols: Vec<_> =
         inspect(&out, &mut |_, _| {}).unwrap().instruments.into_iter().map(|known| known.symbol).collect();
     assert_eq!(symbols, ["ACME", "TUNA-USD", "NOK-SEK", "RARE.B"]);
+}
+
+/// The blocks of code of `feeds/README.md`, in order.
+fn blocks() -> Vec<&'static str> {
+    include_str!("../feeds/README.md").split("```\n").skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_files_of_feeds_are_those_that_their_commands_make() {
+    let folder = TempDir::new().unwrap();
+    let commands: Vec<&str> = blocks()
+        .iter()
+        .flat_map(|block| block.lines())
+        .filter_map(|line| line.strip_prefix("tickcast simulate "))
+        .collect();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        let (line, file) = command.split_once(" --out ").unwrap();
+        let made = folder.path().join(Path::new(file).file_name().unwrap());
+        let (code, _, errors) = simulate(line, Some(&made));
+        assert_eq!(code, 0, "{errors}");
+        let kept = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        assert!(kept.len() < 300 * 1_024, "{file} is small");
+        assert!(std::fs::read(&made).unwrap() == kept, "{file} is not what its command makes: make feeds");
+    }
+}
+
+#[test]
+fn what_is_said_of_the_files_of_feeds_is_what_inspect_prints() {
+    let said: Vec<_> = blocks().into_iter().filter(|block| block.starts_with("feeds/")).collect();
+    assert_eq!(said.len(), 3);
+    for block in said {
+        let file = block.lines().next().unwrap();
+        let mut inspect = Command::cargo_bin("tickcast").unwrap();
+        let output =
+            inspect.current_dir(env!("CARGO_MANIFEST_DIR")).args(["inspect", file]).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.starts_with(block), "{printed}");
+    }
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let Wanted { ticks, symbols, seed } = args.wanted()?;
     let instruments = node::instruments(symbols)?;
     let count = instruments.len();
+    let symbols = if count == 1 { "1 symbol".to_owned() } else { format!("{count} symbols") };
     let settings = SimulationSettings { seed, instruments, rate: Rate::Max, ticks: Some(ticks) };
     let mut simulation = Simulation::new(settings)?;
     let catalog = simulation.catalog();
@@ -52,7 +53,7 @@ pub fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let mut writer = match &args.out {
         None => None,
         Some(path) => {
-            let source = format!("simulated market: seed {seed}, {count} instruments, {ticks} ticks");
+            let source = format!("simulated market: {symbols}, {ticks} ticks, seed {seed}");
             Some(create(path, &Description::new(source, catalog.instruments().to_vec()))?)
         }
     };
@@ -73,11 +74,7 @@ pub fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     if let (Some(writer), Some(path)) = (writer, &args.out) {
         let Written { records, blocks, bytes } = writer.finish()?;
-        writeln!(
-            out,
-            "{}: {records} records, {count} instruments, {blocks} blocks, {bytes} bytes",
-            path.display()
-        )?;
+        writeln!(out, "{}: {records} records, {symbols}, {blocks} blocks, {bytes} bytes", path.display())?;
     }
     if let Some(Digest { primaries, events, crc32c, .. }) = digest {
         writeln!(out, "seed = {seed}\nsymbols = {count}\nticks = {ticks}")?;
