@@ -1,7 +1,7 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt lint doc bench advisories
+.PHONY: help run test fmt lint doc bench feeds advisories
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ doc: ## Build the documentation of the crate, warnings denied
 
 bench: ## Run the criterion benchmarks (one: BENCH=encode)
 	cargo bench --locked $(if $(BENCH),--bench $(BENCH))
+
+feeds: ## Make the files of feeds/ anew, by the commands in feeds/README.md
+	@cargo build --release --locked --quiet
+	@rm -f feeds/*.feed
+	@sed -n 's/^tickcast //p' feeds/README.md | while read -r arguments; do target/release/tickcast $$arguments || exit; done
 
 advisories: ## Look the dependencies up in the RustSec database (needs cargo-deny and a network)
 	cargo deny check advisories

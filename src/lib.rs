@@ -20,3 +20,8 @@ pub mod sim;
 pub mod source;
 pub mod stats;
 pub mod wire;
+
+/// The Rust in the README is compiled with the examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

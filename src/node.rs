@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
+use crossbeam_utils::sync::Unparker;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bus::{Tap, bus};
@@ -17,7 +18,9 @@ use crate::limits;
 use crate::model::{Catalog, Event};
 use crate::pump::{Pump, PumpError, PumpHandle};
 use crate::shard::{Core, CoreSettings, Shard, ShardHandle, mailbox};
-use crate::sim::{Faults, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml};
+use crate::sim::{
+    Faults, InstrumentProfile, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml,
+};
 use crate::source::Source;
 use crate::stats::Stats;
 
@@ -87,8 +90,21 @@ pub struct Node {
 /// # Errors
 /// What makes it impossible: nothing of it runs then.
 pub fn start(settings: Settings) -> Result<Node, NodeError> {
+    let (source, replay) = source(settings.source.clone())?;
+    run(settings, source, replay)
+}
+
+/// Starts a server with a source of your own, as [`start`] does; `settings.source` is not looked at. Where the source
+/// says [`Next::Idle`](crate::source::Next::Idle), [`Node::source_unparker`] wakes it.
+///
+/// # Errors
+/// What makes it impossible: nothing of it runs then.
+pub fn start_with(settings: Settings, source: Box<dyn Source>) -> Result<Node, NodeError> {
+    run(settings, source, None)
+}
+
+fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>) -> Result<Node, NodeError> {
     let clock = Clock::start();
-    let (source, replay) = source(settings.source)?;
     let door = Door::bind(DoorSettings {
         allow_origin: settings.allow_origin,
         max_connections: settings.max_connections,
@@ -161,6 +177,12 @@ impl Node {
     /// Its counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Wakes the source's thread: for a source that has said [`Next::Idle`](crate::source::Next::Idle) and has news.
+    /// A wake that comes before the source sleeps is not lost.
+    pub fn source_unparker(&self) -> Unparker {
+        self.pump.unparker()
     }
 
     /// Resolves when the server cannot go on.
@@ -248,10 +270,7 @@ fn start_shard(
 fn source(settings: SourceSettings) -> Result<(Box<dyn Source>, Option<ReplayHandle>), NodeError> {
     match settings {
         SourceSettings::Simulation { symbols, rate, seed, ticks } => {
-            let instruments = match symbols {
-                Symbols::Count(count) => profiles(count),
-                Symbols::File(path) => listed(&path)?,
-            };
+            let instruments = instruments(symbols)?;
             let simulation = Simulation::new(SimulationSettings { seed, instruments, rate, ticks })?;
             Ok((Box::new(simulation), None))
         }
@@ -263,8 +282,18 @@ fn source(settings: SourceSettings) -> Result<(Box<dyn Source>, Option<ReplayHan
     }
 }
 
-/// The instruments of a TOML list.
-fn listed(path: &Path) -> Result<Vec<crate::sim::InstrumentProfile>, NodeError> {
+/// The instruments of a simulated market.
+///
+/// # Errors
+/// A list that cannot be read, or whose instruments cannot be.
+pub fn instruments(symbols: Symbols) -> Result<Vec<InstrumentProfile>, NodeError> {
+    match symbols {
+        Symbols::Count(count) => Ok(profiles(count)),
+        Symbols::File(path) => listed(&path),
+    }
+}
+
+fn listed(path: &Path) -> Result<Vec<InstrumentProfile>, NodeError> {
     let failed = |error| NodeError::List { path: path.into(), error };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > limits::SETTINGS_FILE_BYTES_MAX {

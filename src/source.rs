@@ -26,6 +26,16 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// A source knows no clock, no socket and no thread: it is asked again and again what has happened by `now_ns`
 /// (monotonic nanoseconds since the start), and says when it wants to be asked next.
+///
+/// # A live feed of your own
+///
+/// [`crate::node::start_with`] serves any source. It says what happened as [`Primary`] records; quotes, tickers and
+/// sequences are derived from them. `examples/own_source.rs`, in full, plugs in a feed that comes through a channel
+/// from a thread of its own:
+///
+/// ```no_run
+#[doc = include_str!("../examples/own_source.rs")]
+/// ```
 pub trait Source: Send {
     /// The instruments, known before the first event.
     fn catalog(&self) -> Arc<Catalog>;

@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("source", &["model"]),
     ("wire", &["model", "source"]),
     ("bus", &["clock"]),
+    ("pump", &["clock", "model", "source", "bus"]),
     ("sim", &["clock", "model", "source", "wire"]),
     ("feed", &["clock", "model", "source", "wire"]),
     ("shard", &["clock", "model", "source", "wire", "bus"]),
@@ -27,13 +28,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["clock", "model", "source", "wire", "bus", "sim", "feed", "shard", "client", "door"]),
     (
         "node",
-        &["clock", "model", "source", "wire", "bus", "sim", "feed", "shard", "client", "door", "config"],
+        &[
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "door",
+            "config",
+        ],
     ),
     (
         "cli",
         &[
-            "clock", "model", "source", "wire", "bus", "sim", "feed", "shard", "client", "door", "config",
-            "node",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "door",
+            "config", "node",
         ],
     ),
     ("main", &["cli"]),
@@ -52,6 +56,7 @@ const DOOR_KNOWS: &[&str] = &[
     "feed::ReplayHandle",
     "feed::ReplayState",
     "feed::Speed",
+    "feed::SpeedError",
 ];
 
 const WITHOUT_LOCKS: [&str; 4] = ["bus", "model", "shard", "wire"];

@@ -5,6 +5,7 @@ mod import;
 mod inspect;
 mod progress;
 mod serve;
+mod simulate;
 mod watch;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ enum Verb {
     Watch(watch::WatchArgs),
     Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
+    Simulate(simulate::SimulateArgs),
 }
 
 /// Exit code of what went wrong while doing what was asked.
@@ -55,6 +57,7 @@ pub fn run() -> ExitCode {
         Verb::Watch(args) => watch::run(args),
         Verb::Import(args) => import::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Simulate(args) => simulate::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,4 +11,4 @@ mod tests;
 pub use keys::{Arity, KEYS, Key, VARIABLE_PREFIX};
 pub use layers::{Flags, Layers, Place, Written};
 pub use problem::{Problem, Problems};
-pub use serve::{LogFormat, Settings, SourceSettings, Symbols};
+pub use serve::{LogFormat, Settings, SourceSettings, Symbols, SymbolsError};

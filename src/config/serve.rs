@@ -39,6 +39,16 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
+impl Default for Settings {
+    /// As they are where nothing is set.
+    fn default() -> Settings {
+        let mut problems = Problems::default();
+        let settings = Settings::check(&Layers::default(), &mut problems);
+        debug_assert!(problems.is_empty(), "the defaults are allowed: {problems}");
+        settings
+    }
+}
+
 /// Where the market comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSettings {
@@ -73,6 +83,35 @@ pub enum Symbols {
     Count(usize),
     /// Those that a TOML file lists.
     File(PathBuf),
+}
+
+/// Neither a count nor a path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("symbols: {text:?}; allowed: {allowed}", allowed = Symbols::allowed())]
+pub struct SymbolsError {
+    /// What was given.
+    pub text: String,
+}
+
+impl Symbols {
+    /// What [`Symbols::from_str`] takes, in words.
+    pub fn allowed() -> String {
+        format!("1 to {}, or the path of a TOML file", limits::INSTRUMENTS_MAX)
+    }
+}
+
+impl FromStr for Symbols {
+    type Err = SymbolsError;
+
+    /// A count, or a path where the text is no number at all.
+    fn from_str(text: &str) -> Result<Symbols, SymbolsError> {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-._".contains(&byte));
+        if !is_number {
+            return Ok(Symbols::File(text.into()));
+        }
+        let count = text.parse().ok().filter(|count| (1..=limits::INSTRUMENTS_MAX).contains(count));
+        count.map(Symbols::Count).ok_or_else(|| SymbolsError { text: text.into() })
+    }
 }
 
 /// How logs are written.
@@ -139,15 +178,6 @@ fn log_format(text: &str) -> Option<LogFormat> {
     }
 }
 
-/// A count, or a path where the text is no number at all.
-fn symbols(text: &str) -> Option<Symbols> {
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-._".contains(&byte));
-    if !is_number {
-        return Some(Symbols::File(text.into()));
-    }
-    text.parse().ok().filter(|count| (1..=limits::INSTRUMENTS_MAX).contains(count)).map(Symbols::Count)
-}
-
 struct Check<'a> {
     layers: &'a Layers,
     problems: &'a mut Problems,
@@ -159,8 +189,8 @@ impl Check<'_> {
             self.many("replay", "path of a feed file", |text| (!text.is_empty()).then(|| text.into()));
         let is_replay = self.layers.written("replay").is_some_and(|written| !written.texts.is_empty());
 
-        let symbols_allowed = format!("1 to {}, or the path of a TOML file", limits::INSTRUMENTS_MAX);
-        let symbols = self.one("symbols", &symbols_allowed, symbols).unwrap_or(Symbols::Count(20));
+        let symbols =
+            self.one("symbols", &Symbols::allowed(), |text| text.parse().ok()).unwrap_or(Symbols::Count(20));
         let rate = self.rate().unwrap_or(Rate::PerSecond(20_000));
         let seed = self.whole("seed", 0..=u64::MAX).unwrap_or(1);
         let ticks = self.whole("ticks", 1..=u64::MAX);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tickcast::door::{Door, DoorSettings, DoorStats, Market, Readiness, ReplayControl, State};
+use tickcast::feed::{Speed, SpeedError};
 use tickcast::limits;
 use tickcast::model::{Catalog, Channel, ChannelSet, Instrument};
 use tickcast::shard::{Arrival, Letter, ShardHandle, mailbox};
@@ -118,9 +119,7 @@ impl ReplayControl for Tape {
         self.told.lock().unwrap().push("pause".into());
     }
     fn set_speed(&self, speed: &str) -> Result<(), String> {
-        if speed == "0" {
-            return Err("0.1 to 1000, or max".into());
-        }
+        let speed: Speed = speed.parse().map_err(|error: SpeedError| error.to_string())?;
         self.told.lock().unwrap().push(format!("speed {speed}"));
         Ok(())
     }
