@@ -208,6 +208,9 @@ impl Shell {
             if !goes_on {
                 break;
             }
+            // A client with a thousand requests waits for everyone else's turn after each. And one that the write found
+            // gone has been removed: this task ends here, before it takes the next request for a session that is none.
+            yield_now().await;
         }
         // A socket closed while bytes wait unread is reset, and a reset may overtake the close frame.
         let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
