@@ -42,6 +42,10 @@ pub const SIM_ORDERS_MAX: u32 = 1_000;
 /// Ticks a second that a simulation can be asked for: one a nanosecond, the clock's own step.
 pub const SIM_RATE_MAX: u64 = 1_000_000_000;
 
+/// Nanoseconds that a simulation sleeps at the least once it has said what was due: at high rates ticks come in
+/// handfuls, or waking for each would cost more than making it. Half of what a screen could show at its fastest.
+pub const SIM_GATHER_NS: u64 = 1_000_000;
+
 /// Nanoseconds that a simulation catches up after falling behind its rate; what is older is let go.
 pub const SIM_LAG_NS_MAX: u64 = 1_000_000_000;
 

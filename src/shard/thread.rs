@@ -133,7 +133,8 @@ impl Shell {
 
     /// Everyone gets what there still is, a notice, and 1001.
     async fn stop(self: &Rc<Self>, mut tap: Tap<Event>) {
-        while self.take_batch(&mut tap) {
+        // Not where it waits for slow clients: what is left of a replay would pile up in their outboxes.
+        while !self.core.borrow_mut().is_blocked() && self.take_batch(&mut tap) {
             self.write_dirty();
         }
         self.core.borrow_mut().say_goodbye();

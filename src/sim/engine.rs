@@ -116,18 +116,29 @@ impl Engine {
         tape.push(PrimaryKind::Add, order);
     }
 
-    /// Part or all of a resting order leaves.
-    pub(super) fn cancel(&mut self, order: Order, quantity: i64, tape: &mut Tape<'_>) {
-        self.leave(Order { quantity, ..order });
-        tape.push(PrimaryKind::Cancel, Order { quantity, ..order });
+    /// Part or all of a resting order leaves: of one drawn from all that rest, each with the same probability, so much
+    /// as `quantity` says.
+    pub(super) fn cancel(
+        &mut self,
+        random: &mut Random,
+        quantity: impl FnOnce(Order, &mut Random) -> i64,
+        tape: &mut Tape<'_>,
+    ) {
+        let Some((position, order)) = self.draw(random) else { return };
+        let part = Order { quantity: quantity(order, random), ..order };
+        self.leave(part);
+        if part.quantity == order.quantity {
+            self.drawable.swap_remove(position);
+        }
+        tape.push(PrimaryKind::Cancel, part);
     }
 
-    /// A resting order, each with the same probability.
-    pub(super) fn draw(&mut self, random: &mut Random) -> Option<Order> {
+    /// A resting order and its position in the list.
+    fn draw(&mut self, random: &mut Random) -> Option<(usize, Order)> {
         while !self.drawable.is_empty() {
             let position = random.below(self.drawable.len() as u64) as usize;
             match self.book.get(self.drawable[position]) {
-                Some(order) => return Some(order),
+                Some(order) => return Some((position, order)),
                 None => self.drawable.swap_remove(position),
             };
         }
@@ -294,13 +305,24 @@ mod tests {
     }
 
     #[test]
-    fn only_resting_orders_are_drawn() {
+    fn every_resting_order_is_cancelled_once_and_no_other() {
         let mut engine = engine(&[(Side::Ask, 100, 1), (Side::Ask, 101, 1), (Side::Bid, 90, 1)]);
         run(|tape| assert_eq!(engine.take(Side::Bid, None, 1, tape), 0));
         let mut random = Random::new(1, 1);
-        let mut drawn: Vec<u64> = (0..50).map(|_| engine.draw(&mut random).unwrap().order_id).collect();
-        drawn.sort_unstable();
-        drawn.dedup();
-        assert_eq!(drawn, [2, 3]);
+        let told =
+            run(|tape| (0..5).for_each(|_| engine.cancel(&mut random, |order, _| order.quantity, tape)));
+        let mut cancelled: Vec<_> = told.iter().map(|record| (record.0, record.1)).collect();
+        cancelled.sort_unstable_by_key(|record| record.1);
+        assert_eq!(cancelled, [(PrimaryKind::Cancel, 2), (PrimaryKind::Cancel, 3)]);
+        assert_eq!(engine.resting(Side::Ask), Resting::default());
+    }
+
+    #[test]
+    fn a_partial_cancellation_leaves_the_rest_in_its_place() {
+        let mut engine = engine(&[(Side::Bid, 90, 5)]);
+        let mut random = Random::new(1, 1);
+        let told = run(|tape| (0..2).for_each(|_| engine.cancel(&mut random, |_, _| 2, tape)));
+        assert_eq!(told, [(PrimaryKind::Cancel, 1, 90, 2, 1); 2]);
+        assert_eq!(engine.resting(Side::Bid), Resting { orders: 1, quantity: 1 });
     }
 }

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::model::{Order, Side};
 
 use super::profile::InstrumentProfile;
-use super::random::{Alias, Random};
+use super::random::{Alias, Random, scale};
 
 /// Share of passive limit orders; the other weights are relative to it.
 const LIMIT_WEIGHT: u64 = 1 << 20;
@@ -38,8 +38,13 @@ const VALUE_REVERSION: u32 = 22;
 /// Fractional bits of the fundamental value in ticks.
 const VALUE_BITS: u32 = 32;
 
+/// Fractional bits of a reciprocal.
+const RECIPROCAL_BITS: u32 = 52;
+
 /// Buyers among those who come, in 1024ths: this far from one half at most.
 const TILT_MAX: i64 = 300;
+/// By how many 1024ths the value shifts them that stands one band above the middle.
+const TILT: i64 = 128;
 
 /// Fewer orders than this on a side, and the next one to come rests there.
 const SIDE_ORDERS_MIN: usize = 4;
@@ -74,8 +79,11 @@ pub(super) struct Flow {
     tick_size: i64,
     /// Smallest quantity step, in integer quantities.
     lot_size: i64,
-    /// Width of a band of distances, in ticks.
+    /// Width of a band of distances, in ticks and as an integer price.
     band_ticks: i64,
+    band: i64,
+    /// `2^52 / band`: dividing by multiplying, since every order asks how far the value is from the middle.
+    band_reciprocal: i64,
     /// A usual order, in lots.
     usual_lots: u64,
     /// Share of cancellations for each resting order.
@@ -101,6 +109,8 @@ impl Flow {
             tick_size: profile.tick_size,
             lot_size: profile.lot_size,
             band_ticks,
+            band: profile.spread,
+            band_reciprocal: (1 << RECIPROCAL_BITS) / profile.spread,
             usual_lots: (profile.quantity / profile.lot_size) as u64,
             cancel_weight: CANCEL_WEIGHT / u64::from(profile.orders),
             orders_max: (2 * profile.orders).min(limits::SIM_ORDERS_MAX) as usize,
@@ -167,8 +177,10 @@ impl Flow {
     /// How many more than 512 in 1024 are buyers: by how far the value stands above the middle of the book.
     fn tilt(&self, view: View) -> i64 {
         let [Some(bid), Some(ask)] = view.best else { return 0 };
-        let twice_above = 2 * self.value() - bid - ask;
-        (twice_above * 64 / (self.band_ticks * self.tick_size)).clamp(-TILT_MAX, TILT_MAX)
+        let most = self.band * (TILT_MAX / TILT + 1) * 2;
+        let twice_above = (2 * self.value() - bid - ask).clamp(-most, most);
+        let bands = twice_above * self.band_reciprocal;
+        ((bands * (TILT / 2)) >> RECIPROCAL_BITS).clamp(-TILT_MAX, TILT_MAX)
     }
 
     /// Price of an order that shall not cross: at a drawn distance from the opposite best (where that side is empty,
@@ -186,7 +198,7 @@ impl Flow {
 
     /// Price of an order that waits for an auction: about the value, so that some of them cross.
     pub(super) fn auction_price(&self, side: Side, distances: &Alias, random: &mut Random) -> i64 {
-        let overlap = 3 * self.band_ticks * self.tick_size;
+        let overlap = 3 * self.band;
         let from = match side {
             Side::Bid => self.value() + overlap,
             Side::Ask => self.value() - overlap,
@@ -197,27 +209,21 @@ impl Flow {
     /// A price at least one tick on the order's own side of `from`. Every second one is moved on to a whole band,
     /// where queues form as they do at round prices.
     fn price_away(&self, side: Side, from: i64, distances: &Alias, random: &mut Random) -> i64 {
-        let band = distances.draw(random) as i64;
+        let bands = distances.draw(random) as i64;
+        // The highest bits place the order within its band, the lowest decide the rest.
         let dice = random.bits();
-        let mut offset = random.below(self.band_ticks as u64) as i64;
-        if band == 0 && dice & 6 != 0 {
+        let mut offset = scale(dice, self.band_ticks as u64) as i64;
+        if bands == 0 && dice & 6 != 0 {
             // Three in four of those who come nearest ask for the usual spread.
             offset = self.band_ticks - 1;
         }
-        let distance = band * self.band_ticks + offset + 1;
-        let ticks = from / self.tick_size;
-        let snaps = dice & 1 == 0;
-        let price = match side {
-            Side::Bid => {
-                let price = ticks - distance;
-                if snaps { price - price.rem_euclid(self.band_ticks) } else { price }
-            }
-            Side::Ask => {
-                let price = ticks + distance;
-                if snaps { price + (-price).rem_euclid(self.band_ticks) } else { price }
-            }
-        };
-        price.max(1) * self.tick_size
+        let distance = bands * self.band + (offset + 1) * self.tick_size;
+        // Away from the other side: down for bids, up for asks.
+        let away = if side == Side::Bid { -1 } else { 1 };
+        let price = from + away * distance;
+        let to_band = (-away * price).rem_euclid(self.band);
+        let snaps = i64::from(dice & 1 == 0);
+        (price + away * to_band * snaps).max(self.tick_size)
     }
 
     /// How far a limit order that crosses reaches: to the opposite best or a band beyond.
@@ -237,8 +243,12 @@ impl Flow {
         let part = (dice >> 32) % 64 + 1;
         let lots = (self.usual_lots << doublings) * part / 64;
         // Most people name round numbers.
-        let round = [100, 10].into_iter().find(|round| lots >= 4 * round && dice >> 62 != 0).unwrap_or(1);
-        (lots / round * round).max(1) as i64 * self.lot_size
+        let lots = match lots {
+            400.. if dice >> 62 != 0 => lots / 100 * 100,
+            40.. if dice >> 62 != 0 => lots / 10 * 10,
+            _ => lots.max(1),
+        };
+        lots as i64 * self.lot_size
     }
 
     /// The quantity of an aggressive order, cut so that it leaves at least half of what rests on the other side.
@@ -249,11 +259,10 @@ impl Flow {
 
     /// How much of an order is cancelled: all of it, or for one in eight a part.
     pub(super) fn cancelled_quantity(&self, order: Order, random: &mut Random) -> i64 {
-        let lots = (order.quantity / self.lot_size) as u64;
-        if lots > 1 && random.one_in(8) {
-            (1 + random.below(lots - 1)) as i64 * self.lot_size
-        } else {
-            order.quantity
+        if order.quantity == self.lot_size || !random.one_in(8) {
+            return order.quantity;
         }
+        let lots = (order.quantity / self.lot_size) as u64;
+        (1 + random.below(lots - 1)) as i64 * self.lot_size
     }
 }

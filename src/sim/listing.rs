@@ -68,9 +68,9 @@ fn profile(rank: usize) -> InstrumentProfile {
         None => invented_profile(rank as u64),
     };
     let orders = match rank {
-        0..20 => 320,
-        20..200 => 160,
-        200..2_000 => 80,
+        0..4 => 200,
+        4..200 => 100,
+        200..2_000 => 64,
         _ => 32,
     };
     InstrumentProfile { activity: (1_000_000 / (rank as u32 + 1)).max(1), orders, ..named }

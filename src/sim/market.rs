@@ -139,10 +139,8 @@ impl Market {
     }
 
     fn cancel(&mut self, tape: &mut Tape<'_>) {
-        if let Some(order) = self.engine.draw(&mut self.random) {
-            let quantity = self.flow.cancelled_quantity(order, &mut self.random);
-            self.engine.cancel(order, quantity, tape);
-        }
+        let flow = &self.flow;
+        self.engine.cancel(&mut self.random, |order, random| flow.cancelled_quantity(order, random), tape);
     }
 
     fn resting_orders(&self) -> usize {

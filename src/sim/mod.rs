@@ -186,7 +186,7 @@ impl Source for Simulation {
         pace.take(taken);
         Ok(match pace.due_ns(now_ns) {
             due_ns if due_ns <= now_ns => Next::Now,
-            due_ns => Next::At(due_ns),
+            due_ns => Next::At(due_ns.max(now_ns + limits::SIM_GATHER_NS)),
         })
     }
 }

@@ -54,8 +54,8 @@ pub(super) const fn mix(input: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Maps 64 random bits to `0..bound`.
-const fn scale(bits: u64, bound: u64) -> u64 {
+/// Maps 64 random bits to `0..bound`, by their highest bits.
+pub(super) const fn scale(bits: u64, bound: u64) -> u64 {
     ((bits as u128 * bound as u128) >> 64) as u64
 }
 
@@ -128,11 +128,14 @@ impl Alias {
         Alias { columns, total }
     }
 
-    /// One draw.
+    /// One draw, of one random number: its product with the number of columns is the column above and, below the
+    /// binary point, a coin that is as good as independent of it.
     pub(super) fn draw(&self, random: &mut Random) -> usize {
-        let column = random.below(self.columns.len() as u64) as usize;
+        let product = u128::from(random.bits()) * self.columns.len() as u128;
+        let column = (product >> 64) as usize;
         let (own, alias) = self.columns[column];
-        if random.below(self.total) < own { column } else { alias as usize }
+        // Indexed instead of branched on: nobody could predict it.
+        [alias as usize, column][usize::from(scale(product as u64, self.total) < own)]
     }
 }
 
