@@ -177,34 +177,10 @@ impl Shell {
         loop {
             self.answered(id).await;
             let incoming = reader.next().await;
-            let mut core = self.core.borrow_mut();
-            let goes_on = match incoming {
-                Incoming::Text(text) => {
-                    core.request(id, &text, self.clock.unix_ns());
-                    true
-                }
-                Incoming::Ping(payload) => {
-                    core.answer_ping(id, &payload);
-                    true
-                }
-                Incoming::Pong(_) => {
-                    core.pong(id);
-                    true
-                }
-                Incoming::Close(said) => {
-                    core.close_echo(id, said.map(|(code, _)| code));
-                    false
-                }
-                Incoming::Violation(violation) => {
-                    core.refuse(id, &violation);
-                    false
-                }
-                Incoming::Eof => {
-                    drop(core);
-                    return self.remove(id);
-                }
-            };
-            drop(core);
+            if incoming == Incoming::Eof {
+                return self.remove(id);
+            }
+            let goes_on = self.take(id, incoming);
             self.write_dirty();
             if !goes_on {
                 break;
@@ -216,6 +192,26 @@ impl Shell {
         // A socket closed while bytes wait unread is reset, and a reset may overtake the close frame.
         let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
         self.remove(id);
+    }
+
+    /// Does what one thing that a client sent asks for. Whether more of it is to be read.
+    fn take(&self, id: SessionId, incoming: Incoming) -> bool {
+        let mut core = self.core.borrow_mut();
+        match incoming {
+            Incoming::Text(text) => core.request(id, &text, self.clock.unix_ns()),
+            Incoming::Ping(payload) => core.answer_ping(id, &payload),
+            Incoming::Pong(_) => core.pong(id),
+            Incoming::Close(said) => {
+                core.close_echo(id, said.map(|(code, _)| code));
+                return false;
+            }
+            Incoming::Violation(violation) => {
+                core.refuse(id, &violation);
+                return false;
+            }
+            Incoming::Eof => return false,
+        }
+        true
     }
 
     /// Waits until every earlier request of the session has been answered.
