@@ -1,7 +1,7 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt lint doc bench feeds advisories
+.PHONY: help run test load fmt lint doc bench feeds advisories
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ run: ## Build and serve the simulated market on ws://127.0.0.1:8765/ws (flags: A
 
 test: ## Every check there is; installs what it needs when it may (some: STEPS="format lint rust")
 	@tests/run.sh $(STEPS)
+
+load: ## The load tests in their full form, minutes long; prints what they saw (one: TEST=churn)
+	TICKCAST_LOAD=full cargo test --release --locked --test load -- --nocapture --test-threads 1 $(TEST)
 
 fmt: ## Format the code
 	cargo fmt

@@ -174,9 +174,6 @@ pub const HEARTBEAT_STREAMS: usize = 64;
 /// Seconds between WebSocket pings, and how long each may stay without a pong.
 pub const PING_SECONDS: u64 = 20;
 
-/// Messages of one client in a row before the others get their turn: about 50 µs of work.
-pub const TURN_MESSAGES_MAX: usize = 16;
-
 /// Milliseconds in which a server that stops hands out what was published; the rest of its time is for goodbyes.
 pub const DRAIN_MILLISECONDS: u64 = 1_500;
 

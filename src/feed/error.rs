@@ -35,14 +35,14 @@ impl fmt::Display for Fault {
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {error}")]
     Io {
         /// What was being done.
         action: &'static str,
         /// The file.
         path: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file of no bytes.
     #[error("{path} is empty; a feed file starts with the 8 bytes \"TICKFEED\"")]
@@ -77,12 +77,12 @@ pub enum FeedError {
         fault: Fault,
     },
     /// An instrument table that is no catalog.
-    #[error("{path}: instrument table: {source}")]
+    #[error("{path}: instrument table: {error}")]
     Catalog {
         /// The file, or the files.
         path: String,
         /// What is wrong with it.
-        source: CatalogError,
+        error: CatalogError,
     },
     /// One symbol, two definitions.
     #[error(

@@ -46,7 +46,7 @@ impl Reader<File> {
     /// Opens a file.
     pub fn open(path: &Path) -> Result<Reader<File>, FeedError> {
         let name = path.display().to_string();
-        let open = |source| FeedError::Io { action: "open", path: name.clone(), source };
+        let open = |error| FeedError::Io { action: "open", path: name.clone(), error };
         let file = File::open(path).map_err(open)?;
         if file.metadata().map_err(open)?.is_dir() {
             return Err(open(io::Error::from(io::ErrorKind::IsADirectory)));
@@ -59,11 +59,11 @@ impl<R: Read + Seek> Reader<R> {
     /// Reads what the file says of itself and finds its blocks; `path` is what errors call it.
     pub fn new(mut input: R, path: impl Into<String>) -> Result<Reader<R>, FeedError> {
         let path = path.into();
-        let io = |source| FeedError::Io { action: "read", path: path.clone(), source };
+        let io = |error| FeedError::Io { action: "read", path: path.clone(), error };
         let length = input.seek(SeekFrom::End(0)).map_err(io)?;
         let (description, blocks_start) = read_start(&mut input, length, &path)?;
         let catalog = Catalog::new(description.instruments.clone())
-            .map_err(|source| FeedError::Catalog { path: path.clone(), source })?;
+            .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let layout = match read_index(&mut input, blocks_start, length).map_err(io)? {
             Ok(index) => Layout { blocks: index.blocks, kinds: Some(index.kinds), fault: None },
             Err(fault) => {
@@ -96,10 +96,10 @@ impl<R: Read + Seek> Reader<R> {
             self.records.clear();
             return Ok(None);
         };
-        let read = self.unpack(&entry).map_err(|source| FeedError::Io {
+        let read = self.unpack(&entry).map_err(|error| FeedError::Io {
             action: "read",
             path: self.path.clone(),
-            source,
+            error,
         })?;
         if let Err(fault) = read {
             return Err(FeedError::Damaged { path: self.path.clone(), fault });
@@ -232,7 +232,7 @@ fn read_start<R: Read + Seek>(
     length: u64,
     path: &str,
 ) -> Result<(Description, u64), FeedError> {
-    let io = |source| FeedError::Io { action: "read", path: path.to_owned(), source };
+    let io = |error| FeedError::Io { action: "read", path: path.to_owned(), error };
     let damaged = |fault| FeedError::Damaged { path: path.to_owned(), fault };
     if length == 0 {
         return Err(FeedError::Empty { path: path.to_owned() });

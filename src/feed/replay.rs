@@ -291,7 +291,7 @@ fn merge_catalogs(readers: &[Reader]) -> Result<(Catalog, Vec<Vec<u32>>), FeedEr
         numbers.push(of_file);
     }
     let path = || readers.iter().map(Reader::path).collect::<Vec<_>>().join(", ");
-    let catalog = Catalog::new(instruments).map_err(|source| FeedError::Catalog { path: path(), source })?;
+    let catalog = Catalog::new(instruments).map_err(|error| FeedError::Catalog { path: path(), error })?;
     Ok((catalog, numbers))
 }
 

@@ -79,7 +79,7 @@ impl Writer<File> {
             .write(true)
             .create_new(true)
             .open(path)
-            .map_err(|source| FeedError::Io { action: "create", path: name.clone(), source })?;
+            .map_err(|error| FeedError::Io { action: "create", path: name.clone(), error })?;
         Writer::new(file, name, description)
     }
 }
@@ -89,7 +89,7 @@ impl<S: Sink> Writer<S> {
     pub fn new(sink: S, path: impl Into<String>, description: &Description) -> Result<Writer<S>, FeedError> {
         let path = path.into();
         Catalog::new(description.instruments.clone())
-            .map_err(|source| FeedError::Catalog { path: path.clone(), source })?;
+            .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let allowed = limits::FEED_DESCRIPTION_BYTES_MAX;
         let bytes = format::encode_cold(description, allowed).ok_or_else(|| FeedError::TooMany {
             path: path.clone(),
@@ -97,10 +97,10 @@ impl<S: Sink> Writer<S> {
             found: description.source.len() as u64,
             allowed: allowed as u64,
         })?;
-        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|source| FeedError::Io {
+        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|error| FeedError::Io {
             action: "start compressing",
             path: path.clone(),
-            source,
+            error,
         })?;
         let mut writer = Writer {
             sink,
@@ -157,10 +157,10 @@ impl<S: Sink> Writer<S> {
             first_time_ns: pacing_time_ns(first).unwrap_or(ABSENT_TIME),
             last_time_ns: pacing_time_ns(last).unwrap_or(ABSENT_TIME),
         };
-        let payload = self.compressor.compress(raw).map_err(|source| FeedError::Io {
+        let payload = self.compressor.compress(raw).map_err(|error| FeedError::Io {
             action: "compress a block of",
             path: self.path.clone(),
-            source,
+            error,
         })?;
         let entry = IndexEntry {
             offset: self.offset,
@@ -221,11 +221,7 @@ impl<S: Sink> Writer<S> {
         let index_bytes = (self.offset - index_offset) as u32;
         self.block = Trailer::new(index_offset, index_bytes).as_bytes().to_vec();
         self.append()?;
-        self.sink.sync().map_err(|source| FeedError::Io {
-            action: "sync",
-            path: self.path.clone(),
-            source,
-        })?;
+        self.sink.sync().map_err(|error| FeedError::Io { action: "sync", path: self.path.clone(), error })?;
         let written =
             Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset };
         Ok((written, self.sink))
@@ -245,9 +241,9 @@ impl<S: Sink> Writer<S> {
             return Err(FeedError::Torn { path: self.path.clone() });
         }
         let written = self.sink.write_all(&self.block).and_then(|()| self.sink.flush());
-        if let Err(source) = written {
+        if let Err(error) = written {
             self.torn = true;
-            return Err(FeedError::Io { action: "write", path: self.path.clone(), source });
+            return Err(FeedError::Io { action: "write", path: self.path.clone(), error });
         }
         self.offset += self.block.len() as u64;
         Ok(())

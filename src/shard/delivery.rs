@@ -257,7 +257,7 @@ impl Core {
                 let granted: Vec<Granted<'_>> = wanted[done..]
                     .iter()
                     .take(limits::PAGE_ENTRIES_MAX)
-                    .map(|wanted| self.grant(wanted))
+                    .map(|wanted| self.grant(id, wanted))
                     .collect();
                 let mut page = Page::subscribed(&mut text, request.as_ref());
                 let pushed = granted.iter().take_while(|granted| page.push(granted)).count();
@@ -295,12 +295,18 @@ impl Core {
         rest
     }
 
-    /// What is granted of what was asked for: deeper than the source tells is not to be had.
-    fn grant(&self, wanted: &Wanted) -> Granted<'_> {
+    /// What is granted of what was asked for: deeper than the source tells is not to be had. A view that others watch
+    /// is joined where it stands; one that nobody watches, or that this session alone did, begins from the present.
+    fn grant(&self, id: SessionId, wanted: &Wanted) -> Granted<'_> {
         let (number, channel) = wanted.stream;
         let market = &self.markets[number as usize];
+        let held = self.sessions[id].subscriptions.get(&wanted.stream);
+        let others = |topic: usize| {
+            let is_own = held.is_some_and(|held| held.topic == topic && held.position.is_some());
+            self.topics[topic].subscribers() - usize::from(is_own)
+        };
         let seq = match self.topic_of(wanted) {
-            Some(topic) if self.topics[topic].is_live() => self.topics[topic].last_seq,
+            Some(topic) if others(topic) > 0 => self.topics[topic].last_seq,
             _ => market.seq(channel),
         };
         let instrument = &self.catalog.instruments()[number as usize];

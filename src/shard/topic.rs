@@ -91,7 +91,12 @@ impl Topic {
 
     /// Whether anybody is to be sent what is emitted.
     pub fn is_live(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.subscribers.is_empty())
+        self.subscribers() > 0
+    }
+
+    /// How many are sent what is emitted.
+    pub fn subscribers(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.subscribers.len()).sum()
     }
 
     /// Adds a subscriber; returns its position, which [`Topic::remove`] wants back.

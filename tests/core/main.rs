@@ -81,6 +81,23 @@ fn encodings_do_not_depend_on_the_number_of_subscribers() {
     assert_eq!(encodes[0], encodes[2]);
 }
 
+/// A view that its only watcher takes anew, without a snapshot, begins where the reply says.
+#[test]
+fn a_view_taken_anew_without_a_snapshot_begins_where_it_is_granted() {
+    let mut world = World::empty(11, 1 << 20, SlowConsumer::Disconnect);
+    let client = world.connect(Protocol::Binary);
+    for _ in 0..100 {
+        world.ask(
+            client,
+            r#"{"op":"subscribe","id":"bare","symbols":["*"],"channels":["book"],"depth":1,"snapshot":false}"#,
+        );
+        world.publish(20);
+        world.deliver_all();
+    }
+    world.settle();
+    assert!(world.verified() > 0);
+}
+
 /// A shard that is to wait for slow clients says so until they have taken what waits.
 #[test]
 fn block_waits_for_the_slow_and_gives_up_only_without_progress() {

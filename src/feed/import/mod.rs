@@ -47,14 +47,14 @@ pub enum ImportError {
         path: String,
     },
     /// The operating system refused.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {error}")]
     Io {
         /// What was being done.
         action: &'static str,
         /// The input.
         path: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file of no bytes.
     #[error("{path} is empty; expected {expected}")]

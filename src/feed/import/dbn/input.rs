@@ -46,11 +46,11 @@ impl Input {
     pub fn open(path: &Path) -> Result<Input, ImportError> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let path = path.display().to_string();
-        let io = |source| ImportError::Io { action: "read", path: path.clone(), source };
-        let file = File::open(&path).map_err(|source| ImportError::Io {
+        let io = |error| ImportError::Io { action: "read", path: path.clone(), error };
+        let file = File::open(&path).map_err(|error| ImportError::Io {
             action: "open",
             path: path.clone(),
-            source,
+            error,
         })?;
         let metadata = file.metadata().map_err(io)?;
         if metadata.is_dir() {

@@ -1,0 +1,267 @@
+//! The program as a user meets it: exit codes, and messages that name the thing, its value and what is allowed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+use tickcast::feed::{Description, Writer};
+use tickcast::sim::{Rate, Simulation, SimulationSettings, profiles};
+use tickcast::source::{Next, Source};
+
+#[path = "load/server.rs"]
+#[allow(dead_code, reason = "made for the load tests, which use all of it")]
+mod server;
+
+use server::Server;
+
+/// Runs the program in a folder of its own settings: none of this machine's.
+fn tickcast(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tickcast"));
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TICKCAST_")) {
+        command.env_remove(name);
+    }
+    command.output().unwrap()
+}
+
+/// It fails with that code, prints nothing as a result, and its message has all of these.
+#[track_caller]
+fn assert_fails(arguments: &[&str], code: i32, named: &[&str]) {
+    let output = tickcast(arguments);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+    for name in named {
+        assert_eq!(
+            message.matches(name).count(),
+            1,
+            "{name:?}, once, in the message of {arguments:?}: {message}"
+        );
+    }
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+/// A short market in a feed file.
+fn feed(folder: &Path) -> PathBuf {
+    let path = folder.join("whole.feed");
+    let settings = SimulationSettings {
+        seed: 3,
+        instruments: profiles(2),
+        rate: Rate::PerSecond(1_000),
+        ticks: Some(2_000),
+    };
+    let mut market = Simulation::new(settings).unwrap();
+    let instruments = market.catalog().instruments().to_vec();
+    let mut writer = Writer::create(&path, &Description::new("a simulated market", instruments)).unwrap();
+    let (mut now_ns, mut primaries) = (0, Vec::new());
+    loop {
+        let next = market.poll(now_ns, &mut primaries).unwrap();
+        primaries.drain(..).for_each(|primary| writer.push(&primary).unwrap());
+        match next {
+            Next::At(due_ns) => now_ns = due_ns,
+            Next::Ended => break,
+            _ => {}
+        }
+    }
+    writer.finish().unwrap();
+    path
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_2() {
+    assert_fails(&[], 2, &["Usage: tickcast"]);
+    assert_fails(&["fly"], 2, &["'fly'"]);
+    for verb in ["serve", "watch", "import", "inspect"] {
+        assert_fails(&[verb, "--wings"], 2, &["unexpected argument '--wings'"]);
+    }
+    assert_fails(&["serve", "stray"], 2, &["'stray'"]);
+    assert_fails(&["watch"], 2, &["were not provided:\n  <SYMBOL>..."]);
+    assert_fails(&["watch", "A", "--depth", "0"], 2, &["--depth"]);
+    assert_fails(
+        &["watch", "A", "--url", "http://x"],
+        2,
+        &["\"http://x\" is no address", "ws://127.0.0.1:8765/ws"],
+    );
+    assert_fails(&["import", "--from", "csv", "in", "--out", "out"], 2, &["'csv'", "dbn"]);
+    assert_fails(&["inspect"], 2, &["were not provided:\n  <FILE>"]);
+}
+
+#[test]
+fn impossible_settings_are_all_named_at_once() {
+    assert_fails(
+        &[
+            "serve",
+            "--symbols",
+            "0",
+            "--rate",
+            "-5",
+            "--shards",
+            "999",
+            "--speed",
+            "3",
+            "--listen",
+            "nowhere",
+            "--slow-consumer",
+            "block",
+            "--outbox-bytes",
+            "7",
+            "--ticks",
+            "many",
+        ],
+        2,
+        &[
+            "8 settings are wrong",
+            "symbols: \"0\" (flag --symbols); allowed: 1 to 100000",
+            "rate: \"-5\" (flag --rate); allowed: ticks per second",
+            "shards: \"999\" (flag --shards); allowed: whole number, 1 to 256",
+            "speed: \"3\" (flag --speed); allowed: only with a replay",
+            "listen: \"nowhere\" (flag --listen); allowed: IP address and port",
+            "slow_consumer: \"block\" (flag --slow-consumer); allowed: disconnect",
+            "outbox_bytes: \"7\" (flag --outbox-bytes); allowed: whole number, 65536 to ",
+            "ticks: \"many\" (flag --ticks); allowed: whole number",
+        ],
+    );
+}
+
+#[test]
+fn a_list_of_instruments_has_all_its_faults_named_at_once() {
+    let folder = TempDir::new().unwrap();
+    let list = folder.path().join("list.toml");
+    fs::write(
+        &list,
+        "[[instrument]]\nsymbol = \"A B\"\nprice = -1\n[[instrument]]\nsymbol = \"X\"\nwings = 3\n",
+    )
+    .unwrap();
+    let list = list.to_str().unwrap();
+    assert_fails(
+        &["serve", "--listen", "127.0.0.1:0", "--symbols", list],
+        1,
+        &[
+            list,
+            "instrument[0].symbol is \"A B\"; allowed: 1 to 32 printable ASCII",
+            "instrument[0].price is -1; allowed: a decimal in quotes",
+            "instrument[1].wings is 3, an unknown key; allowed: symbol, ",
+            "instrument[1].price is missing; allowed: ",
+        ],
+    );
+    assert_fails(
+        &["serve", "--listen", "127.0.0.1:0", "--symbols", "no such.toml"],
+        1,
+        &["no such.toml", "No such file or directory"],
+    );
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert_fails(
+        &["serve", "--listen", &address],
+        1,
+        &[&address, "Address already in use", "choose another with --listen ADDRESS:PORT"],
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_expected() {
+    let folder = TempDir::new().unwrap();
+    let in_folder = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let whole = fs::read(feed(folder.path())).unwrap();
+    let newer = {
+        let mut bytes = whole.clone();
+        // The major version follows magic and checksum.
+        bytes[12..14].copy_from_slice(&99_u16.to_le_bytes());
+        bytes
+    };
+    let damaged = {
+        let mut bytes = whole.clone();
+        bytes[100] ^= 1;
+        bytes
+    };
+    let missing = folder.path().join("missing.feed");
+    let missing = missing.to_str().unwrap();
+    let empty = in_folder("empty.feed", b"");
+    let foreign = in_folder("foreign.feed", b"time,price\n1,2\n");
+    let newer = in_folder("newer.feed", &newer);
+    let damaged = in_folder("damaged.feed", &damaged);
+    let cut_head = in_folder("cut_head.feed", &whole[..20]);
+    for verb in [&["serve", "--listen", "127.0.0.1:0", "--replay"][..], &["inspect"]] {
+        let with = |file: &str, named: &[&str]| assert_fails(&[verb, &[file]].concat(), 1, named);
+        with(missing, &[missing, "No such file or directory"]);
+        with(folder.path().to_str().unwrap(), &[folder.path().to_str().unwrap()]);
+        with(&empty, &[&empty, "is empty", "\"TICKFEED\""]);
+        with(&foreign, &[&foreign, "\"time,pri\"", "\"TICKFEED\"", "tickcast import"]);
+        with(&newer, &[&newer, "version 99", "reads version 1"]);
+        with(&damaged, &[&damaged, "at byte ", "expected "]);
+        with(&cut_head, &[&cut_head, "at byte ", "expected "]);
+    }
+
+    // Of a file that was not finished, what is whole is told.
+    let cut = in_folder("cut.feed", &whole[..whole.len() * 3 / 4]);
+    let output = tickcast(&["inspect", &cut]);
+    assert!(output.status.success());
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(report.contains("byte"), "where it ends: {report}");
+
+    let out = folder.path().join("out.feed");
+    let out = out.to_str().unwrap();
+    let newer_dbn = in_folder("newer.dbn", b"DBN\x09\x00\x00\x00\x00");
+    let cut_dbn = in_folder("cut.dbn", b"DBN\x03\x00\x01\x00\x00abc");
+    for (file, named) in [
+        (missing, "No such file or directory"),
+        (&empty, "is empty"),
+        (&foreign, "starts with \"time\""),
+        (&newer_dbn, "version is 9; allowed: 1, 2 and 3"),
+        (&cut_dbn, "it ends in the metadata"),
+    ] {
+        assert_fails(&["import", "--from", "dbn", file, "--out", out], 1, &[file, named]);
+        assert!(!Path::new(out).exists(), "nothing is written for {file}");
+    }
+    assert_fails(&["import", "--from", "dbn", &cut_dbn, "--out", &empty], 1, &[&empty, "overwrites nothing"]);
+}
+
+#[test]
+fn a_signal_ends_the_server_well() {
+    for signal in ["TERM", "INT"] {
+        let server = Server::start(&["--rate", "100"]);
+        assert_eq!(server.get("/readyz"), "ready\n");
+        let status = server.end_with(signal);
+        assert_eq!(status.code(), Some(0), "SIG{signal}: {status}");
+    }
+}
+
+#[test]
+fn watch_prints_lines_and_ends_quietly() {
+    let server = Server::start(&["--rate", "1000"]);
+    let url = format!("ws://{}/ws", server.address());
+    assert_fails(&["watch", "NOPE", "--url", &url], 1, &["symbol \"NOPE\" is unknown"]);
+
+    let output = tickcast(&["watch", "BTC-USD", "--url", &url, "--count", "5"]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 5);
+
+    // Who reads has enough: `set -o pipefail` gives the exit code of `watch`.
+    let program = env!("CARGO_BIN_EXE_tickcast");
+    let piped = format!("set -o pipefail; '{program}' watch BTC-USD --url {url} | head -n 3");
+    let output = Command::new("bash").args(["-c", &piped]).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{}: {notes}", output.status);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3);
+    assert!(!notes.contains("error") && !notes.contains("panicked"), "{notes}");
+}
+
+#[test]
+fn every_verb_shows_an_example() {
+    for verb in [&[][..], &["serve"], &["watch"], &["import"], &["inspect"]] {
+        let output = tickcast(&[verb, &["--help"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{verb:?}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let example = help.split_once("Example:").expect("an example").1;
+        assert!(example.contains(&[&["tickcast"], verb].concat().join(" ")), "{verb:?}: {help}");
+    }
+}
