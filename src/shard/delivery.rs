@@ -186,7 +186,7 @@ impl Core {
             Query::Book { instrument, depth } => {
                 let market = &self.markets[instrument as usize];
                 let [bids, asks] = market.levels(depth);
-                let meta = market.snapshot_meta(Channel::Book, market.seq(Channel::Book));
+                let meta = market.stamp(Channel::Book).snapshot();
                 let checksum = Some(crate::wire::message::checksum(
                     bids.iter(),
                     asks.iter(),
@@ -282,7 +282,7 @@ impl Core {
         let (number, channel) = wanted.stream;
         let market = &self.markets[number as usize];
         let seq = match self.topic_of(wanted) {
-            Some(topic) if self.topics[topic].is_live() => self.topics[topic].last_seq,
+            Some(topic) if self.topics[topic].is_live() => self.topics[topic].last.seq,
             _ => market.seq(channel),
         };
         let instrument = &self.catalog.instruments()[number as usize];
@@ -334,9 +334,9 @@ impl Core {
         let topic = subscription.topic;
         self.go_live(id, stream);
         let protocol = self.sessions[id].protocol;
-        let seq = self.topics[topic].last_seq;
+        let seq = self.topics[topic].last.seq;
         let Some(frames) =
-            self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol, seq))
+            self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol))
         else {
             return;
         };
@@ -346,11 +346,11 @@ impl Core {
     }
 
     /// The state of a topic as its subscribers hold it; `None` where there is none (no trade yet).
-    fn encode(&self, topic: usize, protocol: Protocol, seq: u64) -> Option<Bytes> {
-        let Topic { instrument, channel, window, .. } = &self.topics[topic];
+    fn encode(&self, topic: usize, protocol: Protocol) -> Option<Bytes> {
+        let Topic { instrument, channel, window, last, .. } = &self.topics[topic];
         let market = &self.markets[*instrument as usize];
         let to = emission(&self.catalog, &self.stats, *instrument, market.epoch);
-        let meta = market.snapshot_meta(*channel, seq);
+        let meta = last.snapshot();
         if *channel != Channel::Book {
             let content: Content<'_> = market.content(*channel)?;
             return Some(encode_snapshot(protocol, &to, std::iter::once((meta, content))));
@@ -374,7 +374,7 @@ impl Core {
         let topic = &mut self.topics[subscription.topic];
         if !topic.is_live() {
             let market = &self.markets[stream.0 as usize];
-            topic.last_seq = market.seq(stream.1);
+            topic.last = market.stamp(stream.1);
             topic.window = topic.depth.map(|depth| {
                 let mut window = Window::new(depth as usize);
                 for side in [Side::Bid, Side::Ask] {
