@@ -181,7 +181,7 @@ impl Core {
             };
             if !bids.is_empty() || !asks.is_empty() {
                 let levels = Levels { bids, asks, checksum: None, part: 1, parts: 1 };
-                topic.emit(&to, &meta(&event, topic.last_seq + 1), &Content::Book(levels));
+                topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Book(levels));
                 mark(topic, id, &mut self.dirty_topics);
             }
         }

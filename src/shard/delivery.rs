@@ -204,7 +204,7 @@ impl Core {
             Query::Book { instrument, depth } => {
                 let market = &self.markets[instrument as usize];
                 let [bids, asks] = market.levels(depth);
-                let meta = market.snapshot_meta(Channel::Book, market.seq(Channel::Book));
+                let meta = market.stamp(Channel::Book).snapshot();
                 let checksum = Some(crate::wire::message::checksum(
                     bids.iter(),
                     asks.iter(),
@@ -306,17 +306,11 @@ impl Core {
             self.topics[topic].subscribers() - usize::from(is_own)
         };
         let seq = match self.topic_of(wanted) {
-            Some(topic) if others(topic) > 0 => self.topics[topic].last_seq,
+            Some(topic) if others(topic) > 0 => self.topics[topic].last.seq,
             _ => market.seq(channel),
         };
         let instrument = &self.catalog.instruments()[number as usize];
         Granted { number, instrument, channel, depth: wanted.depth, interval_ms: 0, epoch: market.epoch, seq }
-    }
-
-    /// Whether the session has this very view and has begun it.
-    fn is_live_in(&self, id: SessionId, wanted: &Wanted) -> bool {
-        let held = self.sessions[id].subscriptions.get(&wanted.stream);
-        held.is_some_and(|held| held.position.is_some() && self.topic_of(wanted) == Some(held.topic))
     }
 
     fn topic_of(&self, wanted: &Wanted) -> Option<usize> {
@@ -333,13 +327,6 @@ impl Core {
     /// Begins a stream: its page has just been put in the outbox. An earlier view of the same stream ends.
     fn begin(&mut self, id: SessionId, wanted: &Wanted) {
         let (instrument, channel) = wanted.stream;
-        if !wanted.snapshot && self.is_live_in(id, wanted) {
-            // The same view without a snapshot: the stream goes on as it is.
-            if let Some(held) = self.sessions[id].subscriptions.get_mut(&wanted.stream) {
-                held.snapshot = false;
-            }
-            return;
-        }
         self.end_stream(id, wanted.stream);
         let topic = self.topic_of(wanted).unwrap_or_else(|| {
             let topic = self.topics.insert(Topic::new(instrument, channel, wanted.depth));
@@ -371,9 +358,9 @@ impl Core {
         let topic = subscription.topic;
         self.go_live(id, stream);
         let protocol = self.sessions[id].protocol;
-        let seq = self.topics[topic].last_seq;
+        let seq = self.topics[topic].last.seq;
         let Some(frames) =
-            self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol, seq))
+            self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol))
         else {
             return;
         };
@@ -383,11 +370,11 @@ impl Core {
     }
 
     /// The state of a topic as its subscribers hold it; `None` where there is none (no trade yet).
-    fn encode(&self, topic: usize, protocol: Protocol, seq: u64) -> Option<Bytes> {
-        let Topic { instrument, channel, window, .. } = &self.topics[topic];
+    fn encode(&self, topic: usize, protocol: Protocol) -> Option<Bytes> {
+        let Topic { instrument, channel, window, last, .. } = &self.topics[topic];
         let market = &self.markets[*instrument as usize];
         let to = emission(&self.catalog, &self.stats, *instrument, market.epoch);
-        let meta = market.snapshot_meta(*channel, seq);
+        let meta = last.snapshot();
         if *channel != Channel::Book {
             let content: Content<'_> = market.content(*channel)?;
             return Some(encode_snapshot(protocol, &to, std::iter::once((meta, content))));
@@ -415,7 +402,7 @@ impl Core {
         let topic = &mut self.topics[subscription.topic];
         if !topic.is_live() {
             let market = &self.markets[stream.0 as usize];
-            topic.last_seq = market.seq(stream.1);
+            topic.last = market.stamp(stream.1);
             topic.window = topic.depth.map(|depth| {
                 let mut window = Window::new(depth as usize);
                 for side in [Side::Bid, Side::Ask] {

@@ -8,8 +8,18 @@ use crate::wire::message::{self, Content, Levels, Meta};
 pub struct Stamp {
     /// The last sequence; 0 before the first event.
     pub seq: u64,
-    ts_ns: u64,
-    sent_ns: u64,
+    /// When it happened, by the source's clock, nanoseconds since the Unix epoch.
+    pub ts_ns: u64,
+    /// When it was published, nanoseconds since the Unix epoch.
+    pub sent_ns: u64,
+}
+
+impl Stamp {
+    /// Of the state as of this event.
+    pub fn snapshot(self) -> Meta {
+        let Stamp { seq, ts_ns, sent_ns } = self;
+        Meta { first_seq: seq, last_seq: seq, ts_ns, sent_ns, snapshot: true, last: true }
+    }
 }
 
 /// The state of one instrument.
@@ -77,10 +87,9 @@ impl Market {
         self.stamps[channel.index()].seq
     }
 
-    /// State as of a sequence of the stream: that of its last event, or where a view was last emitted.
-    pub fn snapshot_meta(&self, channel: Channel, seq: u64) -> Meta {
-        let Stamp { ts_ns, sent_ns, .. } = self.stamps[channel.index()];
-        Meta { first_seq: seq, last_seq: seq, ts_ns, sent_ns, snapshot: true, last: true }
+    /// The last event of a stream.
+    pub fn stamp(&self, channel: Channel) -> Stamp {
+        self.stamps[channel.index()]
     }
 
     /// The state of a channel other than the book; `None` for trades before the first.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::handle::Protocol;
+use super::market::Stamp;
 use super::window::Window;
 use crate::limits;
 use crate::model::{Channel, Instrument};
@@ -34,8 +35,8 @@ pub struct Topic {
     pub channel: Channel,
     /// Levels a side that the view shows; `None`: all, or no book.
     pub depth: Option<u32>,
-    /// Last sequence that an emission covered: where a joiner starts.
-    pub last_seq: u64,
+    /// The event that the last emission ended with: where a joiner starts.
+    pub last: Stamp,
     /// What the subscribers of a depth view hold; kept only while there are some.
     pub window: Option<Window>,
     /// Sessions that have subscribed, live or still waiting for their snapshot.
@@ -81,7 +82,7 @@ impl Topic {
             instrument,
             channel,
             depth,
-            last_seq: 0,
+            last: Stamp::default(),
             window: None,
             references: 0,
             is_dirty: false,
@@ -115,7 +116,7 @@ impl Topic {
 
     /// Encodes one message, once for each encoding that somebody wants, and appends it to this batch.
     pub fn emit(&mut self, to: &Emission<'_>, meta: &Meta, content: &Content<'_>) {
-        self.last_seq = meta.last_seq;
+        self.last = Stamp { seq: meta.last_seq, ts_ns: meta.ts_ns, sent_ns: meta.sent_ns };
         for (protocol, lane) in [Protocol::Binary, Protocol::Json].into_iter().zip(&mut self.lanes) {
             // What is emitted makes it old.
             lane.snapshot = None;
@@ -167,7 +168,7 @@ impl Topic {
 
     /// History begins anew: sequences from 0, nothing emitted, no snapshot.
     pub fn reset(&mut self) {
-        self.last_seq = 0;
+        self.last = Stamp::default();
         self.window = self.window.take().and(self.depth).map(|depth| Window::new(depth as usize));
         self.lanes.iter_mut().for_each(|lane| lane.snapshot = None);
     }
