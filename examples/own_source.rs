@@ -56,7 +56,7 @@ impl Source for LiveFeed {
     }
 }
 
-/// What an exchange might say at `ts_ns`: somebody buys one ounce, and what is left stands a little elsewhere.
+/// What an exchange might say at `ts_ns`: somebody buys an ounce of the best ask, and a bid is placed below.
 pub fn event(number: i64, ts_ns: u64) -> ExchangeEvent {
     let record = |kind, side: Side, price, quantity| Primary {
         side: side as u8,
@@ -64,11 +64,11 @@ pub fn event(number: i64, ts_ns: u64) -> ExchangeEvent {
         quantity,
         ..Primary::new(kind, 0, ts_ns)
     };
-    let ask = 265_010 + number % 7 * 10;
+    let (ask, bid) = (265_010, 264_940 - number % 5 * 10);
     let mut event = vec![
         record(PrimaryKind::Trade, Side::Bid, ask, 1),
         record(PrimaryKind::Level, Side::Ask, ask, 5 + number % 3),
-        record(PrimaryKind::Level, Side::Bid, ask - 100, 8),
+        record(PrimaryKind::Level, Side::Bid, bid, 2 + number % 4),
     ];
     event[0].order_id = number as u64; // the trade's identifier
     event[2].flags = primary_flags::LAST; // the books may be looked at

@@ -42,13 +42,13 @@ async fn a_client_sees_what_a_feed_of_ones_own_says() {
                 _ => {}
             }
         }
-        assert_eq!(trades, [(1, 265_020, 1), (2, 265_030, 1), (3, 265_040, 1)]);
+        assert_eq!(trades, [(1, 265_010, 1), (2, 265_010, 1), (3, 265_010, 1)]);
         while client.book("GOLD").is_none_or(|view| view.seq < 6) {
             client.next().await.unwrap();
         }
         let view = client.book("GOLD").unwrap();
-        assert_eq!(view.book.best(Side::Ask), Some(Level { price: 265_020, quantity: 6 }));
-        assert_eq!(view.book.best(Side::Bid), Some(Level { price: 264_940, quantity: 8 }));
+        assert_eq!(view.book.best(Side::Ask), Some(Level { price: 265_010, quantity: 5 }));
+        assert_eq!(view.book.best(Side::Bid), Some(Level { price: 264_930, quantity: 3 }));
     };
     tokio::time::timeout(PATIENCE, session).await.expect("all of it arrives");
     drop((feed, client));

@@ -253,6 +253,13 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_shows_what_is_printed() {
+        let printed = greeting(&Settings::default(), "127.0.0.1:8765".parse().unwrap(), Some("BTC-USD"));
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(&format!("```console\n$ make run\n{printed}```\n")), "{printed}");
+    }
+
+    #[test]
     fn the_flags_are_well_formed() {
         ServeArgs::augment_args(Command::new("serve")).debug_assert();
     }
