@@ -79,7 +79,7 @@ fn clients_that_never_read_hold_nobody_up() {
     let mut quiet = Raw::connect(&server.address, BINARY);
     quiet.subscribe(&["*"], &["status"], None);
     // Some are too slow by now, others have full buffers.
-    while server.counter("tickcast_closed_slow_total") < 10 {}
+    server.until_counter("tickcast_closed_slow_total", 10);
     stops(&mut server);
 
     let (notices, close) = rest(quiet);
@@ -104,9 +104,9 @@ fn clients_that_a_replay_waits_for_do_not_hold_it_up() {
         "1",
     ]);
     let stalled = stalled(&server, 50);
-    while server.counter("tickcast_subscriptions") < 50 * 100 {}
+    server.until_counter("tickcast_subscriptions", 50 * 20 * 5);
     server.http("POST", "/api/v1/replay", r#"{"action":"play"}"#);
-    // It stands still: the clients' buffers are full.
+    // Until it stands still: the clients' buffers are full.
     let mut delivered = 0;
     while delivered == 0 || delivered != server.counter("tickcast_delivered_total") {
         delivered = server.counter("tickcast_delivered_total");

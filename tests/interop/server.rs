@@ -90,6 +90,15 @@ impl Server {
         body.to_owned()
     }
 
+    /// Waits until a counter is at least so much.
+    pub fn until_counter(&self, name: &str, least: u64) {
+        let started = Instant::now();
+        while self.counter(name) < least {
+            assert!(started.elapsed() < PATIENCE, "{name} is {}, below {least}", self.counter(name));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// The sum of a counter over all shards.
     pub fn counter(&self, name: &str) -> u64 {
         let metrics = self.http("GET", "/metrics", "");

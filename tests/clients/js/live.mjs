@@ -19,7 +19,9 @@ const add = (sum, more) => {
 
 async function market(address, ...symbols) {
   const full = [];
-  for (const protocol of [undefined, JSON_PROTOCOL, BINARY_PROTOCOL]) full.push(await Connection.open(address, protocol));
+  for (const protocol of [undefined, JSON_PROTOCOL, BINARY_PROTOCOL]) {
+    full.push(await Connection.open(address, protocol));
+  }
   const [plain, text, binary] = full;
   const views = [];
   for (const depth of DEPTHS) {

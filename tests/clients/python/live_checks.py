@@ -1,4 +1,4 @@
-"""Holds what connections heard to docs/protocol.md: shapes, order, sequences, books, one encoding beside the other."""
+"""Holds what connections heard to docs/protocol.md: shapes, order, sequences, books, the encodings side by side."""
 
 import collections
 
@@ -6,9 +6,9 @@ import tickcast_decode as tickcast
 from live_session import BINARY, DATA, JSON, expect
 
 CHANNELS = ["quotes", "trades", "book", "ticker", "status"]
-GRANTED = {"symbol", "instrument", "channel", "price_exponent", "quantity_exponent", "tick_size", "lot_size", "depth",
-           "interval_ms", "epoch", "seq"}  # fmt: skip
-LISTED = {"symbol", "instrument", "price_exponent", "quantity_exponent", "tick_size", "lot_size", "channels", "status"}
+INSTRUMENT = {"symbol", "instrument", "price_exponent", "quantity_exponent", "tick_size", "lot_size"}
+GRANTED = INSTRUMENT | {"channel", "depth", "interval_ms", "epoch", "seq"}
+LISTED = INSTRUMENT | {"channels", "status"}
 HEAD = {"type", "symbol", "first_seq", "last_seq", "timestamp", "ts_ns", "sent_ns"}
 BODY = {
     "quote": {"bid", "bid_quantity", "ask", "ask_quantity"},
@@ -116,8 +116,10 @@ class Transcript:
 
     def _data(self, message, epoch):
         kind = message["type"]
-        allowed = HEAD | BODY[kind] | {"merged", "more", "snapshot"} | ({"checksum", "part", "parts"} if kind == "orderbook" else set())
-        expect(HEAD | BODY[kind] <= set(message) <= allowed, "keys of", message)
+        must, may = HEAD | BODY[kind], {"merged", "more", "snapshot"}
+        if kind == "orderbook":
+            may |= {"checksum", "part", "parts"}
+        expect(must <= set(message) <= must | may, "keys of", message)
         expect(message.get("more", True) is True and message.get("snapshot", True) in (True, False), message)
         expect(int(message["ts_ns"]) // 1_000_000 == int(message["timestamp"]), "timestamp of", message)
         stream = self.streams.get((message["symbol"], DATA[kind]))
@@ -198,7 +200,8 @@ class Transcript:
         self.notices.append(message["code"])
 
     def _error(self, message):
-        expect({"type", "code", "message", "retry"} <= set(message) <= {"type", "id", "code", "message", "retry"}, message)
+        must = {"type", "code", "message", "retry"}
+        expect(must <= set(message) <= must | {"id"}, message)
         expect(message["retry"] in (True, False) and message["message"], message)
 
 
@@ -229,8 +232,10 @@ def twin_streams(a, b):
     start = max(int(messages[0]["first_seq"]) for messages in changes)
     end = min(int(messages[-1]["last_seq"]) for messages in changes)
     # The first message of a view covers what passed unseen before it, so it may begin elsewhere.
-    common = [[m for m in messages if start < int(m["first_seq"]) and int(m["last_seq"]) <= end] for messages in changes]
-    expect(len(common[0]) == len(common[1]), stream_key(a), "messages:", len(common[0]), "and", len(common[1]))
+    common = [
+        [m for m in messages if start < int(m["first_seq"]) and int(m["last_seq"]) <= end] for messages in changes
+    ]
+    expect(len(common[0]) == len(common[1]), stream_key(a), "messages:", *map(len, common))
     for one, other in zip(*common):
         expect(one == other, "the encodings differ:", one, other)
     snapshots = [[m for m in stream.messages if m.get("snapshot")] for stream in (a, b)]
@@ -271,9 +276,10 @@ def books(full, views, bodies):
     compared = collections.Counter()
     for message in full.messages:
         book.apply(message)
-        seq, now = int(message["last_seq"]), sides(book)
+        seq = int(message["last_seq"])
         if book.last_seq != seq:
             continue  # A part of a snapshot.
+        now = sides(book) if views else None
         for view in views:
             view.advance(seq)
             if view.sides is not None and seq <= view.end:
@@ -282,7 +288,7 @@ def books(full, views, bodies):
                 compared[f"depth {view.stream.depth}"] += 1
         for depth, body in by_seq.get(seq, ()):
             expect([body["bids"], body["asks"]] == book.levels(depth), f"HTTP, depth {depth}, differs at {seq}")
-            expect(int(body["checksum"]) == book.checksum(depth or 10), f"checksum over HTTP at {seq}:", body["checksum"])
+            expect(int(body["checksum"]) == book.checksum(depth or 10), f"checksum over HTTP at {seq}:", body)
             if not message.get("snapshot"):
                 expect(body["ts_ns"] == message["ts_ns"], f"time over HTTP at {seq}:", body["ts_ns"])
             compared["http"] += 1
