@@ -47,7 +47,7 @@ pub fn run(args: ImportArgs) -> anyhow::Result<()> {
     let written = imported.written;
     writeln!(
         io::stdout().lock(),
-        "{}: {} records of {} source records, {} instruments, {} blocks, {} bytes",
+        "{}: {} records of {} source records; instruments {}, blocks {}, bytes {}",
         args.out.display(),
         written.records,
         imported.source_records,

@@ -125,6 +125,10 @@ fn cells(listing: &Listing, level: Option<&Level>) -> (String, String) {
 
 /// `HH:MM:SS.mmm`, UTC.
 pub(super) fn time_of_day(ts_ns: u64) -> String {
+    if ts_ns == 0 {
+        // State before the first event has no time.
+        return "--:--:--.---".into();
+    }
     let ms = ts_ns / 1_000_000 % 86_400_000;
     let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
     format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}", ms % 1_000)
