@@ -2,6 +2,7 @@
 //! deriver's books say what each must hold.
 
 mod client;
+mod views;
 mod world;
 
 use tickcast::shard::{Protocol, SlowConsumer};
