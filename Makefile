@@ -13,7 +13,7 @@ run: ## Build and serve the simulated market on ws://127.0.0.1:8765/ws (flags: A
 test: ## Every check there is; installs what it needs when it may (some: STEPS="format lint rust")
 	@tests/run.sh $(STEPS)
 
-load: ## The load tests in their full form, minutes long; prints what they saw (one: TEST=churn)
+load: ## The load tests in their full form; prints what they saw (one: TEST=churn; longer: TICKCAST_LOAD_SECONDS=300)
 	TICKCAST_LOAD=full cargo test --release --locked --test load -- --nocapture --test-threads 1 $(TEST)
 
 fmt: ## Format the code
