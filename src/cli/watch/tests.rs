@@ -188,5 +188,6 @@ fn a_reader_who_has_enough_is_no_failure() {
 #[test]
 fn the_time_of_day_is_that_of_the_event() {
     assert_eq!(time_of_day(1_700_000_000_123_456_789), "22:13:20.123");
-    assert_eq!(time_of_day(0), "00:00:00.000");
+    assert_eq!(time_of_day(1), "00:00:00.000");
+    assert_eq!(time_of_day(0), "--:--:--.---", "state before the first event has no time");
 }
