@@ -36,6 +36,8 @@ pub struct Checker {
     pub replies: u64,
     /// Code and reason of the close frame.
     pub closed: Option<(u16, String)>,
+    /// Payloads of pings that are to be answered.
+    pub pings: Vec<Vec<u8>>,
     /// Whether the replay's end was announced.
     pub has_ended: bool,
 }
@@ -51,7 +53,8 @@ impl Checker {
                 let code = u16::from_be_bytes([payload[0], payload[1]]);
                 self.closed = Some((code, String::from_utf8(payload[2..].to_vec()).unwrap()));
             }
-            PING | PONG => {}
+            PING => self.pings.push(payload.to_vec()),
+            PONG => {}
             other => panic!("opcode {other}"),
         }
     }

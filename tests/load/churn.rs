@@ -13,7 +13,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::checker::Checker;
 use crate::server::{PATIENCE, Server, own_processor_time};
-use crate::socket::{Socket, TEXT, frame};
+use crate::socket::{PONG, Socket, TEXT, frame};
 use crate::{block_on, is_full};
 
 /// What is run.
@@ -179,6 +179,9 @@ impl Visitor {
                 ready = socket.stream.readable() => {
                     ready.unwrap();
                     self.read(&mut socket);
+                    for ping in std::mem::take(&mut self.checker.pings) {
+                        socket.write(&frame(PONG, &ping)).await.unwrap();
+                    }
                 }
             }
         }
