@@ -43,7 +43,7 @@ pub const SIM_ORDERS_MAX: u32 = 1_000;
 pub const SIM_RATE_MAX: u64 = 1_000_000_000;
 
 /// Nanoseconds that a simulation sleeps at the least once it has said what was due: at high rates ticks come in
-/// handfuls, or waking for each would cost more than making it. Half of what a screen could show at its fastest.
+/// handfuls, or waking for each would cost more than making it.
 pub const SIM_GATHER_NS: u64 = 1_000_000;
 
 /// Nanoseconds that a simulation catches up after falling behind its rate; what is older is let go.
