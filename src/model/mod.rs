@@ -4,6 +4,7 @@
 //! a trade was printed, a level now stands so). An [`Event`] is what everybody downstream hears of it: one record of
 //! one channel with its sequence. The deriver is the only place that turns the first into the second.
 
+mod bar;
 mod book;
 mod channel;
 mod deriver;
@@ -14,6 +15,7 @@ mod orders;
 mod price;
 mod primary;
 
+pub use bar::Period;
 pub use book::L2Book;
 pub use channel::{Channel, ChannelSet};
 pub use deriver::{DeriveError, Deriver};

@@ -58,7 +58,7 @@ impl Core {
             self.sessions[id].outbox.drop_unsent();
             self.sessions[id].closes_within = limits::SLOW_CLOSE_SECONDS;
         }
-        self.part(id, close.code(), close.reason());
+        self.part(id, close.code(), &close.reason(self.epoch));
     }
 
     /// Ends a session whose client broke a rule.
@@ -310,7 +310,8 @@ impl Core {
             _ => market.seq(channel),
         };
         let instrument = &self.catalog.instruments()[number as usize];
-        Granted { number, instrument, channel, depth: wanted.depth, interval_ms: 0, epoch: market.epoch, seq }
+        let (depth, epoch) = (wanted.depth, market.epoch);
+        Granted { number, instrument, channel, depth, interval_ms: 0, period: None, epoch, seq }
     }
 
     fn topic_of(&self, wanted: &Wanted) -> Option<usize> {

@@ -6,8 +6,12 @@ use super::core::Core;
 use super::session::{Job, StreamKey, Wanted};
 use super::topic::SessionId;
 use crate::limits;
-use crate::model::Channel;
-use crate::wire::control::{self, Command, Refusal, RequestId, SERVED, Subscribe};
+use crate::model::{Channel, ChannelSet};
+use crate::wire::control::{self, Command, Refusal, RequestId, Subscribe};
+
+/// The channels that a shard has messages of.
+const SERVED: ChannelSet =
+    ChannelSet::of(&[Channel::Quotes, Channel::Trades, Channel::Book, Channel::Ticker, Channel::Status]);
 
 impl Core {
     /// Carries out one text message of a client. `unix_ns` is the wall clock, nanoseconds since 1970. The session must
@@ -26,6 +30,7 @@ impl Core {
                 self.sessions[id].job = Some(Job::List { id: request.id, done: 0 });
                 Ok(())
             }
+            Command::Progress { .. } => Ok(()),
             Command::Ping => {
                 let mut text = Vec::new();
                 control::pong(&mut text, request.id.as_ref(), unix_ns);

@@ -1,5 +1,7 @@
 //! Why the server closes a connection, and what a client does about a close.
 
+use std::borrow::Cow;
+
 /// Why the server closes a connection. (A client that breaks RFC 6455, or a bound, is closed with the code and the
 /// reason of the rule that it broke.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,18 +30,21 @@ impl Close {
     }
 
     /// The text in the close frame: what happened and what to do next; at most
-    /// [`crate::limits::CLOSE_REASON_BYTES_MAX`] bytes of ASCII.
-    pub const fn reason(self) -> &'static str {
-        match self {
+    /// [`crate::limits::CLOSE_REASON_BYTES_MAX`] bytes of ASCII. `epoch` is the present one: a client that was too slow
+    /// goes on where it stands, if it holds that epoch.
+    pub fn reason(self, epoch: u64) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Close::Normal => "closed as asked",
             Close::ShuttingDown => "the server is stopping; reconnect with backoff",
             Close::HeartbeatTimeout => {
                 "heartbeat timeout: no pong in time; answer WebSocket pings, reconnect with backoff"
             }
             Close::TooSlow => {
-                "too slow: the outbox is full; ask for less or read faster, reconnect with backoff"
+                return Cow::Owned(format!(
+                    "too slow: resume with \"from\" in epoch {epoch}; ask for less or read faster, reconnect with backoff"
+                ));
             }
-        }
+        })
     }
 }
 
@@ -90,7 +95,7 @@ mod tests {
     #[test]
     fn every_reason_fits_a_close_frame_and_says_what_to_do() {
         for close in Close::ALL {
-            let reason = close.reason();
+            let reason = close.reason(u64::MAX);
             assert!(Duty::CODES.contains(&close.code()));
             assert!(reason.is_ascii() && reason.len() <= limits::CLOSE_REASON_BYTES_MAX, "{reason}");
             let reconnects = matches!(Duty::after(close.code()), Duty::Reconnect | Duty::ReconnectOtherwise);
@@ -101,6 +106,6 @@ mod tests {
     #[test]
     fn the_heartbeat_timeout_and_the_stop_share_a_code_and_differ_in_reason() {
         assert_eq!(Close::ShuttingDown.code(), Close::HeartbeatTimeout.code());
-        assert_ne!(Close::ShuttingDown.reason(), Close::HeartbeatTimeout.reason());
+        assert_ne!(Close::ShuttingDown.reason(7), Close::HeartbeatTimeout.reason(7));
     }
 }

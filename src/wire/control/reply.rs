@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use super::refusal::Refusal;
 use super::request::{RequestId, SERVED};
 use crate::limits;
-use crate::model::{ABSENT, Channel, Instrument, ResetReason, Status};
+use crate::model::{ABSENT, Channel, Instrument, Period, ResetReason, Status};
 use crate::wire::json::{decimal, integer, string, text};
 
 /// What `welcome` says of the limits of a connection.
@@ -59,6 +59,14 @@ pub fn error(out: &mut Vec<u8>, refusal: &Refusal) {
 /// What a `notice` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// The client is too slow for its streams: they are merged from here on.
+    Conflating,
+    /// It has caught up: each update is sent again.
+    Recovered,
+    /// The source has gone silent: what the client holds may be old.
+    Stale,
+    /// The source speaks again.
+    Live,
     /// The server stops: a close with 1001 follows.
     ShuttingDown,
     /// The replay's file is at its end: no more market data follows, the connection stays.
@@ -66,16 +74,37 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// Every notice.
+    pub const ALL: [Notice; 6] = [
+        Notice::Conflating,
+        Notice::Recovered,
+        Notice::Stale,
+        Notice::Live,
+        Notice::ShuttingDown,
+        Notice::ReplayEnded,
+    ];
+
     /// The code on the wire.
     pub const fn code(self) -> &'static str {
         match self {
+            Notice::Conflating => "conflating",
+            Notice::Recovered => "recovered",
+            Notice::Stale => "stale",
+            Notice::Live => "live",
             Notice::ShuttingDown => "shutting_down",
             Notice::ReplayEnded => "replay_ended",
         }
     }
 
-    const fn message(self) -> &'static str {
+    /// The same in words.
+    pub const fn message(self) -> &'static str {
         match self {
+            Notice::Conflating => {
+                "too slow: updates are merged until this connection has caught up; read faster or ask for less"
+            }
+            Notice::Recovered => "caught up: each update is sent again",
+            Notice::Stale => "the source is silent: what was sent may be old",
+            Notice::Live => "the source speaks again",
             Notice::ShuttingDown => "the server is stopping; reconnect with backoff",
             Notice::ReplayEnded => {
                 "the replay is at its end; no more market data follows, the server stays up"
@@ -91,6 +120,22 @@ pub fn notice(out: &mut Vec<u8>, notice: Notice) {
     string(out, notice.code());
     text(out, ",\"message\":");
     string(out, notice.message());
+    out.push(b'}');
+}
+
+/// Appends `gap`: sequences `from` to `to` of a stream are lost to this client. `from` is at most `to`.
+pub fn gap(out: &mut Vec<u8>, symbol: &str, channel: Channel, epoch: u64, from: u64, to: u64) {
+    text(out, "{\"type\":\"gap\",\"symbol\":");
+    string(out, symbol);
+    text(out, ",\"channel\":");
+    string(out, channel.name());
+    let count = to.saturating_sub(from).saturating_add(1);
+    for (key, value) in
+        [(",\"epoch\":", epoch), (",\"from\":", from), (",\"to\":", to), (",\"count\":", count)]
+    {
+        text(out, key);
+        integer(out, value);
+    }
     out.push(b'}');
 }
 
@@ -125,9 +170,11 @@ pub struct Granted<'a> {
     pub depth: Option<u32>,
     /// Milliseconds between updates; 0: each at once.
     pub interval_ms: u32,
+    /// Length of the bars; `None`: a channel without bars.
+    pub period: Option<Period>,
     /// Epoch of `seq`.
     pub epoch: u64,
-    /// The stream's last sequence at the time of the reply.
+    /// From where the stream goes on: its last sequence at the time of the reply, or where the client resumes.
     pub seq: u64,
 }
 
@@ -294,6 +341,10 @@ impl Entry for Granted<'_> {
         }
         text(out, ",\"interval_ms\":");
         integer(out, u64::from(self.interval_ms));
+        if let Some(period) = self.period {
+            text(out, ",\"period\":");
+            string(out, period.name());
+        }
         position(out, self.epoch, self.seq);
     }
 }

@@ -8,11 +8,10 @@ use serde_json::value::RawValue;
 
 use super::refusal::{Bare, ErrorCode, Excerpt, Refusal};
 use crate::limits;
-use crate::model::{Channel, ChannelSet};
+use crate::model::{Channel, ChannelSet, Period};
 
-/// The channels that can be subscribed to. The others of [`Channel`] have their names and numbers, but no messages yet.
-pub const SERVED: ChannelSet =
-    ChannelSet::of(&[Channel::Quotes, Channel::Trades, Channel::Book, Channel::Ticker, Channel::Status]);
+/// The channels that can be subscribed to.
+pub const SERVED: ChannelSet = ChannelSet::of(&Channel::ALL);
 
 /// The depths of book views, levels a side; beyond the last there is the full book.
 pub const DEPTHS: [u32; 7] = [1, 5, 10, 25, 50, 100, 500];
@@ -20,6 +19,15 @@ pub const DEPTHS: [u32; 7] = [1, 5, 10, 25, 50, 100, 500];
 /// The depth granted for a depth asked for: the next of [`DEPTHS`], or `None`, the full book.
 pub fn round_depth(depth: u64) -> Option<u32> {
     DEPTHS.into_iter().find(|&granted| depth <= u64::from(granted))
+}
+
+/// The intervals of views, milliseconds between two updates; 0: each at once.
+pub const INTERVALS_MS: [u32; 8] = [0, 10, 50, 100, 250, 500, 1_000, 5_000];
+
+/// The interval granted for an interval asked for: the next of [`INTERVALS_MS`], at most the last.
+pub fn round_interval(interval_ms: u64) -> u32 {
+    let longest = INTERVALS_MS[INTERVALS_MS.len() - 1];
+    INTERVALS_MS.into_iter().find(|&granted| interval_ms <= u64::from(granted)).unwrap_or(longest)
 }
 
 /// What a client asks for.
@@ -47,6 +55,11 @@ pub enum Command {
     List,
     /// `ping`.
     Ping,
+    /// `progress`: it has no reply.
+    Progress {
+        /// Messages of the server, text and binary, that the client has received on this connection.
+        received: u64,
+    },
 }
 
 /// A request for streams: each of the symbols with each of the channels.
@@ -54,14 +67,43 @@ pub enum Command {
 pub struct Subscribe {
     /// Symbols, or prefixes followed by `*`; at least one, perhaps some twice.
     pub symbols: Vec<String>,
-    /// At least one, none twice, all of [`SERVED`].
+    /// At least one, none twice.
     pub channels: Vec<Channel>,
     /// Depth of the book, already rounded up to one of [`DEPTHS`]; `None`: the full book.
     pub depth: Option<u32>,
-    /// Milliseconds between updates, as asked for.
-    pub interval_ms: Option<u32>,
+    /// Milliseconds between updates of quotes, book and ticker, already rounded up to one of [`INTERVALS_MS`].
+    pub interval_ms: u32,
+    /// Length of the bars; a minute where the client does not say.
+    pub period: Period,
     /// Whether the present state comes first; `None`: as is usual for the channel.
     pub snapshot: Option<bool>,
+    /// What to do when the client is too slow.
+    pub conflate: Conflate,
+    /// What the client holds already; entries may name streams that the request does not.
+    pub from: Vec<From>,
+}
+
+/// What a client wants of its streams when it is too slow for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conflate {
+    /// `auto`: they are merged where the server does so.
+    #[default]
+    Auto,
+    /// `never`: rather be closed.
+    Never,
+}
+
+/// Where a client stands in a stream: it holds everything up to and with `seq`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct From {
+    /// The instrument's symbol.
+    pub symbol: String,
+    /// The channel.
+    pub channel: Channel,
+    /// Epoch of `seq`.
+    pub epoch: u64,
+    /// The last sequence held.
+    pub seq: u64,
 }
 
 /// A request's `id`: a JSON number or string, kept as it was written and sent back byte for byte.
@@ -122,7 +164,11 @@ struct Keys<'a> {
     channels: Option<&'a RawValue>,
     depth: Option<&'a RawValue>,
     interval_ms: Option<&'a RawValue>,
+    period: Option<&'a RawValue>,
     snapshot: Option<&'a RawValue>,
+    conflate: Option<&'a RawValue>,
+    from: Option<&'a RawValue>,
+    received: Option<&'a RawValue>,
     /// A key that stood twice.
     twice: Option<&'static str>,
 }
@@ -136,7 +182,11 @@ enum Key {
     Channels,
     Depth,
     IntervalMs,
+    Period,
     Snapshot,
+    Conflate,
+    From,
+    Received,
     #[serde(other)]
     Unknown,
 }
@@ -162,7 +212,11 @@ impl<'de> Deserialize<'de> for Keys<'de> {
                         Key::Channels => ("channels", &mut keys.channels),
                         Key::Depth => ("depth", &mut keys.depth),
                         Key::IntervalMs => ("interval_ms", &mut keys.interval_ms),
+                        Key::Period => ("period", &mut keys.period),
                         Key::Snapshot => ("snapshot", &mut keys.snapshot),
+                        Key::Conflate => ("conflate", &mut keys.conflate),
+                        Key::From => ("from", &mut keys.from),
+                        Key::Received => ("received", &mut keys.received),
                         Key::Unknown => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
@@ -196,6 +250,13 @@ impl Keys<'_> {
             }
             "list" => Ok(Command::List),
             "ping" => Ok(Command::Ping),
+            "progress" => match optional("\"received\"", self.received, whole)? {
+                Some(received) => Ok(Command::Progress { received }),
+                None => bad_request(
+                    "key \"received\" is missing; it is the number of messages received on this connection"
+                        .into(),
+                ),
+            },
             "auth" => Err(Fault {
                 code: ErrorCode::Unavailable,
                 message: "op \"auth\": this server has no authentication; go on without".into(),
@@ -218,8 +279,11 @@ impl Keys<'_> {
             symbols: self.symbols()?,
             channels: self.channels()?,
             depth,
-            interval_ms: interval.map(|interval| u32::try_from(interval).unwrap_or(u32::MAX)),
+            interval_ms: interval.map_or(0, round_interval),
+            period: optional("\"period\"", self.period, period)?.unwrap_or(Period::Minute),
             snapshot: optional("\"snapshot\"", self.snapshot, boolean)?,
+            conflate: optional("\"conflate\"", self.conflate, conflate)?.unwrap_or_default(),
+            from: optional("\"from\"", self.from, positions)?.unwrap_or_default(),
         })
     }
 
@@ -241,26 +305,97 @@ impl Keys<'_> {
     fn channels(&self) -> Result<Vec<Channel>, Fault> {
         let mut channels = Vec::new();
         for (i, value) in list("channels", self.channels)?.iter().enumerate() {
-            let name = string(&format!("\"channels\"[{i}]"), value)?;
-            let fault = |code, what| {
-                let allowed: Vec<&str> = SERVED.iter().map(Channel::name).collect();
-                let message = format!("channel {} {what}; allowed: {}", Excerpt(&name), allowed.join(", "));
-                Err(Fault { code, message })
-            };
-            match Channel::from_name(&name) {
-                None => return fault(ErrorCode::UnknownChannel, "is unknown"),
-                Some(channel) if !SERVED.contains(channel) => {
-                    return fault(ErrorCode::Unavailable, "is not served");
-                }
-                Some(channel) if channels.contains(&channel) => {}
-                Some(channel) => channels.push(channel),
+            let channel = channel(&format!("\"channels\"[{i}]"), value)?;
+            if !channels.contains(&channel) {
+                channels.push(channel);
             }
         }
         Ok(channels)
     }
 }
 
-const OPS: &str = "subscribe, unsubscribe, list, ping";
+const OPS: &str = "subscribe, unsubscribe, list, ping, progress";
+
+fn channel(name: &str, value: &RawValue) -> Result<Channel, Fault> {
+    let text = string(name, value)?;
+    Channel::from_name(&text).ok_or_else(|| {
+        let allowed: Vec<&str> = SERVED.iter().map(Channel::name).collect();
+        let message = format!("channel {} is unknown; allowed: {}", Excerpt(&text), allowed.join(", "));
+        Fault { code: ErrorCode::UnknownChannel, message }
+    })
+}
+
+fn period(name: &str, value: &RawValue) -> Result<Period, Fault> {
+    let text = string(name, value)?;
+    Period::from_name(&text).map_or_else(
+        || {
+            let allowed = Period::ALL.map(Period::name).join(", ");
+            bad_request(format!("{name} is {}; allowed: {allowed}", Excerpt(&text)))
+        },
+        Ok,
+    )
+}
+
+fn conflate(name: &str, value: &RawValue) -> Result<Conflate, Fault> {
+    let text = string(name, value)?;
+    match text.as_str() {
+        "auto" => Ok(Conflate::Auto),
+        "never" => Ok(Conflate::Never),
+        _ => bad_request(format!("{name} is {}; allowed: auto, never", Excerpt(&text))),
+    }
+}
+
+/// Where the client stands: `[{"symbol":…,"channel":…,"epoch":…,"seq":…},…]`, perhaps empty.
+fn positions(name: &str, value: &RawValue) -> Result<Vec<From>, Fault> {
+    let allowed = "a list of objects with symbol, channel, epoch and seq";
+    let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+        return wrong(name, value, allowed);
+    };
+    if values.len() > limits::SUBSCRIPTIONS_MAX {
+        let message = format!(
+            "{name} holds {} entries; at most {} are allowed",
+            values.len(),
+            limits::SUBSCRIPTIONS_MAX
+        );
+        return Err(Fault { code: ErrorCode::LimitExceeded, message });
+    }
+    values.iter().enumerate().map(|(i, value)| position(&format!("{name}[{i}]"), value)).collect()
+}
+
+fn position(name: &str, value: &RawValue) -> Result<From, Fault> {
+    #[derive(Deserialize)]
+    struct Fields<'a> {
+        #[serde(borrow)]
+        symbol: Option<&'a RawValue>,
+        #[serde(borrow)]
+        channel: Option<&'a RawValue>,
+        #[serde(borrow)]
+        epoch: Option<&'a RawValue>,
+        #[serde(borrow)]
+        seq: Option<&'a RawValue>,
+    }
+    if type_name(value) != "an object" {
+        return wrong(name, value, "an object with symbol, channel, epoch and seq");
+    }
+    // The syntax is checked: what fails here is a key that stands twice.
+    let fields: Fields<'_> = serde_json::from_str(value.get()).or_else(|_| {
+        bad_request(format!(
+            "a key of {name} stands twice; each of symbol, channel, epoch and seq is allowed once"
+        ))
+    })?;
+    let field = |key: &str, value: Option<_>| {
+        value.ok_or_else(|| Fault {
+            code: ErrorCode::BadRequest,
+            message: format!("key {key:?} is missing in {name}; it needs symbol, channel, epoch and seq"),
+        })
+    };
+    Ok(From {
+        symbol: string(&format!("{name}.symbol"), field("symbol", fields.symbol)?)?,
+        channel: channel(&format!("{name}.channel"), field("channel", fields.channel)?)?,
+        epoch: whole(&format!("{name}.epoch"), field("epoch", fields.epoch)?)?,
+        seq: whole(&format!("{name}.seq"), field("seq", fields.seq)?)?,
+    })
+}
 
 fn request_id(name: &str, value: &RawValue) -> Result<RequestId, Fault> {
     let (text, max) = (value.get(), limits::REQUEST_ID_BYTES_MAX);

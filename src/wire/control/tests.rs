@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::limits;
-use crate::model::{Channel, ChannelSet, Instrument, ResetReason, Status};
+use crate::model::{Channel, ChannelSet, Instrument, Period, ResetReason, Status};
 
 fn refused(text: &str) -> (ErrorCode, String) {
     let refusal = parse(text).expect_err(text);
@@ -40,7 +40,8 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
 #[test]
 fn a_request_is_read_whole() {
     let text = r#"{"op":"subscribe","id":1,"symbols":["BTC-USD","ETH-*"],"channels":["quotes","book","quotes"],
-        "depth":11,"interval_ms":100,"period":"1m","snapshot":false,"conflate":"auto","from":[{"seq":1}],"new":{}}"#;
+        "depth":11,"interval_ms":101,"period":"5m","snapshot":false,"conflate":"never","new":{},
+        "from":[{"symbol":"BTC-USD","channel":"book","epoch":7,"seq":1234,"new":1},{"seq":0,"epoch":8,"channel":"bars","symbol":"X"}]}"#;
     let request = parse(text).unwrap();
     assert_eq!(request.id.unwrap().as_json(), "1");
     assert_eq!(
@@ -49,13 +50,20 @@ fn a_request_is_read_whole() {
             symbols: vec!["BTC-USD".into(), "ETH-*".into()],
             channels: vec![Channel::Quotes, Channel::Book],
             depth: Some(25),
-            interval_ms: Some(100),
+            interval_ms: 250,
+            period: Period::FiveMinutes,
             snapshot: Some(false),
+            conflate: Conflate::Never,
+            from: vec![
+                From { symbol: "BTC-USD".into(), channel: Channel::Book, epoch: 7, seq: 1234 },
+                From { symbol: "X".into(), channel: Channel::Bars, epoch: 8, seq: 0 },
+            ],
         })
     );
     let rest = [
         (r#" {"op":"list"} "#, Command::List),
         ("\r\n\t{\"op\":\"ping\",\"id\":null}", Command::Ping),
+        (r#"{"op":"progress","received":12345}"#, Command::Progress { received: 12_345 }),
         (
             r#"{"op":"unsubscribe","symbols":["A"],"channels":["trades"]}"#,
             Command::Unsubscribe { symbols: vec!["A".into()], channels: vec![Channel::Trades] },
@@ -69,9 +77,22 @@ fn a_request_is_read_whole() {
 #[test]
 fn what_may_be_absent_may_be_null() {
     let bare = subscribe(r#"{"op":"subscribe","symbols":["A"],"channels":["status"]}"#);
-    let nulls = r#"{"op":"subscribe","symbols":["A"],"channels":["status"],"depth":null,"interval_ms":null,"snapshot":null}"#;
+    let nulls = r#"{"op":"subscribe","symbols":["A"],"channels":["status"],"depth":null,"interval_ms":null,"period":null,"snapshot":null,
+        "conflate":null,"from":null}"#;
     assert_eq!(subscribe(nulls), bare);
-    assert_eq!((bare.depth, bare.interval_ms, bare.snapshot), (None, None, None));
+    let expected = Subscribe {
+        symbols: vec!["A".into()],
+        channels: vec![Channel::Status],
+        depth: None,
+        interval_ms: 0,
+        period: Period::Minute,
+        snapshot: None,
+        conflate: Conflate::Auto,
+        from: Vec::new(),
+    };
+    assert_eq!(bare, expected);
+    let empty = r#"{"op":"subscribe","symbols":["A"],"channels":["status"],"conflate":"auto","from":[]}"#;
+    assert_eq!(subscribe(empty), expected);
 }
 
 #[test]
@@ -139,12 +160,14 @@ fn a_fault_names_the_thing_its_value_and_what_is_allowed() {
         ("null", BadRequest, &["the message is null"]),
         ("\"op\"", BadRequest, &["the message is a string"]),
         ("17", BadRequest, &["the message is a number"]),
-        ("{}", BadRequest, &["\"op\" is missing", "subscribe, unsubscribe, list, ping"]),
+        ("{}", BadRequest, &["\"op\" is missing", "subscribe, unsubscribe, list, ping, progress"]),
         (r#"{"op":5}"#, BadRequest, &["\"op\" is 5; allowed: a string"]),
         (r#"{"op":null}"#, BadRequest, &["\"op\" is null; allowed: a string"]),
         (r#"{"op":"\ud800"}"#, BadRequest, &["\"op\" is a string; allowed: a string of Unicode characters"]),
         (r#"{"op":"Subscribe"}"#, UnknownOp, &["op \"Subscribe\" is unknown; allowed: subscribe"]),
-        (r#"{"op":"progress","received":1}"#, UnknownOp, &["progress"]),
+        (r#"{"op":"progress"}"#, BadRequest, &["\"received\" is missing", "messages received"]),
+        (r#"{"op":"progress","received":null}"#, BadRequest, &["\"received\" is missing"]),
+        (r#"{"op":"progress","received":-1}"#, BadRequest, &["\"received\" is -1; allowed: a whole number"]),
         (&many, UnknownOp, &["cut, 2000 bytes"]),
         (r#"{"op":"auth","token":"x"}"#, Unavailable, &["no authentication"]),
         (r#"{"op":"ping","op":"list"}"#, BadRequest, &["key \"op\" stands twice"]),
@@ -162,12 +185,7 @@ fn a_fault_names_the_thing_its_value_and_what_is_allowed() {
         (
             r#"{"op":"unsubscribe","symbols":["A"],"channels":["boks"]}"#,
             UnknownChannel,
-            &["channel \"boks\" is unknown; allowed: quotes, trades, book, ticker, status"],
-        ),
-        (
-            r#"{"op":"subscribe","symbols":["A"],"channels":["orders"]}"#,
-            Unavailable,
-            &["\"orders\" is not served"],
+            &["channel \"boks\" is unknown; allowed: quotes, trades, book, orders, ticker, bars, status"],
         ),
     ];
     for (text, code, parts) in cases {
@@ -187,12 +205,67 @@ fn a_fault_names_the_thing_its_value_and_what_is_allowed() {
         ("depth", "18446744073709551616", "\"depth\" is 18446744073709551616;"),
         ("interval_ms", "true", "\"interval_ms\" is a boolean;"),
         ("snapshot", "1", "\"snapshot\" is 1; allowed: true or false"),
+        ("period", "60", "\"period\" is 60; allowed: a string"),
+        ("period", "\"2m\"", "\"period\" is \"2m\"; allowed: 1s, 1m, 5m, 1h"),
+        ("conflate", "false", "\"conflate\" is a boolean; allowed: a string"),
+        ("conflate", "\"always\"", "\"conflate\" is \"always\"; allowed: auto, never"),
+        (
+            "from",
+            "{}",
+            "\"from\" is an object; allowed: a list of objects with symbol, channel, epoch and seq",
+        ),
+        ("from", "[7]", "\"from\"[0] is 7; allowed: an object with symbol, channel, epoch and seq"),
+        ("from", "[[\"A\",\"book\",1,2]]", "\"from\"[0] is a list; allowed: an object"),
+        ("from", "[{}]", "\"symbol\" is missing in \"from\"[0]; it needs symbol, channel, epoch and seq"),
+        (
+            "from",
+            r#"[{"symbol":"A","channel":"book","epoch":1,"seq":2},{"symbol":"A","channel":"book","epoch":1}]"#,
+            "\"seq\" is missing in \"from\"[1];",
+        ),
+        (
+            "from",
+            r#"[{"symbol":"A","channel":"book","epoch":1,"seq":"2"}]"#,
+            "\"from\"[0].seq is a string; allowed: a whole number",
+        ),
+        (
+            "from",
+            r#"[{"symbol":"A","channel":"book","epoch":1,"seq":2,"seq":3}]"#,
+            "a key of \"from\"[0] stands twice",
+        ),
     ];
     for (key, value, part) in values {
         let text = format!(r#"{{"op":"subscribe","symbols":["A"],"channels":["book"],"{key}":{value}}}"#);
         let (code, message) = refused(&text);
         assert_eq!(code, BadRequest);
         assert!(message.contains(part), "{message:?} lacks {part:?}");
+    }
+    let (code, message) = refused(
+        r#"{"op":"subscribe","symbols":["A"],"channels":["book"],"from":[{"symbol":"A","channel":"boks","epoch":1,"seq":2}]}"#,
+    );
+    assert_eq!(code, UnknownChannel);
+    assert!(message.starts_with("channel \"boks\" is unknown; allowed: quotes"), "{message}");
+}
+
+#[test]
+fn intervals_are_rounded_up_to_the_longest() {
+    let granted = [
+        (0, 0),
+        (1, 10),
+        (10, 10),
+        (11, 50),
+        (100, 100),
+        (101, 250),
+        (251, 500),
+        (501, 1_000),
+        (1_001, 5_000),
+        (5_000, 5_000),
+        (5_001, 5_000),
+        (u64::MAX, 5_000),
+    ];
+    for (asked, interval_ms) in granted {
+        let text =
+            format!(r#"{{"op":"subscribe","symbols":["A"],"channels":["book"],"interval_ms":{asked}}}"#);
+        assert_eq!(subscribe(&text).interval_ms, interval_ms, "{asked}");
     }
 }
 
@@ -205,6 +278,15 @@ fn huge_lists_are_refused_and_nesting_under_an_unknown_key_is_not_followed() {
     let (code, message) = refused(&list(limits::REQUEST_SYMBOLS_MAX + 1));
     assert_eq!(code, ErrorCode::LimitExceeded);
     assert!(message.contains("10001 values; at most 10000"), "{message}");
+    let entry = r#"{"symbol":"A","channel":"book","epoch":1,"seq":2}"#;
+    let from = |count| {
+        let entries = vec![entry; count].join(",");
+        format!(r#"{{"op":"subscribe","symbols":["A"],"channels":["book"],"from":[{entries}]}}"#)
+    };
+    assert_eq!(subscribe(&from(limits::SUBSCRIPTIONS_MAX)).from.len(), limits::SUBSCRIPTIONS_MAX);
+    let (code, message) = refused(&from(limits::SUBSCRIPTIONS_MAX + 1));
+    assert_eq!(code, ErrorCode::LimitExceeded);
+    assert!(message.contains("\"from\" holds 20001 entries; at most 20000"), "{message}");
     let deep = format!(r#"{{"op":"ping","x":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
     assert_eq!(parse(&deep).unwrap().command, Command::Ping);
     assert_eq!(refused(&deep.replace("\"x\"", "\"id\"")).0, ErrorCode::BadRequest);
@@ -232,20 +314,25 @@ fn replies_have_the_shapes_of_the_contract() {
                 instrument: &btc,
                 channel: Channel::Book,
                 depth: Some(10),
-                interval_ms: 0,
+                interval_ms: 250,
+                period: None,
                 epoch: 7,
                 seq: 42,
             };
             assert!(page.push(&granted));
+            let (depth, period) = (None, Some(Period::Hour));
+            assert!(page.push(&Granted { channel: Channel::Bars, depth, period, ..granted }));
             assert!(page.push(&Granted { channel: Channel::Trades, depth: None, ..granted }));
             page.finish(false);
         }),
         concat!(
             r#"{"type":"subscribed","id":"a","streams":["#,
             r#"{"symbol":"BTC-USD","instrument":3,"channel":"book","price_exponent":-2,"quantity_exponent":-8,"tick_size":0.25,"#,
-            r#""lot_size":null,"depth":10,"interval_ms":0,"epoch":7,"seq":42},"#,
+            r#""lot_size":null,"depth":10,"interval_ms":250,"epoch":7,"seq":42},"#,
+            r#"{"symbol":"BTC-USD","instrument":3,"channel":"bars","price_exponent":-2,"quantity_exponent":-8,"tick_size":0.25,"#,
+            r#""lot_size":null,"depth":null,"interval_ms":250,"period":"1h","epoch":7,"seq":42},"#,
             r#"{"symbol":"BTC-USD","instrument":3,"channel":"trades","price_exponent":-2,"quantity_exponent":-8,"tick_size":0.25,"#,
-            r#""lot_size":null,"depth":null,"interval_ms":0,"epoch":7,"seq":42}],"more":false}"#
+            r#""lot_size":null,"depth":null,"interval_ms":250,"epoch":7,"seq":42}],"more":false}"#
         )
     );
     let ended = |more: bool| {
@@ -260,7 +347,7 @@ fn replies_have_the_shapes_of_the_contract() {
     let listed = Listed { number: 3, instrument: &btc, status: Status::Halted };
     let instruments = concat!(
         r#""epoch":7,"instruments":[{"symbol":"BTC-USD","instrument":3,"price_exponent":-2,"quantity_exponent":-8,"#,
-        r#""tick_size":0.25,"lot_size":null,"channels":["trades","book"],"status":"halted"}],"more":false}"#
+        r#""tick_size":0.25,"lot_size":null,"channels":["trades","book","orders"],"status":"halted"}],"more":false}"#
     );
     fn list<'a>(mut page: Page<'_, Listed<'a>>, listed: &Listed<'a>) {
         assert!(page.is_empty() && page.push(listed) && page.len() == 1);
@@ -285,6 +372,21 @@ fn replies_have_the_shapes_of_the_contract() {
     assert_eq!(
         written(|out| reset(out, "A", 8, ResetReason::Loop)),
         r#"{"type":"reset","symbol":"A","epoch":8,"reason":"loop"}"#
+    );
+    assert_eq!(
+        written(|out| gap(out, "A", Channel::Trades, 7, 5, 9)),
+        r#"{"type":"gap","symbol":"A","channel":"trades","epoch":7,"from":5,"to":9,"count":5}"#
+    );
+    for kind in Notice::ALL {
+        let said: Value = serde_json::from_str(&written(|out| notice(out, kind))).unwrap();
+        assert_eq!(
+            said,
+            serde_json::json!({"type": "notice", "code": kind.code(), "message": kind.message()})
+        );
+    }
+    assert_eq!(
+        Notice::ALL.map(Notice::code),
+        ["conflating", "recovered", "stale", "live", "shutting_down", "replay_ended"]
     );
     assert_eq!(
         written(|out| notice(out, Notice::ReplayEnded)),
@@ -313,6 +415,7 @@ fn no_page_is_over_the_limit_and_none_loses_an_entry() {
             channel: Channel::Book,
             depth: None,
             interval_ms: 0,
+            period: None,
             epoch: u64::MAX,
             seq: u64::MAX,
         };
@@ -341,15 +444,15 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_request_is_a_request_or_a_refusal(at in 0_usize..160, with in any::<char>(), cut in any::<bool>()) {
-        let text = r#"{"op":"subscribe","id":"x\u00e4","symbols":["BTC-USD","ETH-*"],"channels":["quotes"],"depth":11,"interval_ms":1e2,"snapshot":false,"from":[{"seq":1}]}"#;
+    fn a_damaged_request_is_a_request_or_a_refusal(at in 0_usize..200, with in any::<char>(), cut in any::<bool>()) {
+        let text = r#"{"op":"subscribe","id":"x\u00e4","symbols":["BTC-USD","ETH-*"],"channels":["quotes"],"depth":11,"period":"1h","conflate":"never","from":[{"symbol":"A","channel":"book","epoch":7,"seq":1}]}"#;
         let mut damaged: String = text.chars().take(at).collect();
         damaged.push(with);
         if !cut {
             damaged.extend(text.chars().skip(at + 1));
         }
         match parse(&damaged) {
-            Ok(request) => prop_assert!(!matches!(request.command, Command::List | Command::Ping)),
+            Ok(request) => prop_assert!(matches!(request.command, Command::Subscribe(_))),
             Err(refusal) => {
                 let mut out = Vec::new();
                 error(&mut out, &refusal);
