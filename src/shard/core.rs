@@ -182,7 +182,7 @@ impl Core {
             Body::Order(change) => self.emit(event, &Content::Order(change)),
             Body::Ticker(ticker) => self.emit(event, &Content::Ticker(ticker)),
             Body::Status(status) => self.emit(event, &Content::Status(status)),
-            Body::Reset { .. } | Body::Ended => {}
+            Body::Order(_) | Body::Bar(_) | Body::Reset { .. } | Body::Ended => {}
         }
         let ends = event_flags::LAST_OF_STREAM | event_flags::LAST | event_flags::CUT;
         if event.flags & ends != 0 {
