@@ -255,7 +255,8 @@ impl Core {
             mark(topic, id, &mut self.dirty_topics);
         }
         self.changes.sides.iter_mut().for_each(Vec::clear);
-        if let (Some(_), Some(first)) = (checksum, self.history.first(event.instrument, Channel::Book)) {
+        if checksum.is_some() {
+            let first = self.history.first(event.instrument, Channel::Book);
             self.markets[event.instrument as usize].forget_checksums(first);
         }
     }
@@ -329,7 +330,7 @@ impl Core {
                     let symbol = &self.catalog.instruments()[stream.0 as usize].symbol;
                     let mut text = Vec::new();
                     control::reset(&mut text, symbol, self.epoch, resets[&stream.0].reason);
-                    self.push_text(id, &text);
+                    self.push_firm(id, &text);
                 }
                 self.begin_anew(id, stream);
             }
@@ -377,7 +378,10 @@ impl Core {
                     }
                     takers += 1;
                     session.frames += run.frames.count;
-                    session.outbox.push(run.frames.bytes.clone());
+                    match stream.1 {
+                        Channel::Status => session.outbox.push_firm(run.frames.bytes.clone()),
+                        _ => session.outbox.push(run.frames.bytes.clone()),
+                    }
                     if !session.is_dirty {
                         session.is_dirty = true;
                         self.dirty_sessions.push(subscriber);

@@ -1,14 +1,23 @@
 //! The hot room: sessions, subscriptions, books, on one thread without a lock.
 
+mod ahead;
+mod catch_up;
+mod conflate;
 mod core;
 mod delivery;
 mod handle;
+mod history;
+mod intervals;
 mod line;
 mod market;
 mod outbox;
+mod progress;
+mod queries;
 mod reader;
 mod requests;
 mod session;
+mod streams;
+mod tally;
 mod thread;
 mod timers;
 mod topic;

@@ -32,6 +32,8 @@ pub struct Outbox {
     allowance: usize,
     /// Whole frames that may overtake what waits: they go right behind the frame that the client has the start of.
     urgent: Vec<u8>,
+    /// Bytes put here since the kernel refused some that nothing can be merged with.
+    firm: usize,
 }
 
 impl Outbox {
@@ -39,6 +41,14 @@ impl Outbox {
     pub fn push(&mut self, frames: Bytes) {
         self.queued_bytes += frames.len();
         self.queued.push(frames);
+    }
+
+    /// Appends whole frames that nothing can be merged with, and that are not to be lost.
+    pub fn push_firm(&mut self, frames: Bytes) {
+        if self.is_blocked() {
+            self.firm += frames.len();
+        }
+        self.push(frames);
     }
 
     /// Appends a snapshot, whose size is not the client's fault.
@@ -54,6 +64,7 @@ impl Outbox {
             // The kernel has room: all of it goes with the next write.
             self.push(frames);
         } else {
+            self.firm += frames.len();
             self.urgent.extend_from_slice(&frames);
         }
     }
@@ -66,6 +77,16 @@ impl Outbox {
     /// Whether the kernel refused bytes that still wait.
     pub fn is_blocked(&self) -> bool {
         !self.backlog.is_empty()
+    }
+
+    /// Bytes that the kernel refused and that wait.
+    pub fn blocked_len(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Bytes that were put here since the kernel last had room for all, and that nothing can be merged with.
+    pub fn firm_bytes(&self) -> usize {
+        self.firm
     }
 
     /// Bytes that wait in the lane of what may overtake.
@@ -92,6 +113,7 @@ impl Outbox {
         self.urgent = Vec::new();
         self.backlog.truncate(self.cut_frame);
         self.allowance = 0;
+        self.firm = 0;
         before - self.len()
     }
 
@@ -150,6 +172,7 @@ impl Outbox {
             // Memory of a burst goes back: an idle session holds none.
             self.backlog = BytesMut::new();
             self.allowance = 0;
+            self.firm = 0;
             Ok(Offer::Drained)
         } else {
             Ok(Offer::Blocked)
