@@ -33,6 +33,11 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 /// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
 
+/// Milliseconds that a source may be overdue before its clients are told that what they hold may be old. Half a second
+/// is far beyond what a busy machine delays a thread, and with a look at the timers
+/// ([`TIMER_MILLISECONDS`]) still within a second.
+pub const STALE_MS: u64 = 500;
+
 // The simulated market.
 
 /// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still
@@ -138,6 +143,23 @@ pub const OUTBOX_BYTES_MIN: usize = 64 * 1_024;
 /// Most that an outbox may be set to.
 pub const OUTBOX_BYTES_MAX: usize = 1_024 * 1_024 * 1_024;
 
+/// Bytes that may wait for all sessions of a server together, unless set otherwise: a thousand full outboxes. Beyond,
+/// those that wait are conflated before their own outbox is full.
+pub const OUTBOXES_BYTES_DEFAULT: usize = 256 * 1_024 * 1_024;
+
+/// Least that all outboxes together may be set to: sixteen of the smallest.
+pub const OUTBOXES_BYTES_MIN: usize = 16 * OUTBOX_BYTES_MIN;
+
+/// Most that all outboxes together may be set to.
+pub const OUTBOXES_BYTES_MAX: usize = 64 * 1_024 * 1_024 * 1_024;
+
+/// Bytes of the rings from which clients resume, of all shards together, unless set otherwise: each shard has its own,
+/// and in 256 MiB there is room for some seconds of a market of 100,000 ticks a second.
+pub const RING_BYTES_DEFAULT: usize = 256 * 1_024 * 1_024;
+
+/// Most that the resume rings may be set to; 0 is none.
+pub const RING_BYTES_MAX: usize = 64 * 1_024 * 1_024 * 1_024;
+
 /// `SO_SNDBUF` of a session, unless set otherwise. The kernel doubles it for its own bookkeeping: a stalled reader then
 /// holds about 265 KiB there instead of 4 MiB.
 pub const SEND_BUFFER_BYTES_DEFAULT: usize = 64 * 1_024;
@@ -227,6 +249,16 @@ pub const HTTP_BODY_BYTES_MAX: usize = 4 * 1_024;
 /// Levels a side that `/api/v1/book/{symbol}?depth=` may ask for; without `depth` it gives all.
 pub const HTTP_BOOK_DEPTH_MAX: u32 = 100_000;
 
+/// Sessions that `/api/v1/connections` lists where no `limit` is asked for: those that lag most.
+pub const CONNECTIONS_LISTED_DEFAULT: usize = 100;
+
+/// Sessions that it lists at the most: an answer of some megabytes.
+pub const CONNECTIONS_LISTED_MAX: usize = 10_000;
+
+/// Streams that one answer of it lists, over all shards: each costs its shard a look and the answer 150 bytes. Sessions
+/// whose streams find no room are listed without; one session alone always has room.
+pub const CONNECTIONS_STREAMS_MAX: usize = 50_000;
+
 /// Bytes of a settings file.
 pub const SETTINGS_FILE_BYTES_MAX: u64 = 1_024 * 1_024;
 
@@ -294,4 +326,6 @@ const _: () = assert!(
     16 + 40 + 16 + SNAPSHOT_PART_LEVELS * 16 <= OUTBOX_BYTES_MIN,
     "an outbox holds a part of a snapshot"
 );
+const _: () = assert!(CONNECTIONS_STREAMS_MAX >= SUBSCRIPTIONS_MAX, "one session's streams can be listed");
+const _: () = assert!(STALE_MS + 2 * TIMER_MILLISECONDS <= 1_000, "staleness shows within a second");
 const _: () = assert!(PING_SECONDS.is_multiple_of(HEARTBEAT_SECONDS), "pings ride on heartbeats");

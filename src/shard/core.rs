@@ -20,6 +20,8 @@ use crate::wire::message::{Content, Levels, Meta};
 /// What happens to a client that reads more slowly than its streams flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowConsumer {
+    /// It gets merged state instead of every change, as often as it takes it.
+    Conflate,
     /// It is closed with 4008.
     Disconnect,
     /// The shard waits for it (a replay only), and closes it with 4008 after a time without progress.
@@ -30,6 +32,7 @@ impl SlowConsumer {
     /// As it is written in settings.
     pub fn name(self) -> &'static str {
         match self {
+            SlowConsumer::Conflate => "conflate",
             SlowConsumer::Disconnect => "disconnect",
             SlowConsumer::Block => "block",
         }
@@ -41,6 +44,10 @@ impl SlowConsumer {
 pub struct CoreSettings {
     /// Bytes that may wait for one client.
     pub outbox_bytes: usize,
+    /// Bytes that may wait for all clients of the shard together.
+    pub outboxes_bytes: usize,
+    /// Bytes of the shard's resume rings; 0: none.
+    pub ring_bytes: usize,
     /// What happens beyond.
     pub slow_consumer: SlowConsumer,
 }

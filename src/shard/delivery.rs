@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::core::{Core, SlowConsumer, emission};
-use super::handle::{Protocol, Query};
+use super::handle::{Answer, Protocol, Query};
 use super::market::snapshot_parts;
 use super::outbox::Offer;
 use super::session::{Job, Session, StreamKey, Subscription, Wanted};
@@ -123,7 +123,7 @@ impl Core {
                 continue;
             }
             match self.settings.slow_consumer {
-                SlowConsumer::Disconnect => {
+                SlowConsumer::Conflate | SlowConsumer::Disconnect => {
                     session.is_dirty = true;
                     self.close(id, Close::TooSlow);
                     self.sessions[id].is_dirty = false;
@@ -189,8 +189,8 @@ impl Core {
         added
     }
 
-    /// The JSON body that answers a question over HTTP.
-    pub fn answer(&self, query: Query) -> Bytes {
+    /// The answer to a question over HTTP.
+    pub fn answer(&self, query: Query) -> Answer {
         let mut body = Vec::new();
         match query {
             Query::Instruments => {
@@ -214,8 +214,9 @@ impl Core {
                 let instrument = &self.catalog.instruments()[instrument as usize];
                 json::encode_book_http(&mut body, instrument, market.epoch, &meta, &levels);
             }
+            Query::Connections(_) => return Answer::Connections(Vec::new()),
         }
-        body.into()
+        Answer::Body(body.into())
     }
 
     /// Puts whole frames in a session's outbox.

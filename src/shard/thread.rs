@@ -25,7 +25,7 @@ use crate::bus::Tap;
 use crate::clock::Clock;
 use crate::limits;
 use crate::model::Event;
-use crate::stats::ShardStats;
+use crate::stats::{ShardStats, SourceStats};
 use crate::wire::guard::MessageLimits;
 
 /// All that a shard's thread needs.
@@ -40,6 +40,8 @@ pub struct Shard {
     pub clock: Clock,
     /// What it counts.
     pub stats: Arc<CachePadded<ShardStats>>,
+    /// What the publisher counts: it tells whether the source is stale.
+    pub source: Arc<CachePadded<SourceStats>>,
 }
 
 impl Shard {

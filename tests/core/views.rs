@@ -9,7 +9,12 @@ use tickcast::wire::market::{self, Message};
 
 fn core() -> Core {
     let catalog = Catalog::new(vec![profiles(1)[0].instrument()]).unwrap();
-    let settings = CoreSettings { outbox_bytes: 1 << 20, slow_consumer: SlowConsumer::Disconnect };
+    let settings = CoreSettings {
+        outbox_bytes: 1 << 20,
+        outboxes_bytes: usize::MAX,
+        ring_bytes: 0,
+        slow_consumer: SlowConsumer::Disconnect,
+    };
     Core::new(Arc::new(catalog), 1, settings, Arc::default())
 }
 

@@ -54,8 +54,12 @@ impl World {
         let source = Simulation::new(settings).unwrap();
         let (catalog, stats) = (source.catalog(), Arc::<CachePadded<ShardStats>>::default());
         let epoch = 1_000;
-        let core =
-            Core::new(catalog.clone(), epoch, CoreSettings { outbox_bytes, slow_consumer }, stats.clone());
+        let core = Core::new(
+            catalog.clone(),
+            epoch,
+            CoreSettings { outbox_bytes, outboxes_bytes: usize::MAX, ring_bytes: 0, slow_consumer },
+            stats.clone(),
+        );
         World {
             random: Pcg64::seed_from_u64(seed),
             deriver: Deriver::new(catalog.clone()),
