@@ -11,6 +11,7 @@ use super::tally::Tally;
 use super::topic::{Frames, SessionId, Topic, encode_frames};
 use crate::limits;
 use crate::model::{Body, Channel, Event, Level, Order, OrderChange, Period, Side, event_flags};
+use crate::stats::Resumed;
 use crate::wire::message::{Content, Levels, Meta};
 
 /// Levels of a book that changed since a sequence, each with what stands there now; best first.
@@ -66,7 +67,9 @@ impl Core {
         let last = self.topics[topic].last.seq;
         match subscription.state {
             State::Live(_) => true,
-            State::Fresh { at_least } | State::Behind { held: at_least, exactly: true } if at_least > last => {
+            State::Fresh { at_least } | State::Behind { held: at_least, exactly: true }
+                if at_least > last =>
+            {
                 self.ahead.add(id, stream);
                 true
             }
@@ -164,39 +167,36 @@ impl Core {
             let newest = if exactly { 0 } else { (last + 1).saturating_sub(limits::CONFLATED_TRADES_MAX) };
             let next = kept.max(newest);
             if next > held + 1 {
-                self.stats.resumes_gap.add(u64::from(exactly));
+                self.stats.resumes(Resumed::Gap).add(u64::from(exactly));
                 self.push_gap(id, stream, self.markets[instrument as usize].epoch, held + 1, next - 1);
                 held = next - 1;
                 self.set_held(id, stream, held);
             }
         }
         let protocol = self.sessions[id].protocol;
-        let told = match self.history.since(instrument, channel, held) {
-            Some(events) => {
-                let portion = Portion::of(events, &self.markets[instrument as usize]);
-                self.encode_missed(protocol, instrument, held, &portion.messages())
-            }
-            None if channel == Channel::Trades => {
+        let market = &self.markets[instrument as usize];
+        let portion = self.history.since(instrument, channel, held).map(|events| Portion::of(events, market));
+        let Some(portion) = portion else {
+            if channel == Channel::Trades {
                 self.settle(id, stream);
                 return true;
             }
-            None => {
-                if channel == Channel::Orders {
-                    self.stats.resumes_gap.add(1);
-                    self.push_gap(id, stream, self.markets[instrument as usize].epoch, held + 1, last);
-                    self.set_held(id, stream, last);
-                } else {
-                    self.stats.resumes_snapshot.add(1);
-                }
-                self.send_snapshot(id, stream);
-                return true;
+            if channel == Channel::Orders {
+                self.stats.resumes(Resumed::Gap).add(1);
+                self.push_gap(id, stream, self.markets[instrument as usize].epoch, held + 1, last);
+                self.set_held(id, stream, last);
+            } else {
+                self.stats.resumes(Resumed::Snapshot).add(1);
             }
+            self.send_snapshot(id, stream);
+            return true;
         };
+        let told = self.encode_missed(protocol, instrument, held, &portion.messages());
         let held = told.held;
         self.hand_over(id, stream, told);
         self.set_held(id, stream, held);
         if held >= last {
-            self.stats.resumes_exact.add(u64::from(exactly));
+            self.stats.resumes(Resumed::Exact).add(u64::from(exactly));
             self.settle(id, stream);
         }
         held >= last
@@ -250,7 +250,6 @@ impl Core {
             tally += Tally::of_message(held, meta, content);
             held = meta.last_seq;
         }
-        self.stats.catch_ups.add(messages.len() as u64);
         let frames = encode_frames(protocol, &to, messages.iter().copied());
         Told { frames, messages: messages.len() as u64, tally, held }
     }
@@ -370,20 +369,23 @@ impl Portion {
     }
 
     fn messages(&self) -> Vec<(Meta, Content<'_>)> {
-        let content = |message: &'_ PortionMessage| -> Option<Content<'_>> {
-            Some(match message.body {
-                Body::Quote(quote) => Content::Quote(quote),
-                Body::Trade(trade) => Content::Trade(trade),
-                Body::Order(change) => Content::Order(change),
-                Body::Ticker(ticker) => Content::Ticker(ticker),
-                Body::Status(status) => Content::Status(status),
-                Body::Level { .. } => {
-                    let [bids, asks] = &message.levels;
-                    Content::Book(Levels { bids, asks, checksum: message.checksum, part: 1, parts: 1 })
-                }
-                Body::Bar(_) | Body::Reset { .. } | Body::Ended => return None,
-            })
-        };
-        self.messages.iter().filter_map(|message| Some((message.meta, content(message)?))).collect()
+        self.messages.iter().filter_map(|message| Some((message.meta, message.content()?))).collect()
+    }
+}
+
+impl PortionMessage {
+    fn content(&self) -> Option<Content<'_>> {
+        Some(match self.body {
+            Body::Quote(quote) => Content::Quote(quote),
+            Body::Trade(trade) => Content::Trade(trade),
+            Body::Order(change) => Content::Order(change),
+            Body::Ticker(ticker) => Content::Ticker(ticker),
+            Body::Status(status) => Content::Status(status),
+            Body::Level { .. } => {
+                let [bids, asks] = &self.levels;
+                Content::Book(Levels { bids, asks, checksum: self.checksum, part: 1, parts: 1 })
+            }
+            Body::Bar(_) | Body::Reset { .. } | Body::Ended => return None,
+        })
     }
 }

@@ -16,12 +16,11 @@ use super::history::History;
 use super::intervals::Intervals;
 use super::market::Market;
 use super::session::{Session, State, StreamKey};
-use super::tally::Tally;
 use super::topic::{Emission, SessionId, Topic};
 use crate::model::{BarStep, Body, Catalog, Channel, Event, Level, ResetReason, Side, event_flags};
 use crate::stats::ShardStats;
 use crate::wire::control::{self, Notice};
-use crate::wire::message::{self, Content, Levels, Meta};
+use crate::wire::message::{Content, Levels, Meta};
 
 /// What happens to a client that reads more slowly than its streams flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +181,7 @@ impl Core {
             Body::Order(change) => self.emit(event, &Content::Order(change)),
             Body::Ticker(ticker) => self.emit(event, &Content::Ticker(ticker)),
             Body::Status(status) => self.emit(event, &Content::Status(status)),
-            Body::Order(_) | Body::Bar(_) | Body::Reset { .. } | Body::Ended => {}
+            Body::Reset { .. } | Body::Ended => {}
         }
         let ends = event_flags::LAST_OF_STREAM | event_flags::LAST | event_flags::CUT;
         if event.flags & ends != 0 {
@@ -248,7 +247,10 @@ impl Core {
             let checksum = match topic.window.is_some() {
                 // Every full view has the same: those who resume get it too.
                 false => checksum,
-                true => topic.is_checksum_due().then(|| topic.window.as_ref().map(super::window::Window::checksum)).flatten(),
+                true => topic
+                    .is_checksum_due()
+                    .then(|| topic.window.as_ref().map(super::window::Window::checksum))
+                    .flatten(),
             };
             let levels = Levels { bids, asks, checksum, part: 1, parts: 1 };
             topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Book(levels));
@@ -267,7 +269,9 @@ impl Core {
         let market = &self.markets[event.instrument as usize];
         for &id in &market.topics[Channel::Bars.index()] {
             let topic = &mut self.topics[id];
-            let Some(bar) = topic.view.period.and_then(|period| market.bars.running(period)) else { continue };
+            let Some(bar) = topic.view.period.and_then(|period| market.bars.running(period)) else {
+                continue;
+            };
             if topic.is_live() {
                 let to = emission(&self.catalog, &self.stats, event.instrument, market.epoch);
                 topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Bar(bar));

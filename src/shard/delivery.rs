@@ -19,7 +19,13 @@ use crate::wire::guard::Violation;
 impl Core {
     /// A client has come: it gets `welcome`.
     pub fn open(&mut self, protocol: Protocol, peer: SocketAddr, now_ns: u64, unix_ns: u64) -> SessionId {
-        let id = self.sessions.insert(Session::new(protocol, peer, now_ns, unix_ns));
+        let id = self.sessions.insert(Session::new(
+            self.stats.sessions_opened.get(),
+            protocol,
+            peer,
+            now_ns,
+            unix_ns,
+        ));
         let limits = WelcomeLimits {
             message_bytes: limits::TEXT_BYTES_MAX as u64,
             request_symbols: limits::REQUEST_SYMBOLS_MAX as u64,
@@ -113,9 +119,9 @@ impl Core {
 
     /// Whether nothing waits for a session, in its outbox or for room in it.
     pub fn is_answered(&self, id: SessionId) -> bool {
-        self.sessions.get(id).is_none_or(|session| {
-            !session.is_busy() && session.round.is_empty() && session.outbox.is_empty()
-        })
+        self.sessions
+            .get(id)
+            .is_none_or(|session| !session.is_busy() && session.round.is_empty() && session.outbox.is_empty())
     }
 
     /// Every session.
@@ -172,6 +178,9 @@ impl Core {
         self.waiting = self.waiting + session.outbox.blocked_len() - blocked;
         if session.outbox.len() < before || before == 0 {
             session.progress_ns = now_ns;
+        }
+        if session.outbox.is_empty() {
+            session.drained_ns = now_ns;
         }
         Ok(offer)
     }

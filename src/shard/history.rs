@@ -74,8 +74,7 @@ impl History {
             self.evict();
         }
         let Some(track) = self.tracks.get_mut(number) else { return };
-        let events =
-            self.spare.pop().unwrap_or_else(|| Vec::with_capacity(limits::HISTORY_BLOCK_EVENTS));
+        let events = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(limits::HISTORY_BLOCK_EVENTS));
         let serial = self.serial_next;
         self.serial_next += 1;
         track.blocks.push_back(Block { serial, events });

@@ -120,7 +120,8 @@ impl Core {
                 let [bids, asks] = market.levels(None);
                 // Parts that fit in both encodings: this is rare.
                 let parts = limits::SNAPSHOT_PART_LEVELS_JSON;
-                for (meta, content) in book_parts(stamp.snapshot(), [&bids, &asks], market.checksum(), parts) {
+                for (meta, content) in book_parts(stamp.snapshot(), [&bids, &asks], market.checksum(), parts)
+                {
                     topic.emit(&to, &meta, &content);
                 }
             }

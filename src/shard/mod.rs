@@ -24,7 +24,10 @@ mod topic;
 mod window;
 
 pub use self::core::{Core, CoreSettings, SlowConsumer};
-pub use handle::{Arrival, Letter, Protocol, Query, Seat, ShardHandle, mailbox};
+pub use handle::{
+    Answer, Arrival, Connection, ConnectionStream, Letter, Listing, Protocol, Query, Seat, ShardHandle,
+    mailbox,
+};
 pub use outbox::{Offer, Outbox};
 pub use thread::Shard;
 pub use topic::SessionId;

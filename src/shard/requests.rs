@@ -121,8 +121,10 @@ impl Core {
     fn progress(&mut self, id: SessionId, received: u64) -> Result<(), Refusal> {
         let session = &mut self.sessions[id];
         if received > session.frames {
-            let message =
-                format!("\"received\" is {received}; at most {} were sent to this connection", session.frames);
+            let message = format!(
+                "\"received\" is {received}; at most {} were sent to this connection",
+                session.frames
+            );
             return Err(Refusal::new(None, ErrorCode::BadRequest, message));
         }
         session.progress.get_or_insert_default().report(received);

@@ -115,6 +115,8 @@ pub enum Job {
 /// One client.
 #[derive(Debug)]
 pub struct Session {
+    /// Its number, never given to another.
+    pub number: u64,
     /// What it speaks.
     pub protocol: Protocol,
     /// Where it comes from.
@@ -148,6 +150,8 @@ pub struct Session {
     pub awaits_pong: bool,
     /// Monotonic nanoseconds when bytes last left for the client, or nothing waited.
     pub progress_ns: u64,
+    /// Monotonic nanoseconds when nothing waited last.
+    pub drained_ns: u64,
     /// Whether it stands in the list of those to be written to.
     pub is_dirty: bool,
     /// Whether the close frame is on its way: nothing is added after it.
@@ -158,8 +162,9 @@ pub struct Session {
 
 impl Session {
     /// A client that has just come.
-    pub fn new(protocol: Protocol, peer: SocketAddr, now_ns: u64, unix_ns: u64) -> Session {
+    pub fn new(number: u64, protocol: Protocol, peer: SocketAddr, now_ns: u64, unix_ns: u64) -> Session {
         Session {
+            number,
             protocol,
             peer,
             since_ns: unix_ns,
@@ -176,6 +181,7 @@ impl Session {
             pinged_ns: now_ns,
             awaits_pong: false,
             progress_ns: now_ns,
+            drained_ns: now_ns,
             is_dirty: false,
             is_closing: false,
             closes_within: limits::CLOSE_SECONDS,

@@ -18,8 +18,7 @@ impl Core {
         let market = &self.markets[number as usize];
         let held = self.sessions[id].subscriptions.get(&wanted.stream);
         let others = |topic: usize| {
-            let is_own =
-                held.is_some_and(|held| held.topic == topic && matches!(held.state, State::Live(_)));
+            let is_own = held.is_some_and(|held| held.topic == topic && matches!(held.state, State::Live(_)));
             self.topics[topic].subscribers() - usize::from(is_own)
         };
         let seq = match (resumed_at(wanted, market.epoch), self.topic_of(wanted)) {
@@ -51,7 +50,9 @@ impl Core {
         let (instrument, channel) = wanted.stream;
         let epoch = self.markets[instrument as usize].epoch;
         let resumed = resumed_at(wanted, epoch);
-        if wanted.from.is_some_and(|(known, _)| known != epoch) && told.replace(instrument) != Some(instrument) {
+        if wanted.from.is_some_and(|(known, _)| known != epoch)
+            && told.replace(instrument) != Some(instrument)
+        {
             self.tell_epoch(id, wanted.stream);
         }
         // Never older than what the client holds, of this view or another.
@@ -97,7 +98,7 @@ impl Core {
     }
 
     /// What a session holds of a stream.
-    fn held(&self, id: SessionId, stream: StreamKey) -> Option<u64> {
+    pub(super) fn held(&self, id: SessionId, stream: StreamKey) -> Option<u64> {
         let subscription = self.sessions[id].subscriptions.get(&stream)?;
         match subscription.state {
             State::Live(_) => Some(self.topics[subscription.topic].last.seq),
