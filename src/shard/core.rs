@@ -168,7 +168,10 @@ impl Core {
         let Some(market) = self.markets.get_mut(event.instrument as usize) else { return };
         let Some(channel) = event.channel() else { return };
         market.apply(event, body);
-        self.history.append(channel, event);
+        if channel != Channel::Bars {
+            // Bars are caught up with from those that are complete.
+            self.history.append(channel, event);
+        }
         match *body {
             Body::Level { side, price, quantity } => {
                 self.changes.sides[side.index()].push(Level { price, quantity });
