@@ -200,8 +200,14 @@ pub const URGENT_BYTES_MAX: usize = 16 * 1_024;
 pub const INTERVAL_MILLISECONDS: u64 = 10;
 
 /// Looks at the timers in a row that must find a conflated session to have taken everything before it is live again: a
-/// second, so that a client that crawls does not go to and fro.
+/// second. Twice as many each time it could not keep up soon after, so that a client that crawls does not go to and fro.
 pub const RECOVERY_TIMER_LOOKS: u32 = 4;
+
+/// Most of [`RECOVERY_TIMER_LOOKS`]: 16 seconds.
+pub const RECOVERY_TIMER_LOOKS_MAX: u32 = 64;
+
+/// Looks at the timers that count as soon after: 10 seconds.
+pub const RELAPSE_TIMER_LOOKS: u64 = 40;
 
 /// Looks at the timers that a resumed stream ahead of its shard may wait: two seconds, far more than shards of one
 /// server are ever apart.
