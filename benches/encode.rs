@@ -71,7 +71,7 @@ fn records(content: &Content<'_>) -> Records {
             entries[5..].copy_from_slice(book.asks);
             Records::Book(header, body, entries)
         }
-        Content::Ticker(_) | Content::Status(_) => unreachable!("not measured"),
+        _ => unreachable!("not measured"),
     }
 }
 

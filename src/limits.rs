@@ -120,6 +120,12 @@ pub const SNAPSHOT_PART_LEVELS: usize = 4_090;
 /// Levels in one part of a JSON snapshot: what fits in 64 KiB when every number is as long as it can be.
 pub const SNAPSHOT_PART_LEVELS_JSON: usize = 1_390;
 
+/// Orders in one part of a binary snapshot: what fits in 64 KiB with the headers.
+pub const SNAPSHOT_PART_ORDERS: usize = 2_720;
+
+/// Orders in one part of a JSON snapshot: what fits in 64 KiB when every number is as long as it can be.
+pub const SNAPSHOT_PART_ORDERS_JSON: usize = 860;
+
 /// Streams that are made ready for one page of `subscribed`: more than fit in a page.
 pub const PAGE_ENTRIES_MAX: usize = 1_024;
 
@@ -293,5 +299,9 @@ const _: () = assert!(FEED_BLOCK_RECORDS <= FEED_BLOCK_RECORDS_MAX);
 const _: () = assert!(
     16 + 40 + 16 + SNAPSHOT_PART_LEVELS * 16 <= OUTBOX_BYTES_MIN,
     "an outbox holds a part of a snapshot"
+);
+const _: () = assert!(
+    16 + 40 + 16 + SNAPSHOT_PART_ORDERS * 24 <= OUTBOX_BYTES_MIN,
+    "an outbox holds a part of a snapshot of orders"
 );
 const _: () = assert!(PING_SECONDS.is_multiple_of(HEARTBEAT_SECONDS), "pings ride on heartbeats");

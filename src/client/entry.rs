@@ -219,7 +219,9 @@ impl Entry {
             MessageBody::Quote(_) => Channel::Quotes,
             MessageBody::Trade(_) => Channel::Trades,
             MessageBody::Book { .. } => Channel::Book,
+            MessageBody::Order(_) | MessageBody::Orders { .. } => Channel::Orders,
             MessageBody::Ticker(_) => Channel::Ticker,
+            MessageBody::Bar(_) => Channel::Bars,
             MessageBody::Status(_) => Channel::Status,
             MessageBody::Unknown(_) => channel,
         };
@@ -253,6 +255,8 @@ impl Entry {
                 self.status = Some(status);
                 out.extend([Update::Status { listing, meta, status }]);
             }
+            // Not subscribed to yet.
+            MessageBody::Order(_) | MessageBody::Orders { .. } | MessageBody::Bar(_) => {}
             // Numbers of a later version; books went their way above.
             MessageBody::Status(None) | MessageBody::Unknown(_) | MessageBody::Book { .. } => {}
         }

@@ -1,6 +1,6 @@
 //! What happened, as every tap hears it: one record of one channel with its sequence.
 
-use super::{ABSENT, Channel};
+use super::{ABSENT, BarStep, Channel, OrderAction, OrderChange};
 
 /// One side of a book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,14 @@ impl Side {
     /// Position in arrays that hold one entry a side: 0 bids, 1 asks.
     pub const fn index(self) -> usize {
         self as usize - 1
+    }
+
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Bid => "bid",
+            Side::Ask => "ask",
+        }
     }
 
     /// The side of that number (1 bid, 2 ask).
@@ -213,8 +221,12 @@ pub enum Body {
         /// Quantity that now stands there.
         quantity: i64,
     },
+    /// Channel `orders`.
+    Order(OrderChange),
     /// Channel `ticker`.
     Ticker(Ticker),
+    /// Channel `bars`.
+    Bar(BarStep),
     /// Channel `status`.
     Status(Status),
     /// No channel: history ends, every stream of the instrument starts anew at sequence 0 in this epoch, its book empty.
@@ -247,32 +259,45 @@ pub struct Event {
     /// [`event_flags`].
     pub flags: u8,
     code: u8,
-    spare: u8,
+    /// A second code: the side of an order, the periods of bars that end.
+    detail: u8,
 }
 
 const QUOTE: u8 = Channel::Quotes as u8;
 const TRADE: u8 = Channel::Trades as u8;
 const LEVEL: u8 = Channel::Book as u8;
+const ORDER: u8 = Channel::Orders as u8;
 const TICKER: u8 = Channel::Ticker as u8;
+const BAR: u8 = Channel::Bars as u8;
 const STATUS: u8 = Channel::Status as u8;
 const RESET: u8 = 64;
 const ENDED: u8 = 65;
+
+/// Codes of a [`BarStep`].
+const BAR_TRADE: u8 = 1;
+const BAR_END: u8 = 2;
 
 const _: () = assert!(size_of::<Event>() == 64);
 
 impl Event {
     /// A record without flags and without a publish stamp: the deriver sets the first, the publisher the second.
     pub fn new(instrument: u32, seq: u64, ts_ns: u64, body: Body) -> Event {
-        let (kind, code, values) = match body {
-            Body::Quote(q) => (QUOTE, 0, [q.bid, q.bid_quantity, q.ask, q.ask_quantity]),
-            Body::Trade(t) => (TRADE, t.aggressor as u8, [t.price, t.quantity, t.trade_id as i64, 0]),
-            Body::Level { side, price, quantity } => (LEVEL, side as u8, [price, quantity, 0, 0]),
-            Body::Ticker(t) => (TICKER, 0, [t.bid, t.ask, t.last, t.volume]),
-            Body::Status(status) => (STATUS, status as u8, [0; 4]),
-            Body::Reset { epoch, reason } => (RESET, reason as u8, [epoch as i64, 0, 0, 0]),
-            Body::Ended => (ENDED, 0, [0; 4]),
+        let (kind, code, detail, values) = match body {
+            Body::Quote(q) => (QUOTE, 0, 0, [q.bid, q.bid_quantity, q.ask, q.ask_quantity]),
+            Body::Trade(t) => (TRADE, t.aggressor as u8, 0, [t.price, t.quantity, t.trade_id as i64, 0]),
+            Body::Level { side, price, quantity } => (LEVEL, side as u8, 0, [price, quantity, 0, 0]),
+            Body::Order(o) => {
+                let side = o.side.map_or(0, |side| side as u8);
+                (ORDER, o.action as u8, side, [o.price, o.quantity, o.order_id as i64, o.executed])
+            }
+            Body::Ticker(t) => (TICKER, 0, 0, [t.bid, t.ask, t.last, t.volume]),
+            Body::Bar(BarStep::Trade { price, quantity }) => (BAR, BAR_TRADE, 0, [price, quantity, 0, 0]),
+            Body::Bar(BarStep::End { periods }) => (BAR, BAR_END, periods, [0; 4]),
+            Body::Status(status) => (STATUS, status as u8, 0, [0; 4]),
+            Body::Reset { epoch, reason } => (RESET, reason as u8, 0, [epoch as i64, 0, 0, 0]),
+            Body::Ended => (ENDED, 0, 0, [0; 4]),
         };
-        Event { seq, ts_ns, sent_ns: 0, values, instrument, kind, flags: 0, code, spare: 0 }
+        Event { seq, ts_ns, sent_ns: 0, values, instrument, kind, flags: 0, code, detail }
     }
 
     /// What it says.
@@ -290,6 +315,16 @@ impl Event {
                 let side = if self.code == Side::Bid as u8 { Side::Bid } else { Side::Ask };
                 Body::Level { side, price: a, quantity: b }
             }
+            ORDER => Body::Order(OrderChange {
+                action: OrderAction::from_number(self.code).unwrap_or(OrderAction::Clear),
+                order_id: c as u64,
+                side: Side::from_number(self.detail),
+                price: a,
+                quantity: b,
+                executed: d,
+            }),
+            BAR if self.code == BAR_END => Body::Bar(BarStep::End { periods: self.detail }),
+            BAR => Body::Bar(BarStep::Trade { price: a, quantity: b }),
             TICKER => Body::Ticker(Ticker { bid: a, ask: b, last: c, volume: d }),
             STATUS => Body::Status(Status::from_number(self.code).unwrap_or_default()),
             RESET => Body::Reset { epoch: a as u64, reason: ResetReason::from_number(self.code) },
@@ -312,7 +347,7 @@ impl Event {
             chunk.copy_from_slice(&word.to_le_bytes());
         }
         bytes[56..60].copy_from_slice(&self.instrument.to_le_bytes());
-        bytes[60..].copy_from_slice(&[self.kind, self.flags, self.code, self.spare]);
+        bytes[60..].copy_from_slice(&[self.kind, self.flags, self.code, self.detail]);
         bytes
     }
 }
@@ -329,7 +364,18 @@ mod tests {
             Body::Trade(Trade { price: -5, quantity: 6, trade_id: u64::MAX, aggressor: Aggressor::Sell }),
             Body::Level { side: Side::Bid, price: i64::MAX, quantity: 0 },
             Body::Level { side: Side::Ask, price: -1, quantity: 9 },
+            Body::Order(OrderChange {
+                action: OrderAction::Execute,
+                order_id: u64::MAX,
+                side: Some(Side::Ask),
+                price: -7,
+                quantity: 8,
+                executed: i64::MAX,
+            }),
+            Body::Order(OrderChange::CLEAR),
             Body::Ticker(Ticker { bid: 1, ask: ABSENT, last: 3, volume: 4 }),
+            Body::Bar(BarStep::Trade { price: -5, quantity: 6 }),
+            Body::Bar(BarStep::End { periods: 0b1010 }),
             Body::Status(Status::Auction),
             Body::Reset { epoch: 1 << 52, reason: ResetReason::Seek },
             Body::Ended,

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
-use super::{ABSENT, Ladder, Level, Side};
+use super::{ABSENT, Ladder, Level, OrderAction, OrderChange, Side};
 use crate::limits;
 
 /// A resting order.
@@ -51,6 +51,19 @@ pub enum OrderError {
         /// What rests.
         resting: i64,
     },
+    /// A cancel or an execution that leaves no less than rests.
+    #[error("order {order_id}: {resting} rest, so a cancel or an execution cannot leave {quantity}")]
+    NotLess {
+        /// The order.
+        order_id: u64,
+        /// What was to be left.
+        quantity: i64,
+        /// What rests.
+        resting: i64,
+    },
+    /// No side, which every order has.
+    #[error("order {0} has no side")]
+    Side(u64),
     /// The price is [`ABSENT`], which no order can rest at.
     #[error("order {0} has no price")]
     Price(u64),
@@ -197,6 +210,37 @@ impl OrderBook {
         let queue = self.sides[before.side.index()].get_or_insert_with(price, || Queue::EMPTY);
         join(&mut self.nodes, queue, at);
         Ok(before)
+    }
+
+    /// Applies a change as channel `orders` tells it: whoever follows all of them, from an empty book or a snapshot,
+    /// holds the same orders in the same priority as the source.
+    ///
+    /// Errors: those of [`OrderBook::add`] and [`OrderBook::modify`], [`OrderError::Side`] for an order to add that
+    /// has none, and [`OrderError::NotLess`] for a cancel or an execution that leaves no less than rests.
+    pub fn follow(&mut self, change: &OrderChange) -> Result<(), OrderError> {
+        let OrderChange { action, order_id, side, price, quantity, executed: _ } = *change;
+        match action {
+            OrderAction::Add => {
+                let side = side.ok_or(OrderError::Side(order_id))?;
+                self.add(Order { order_id, side, price, quantity })
+            }
+            OrderAction::Modify => self.modify(order_id, price, quantity).map(drop),
+            OrderAction::Cancel | OrderAction::Execute => {
+                let Order { quantity: resting, .. } =
+                    self.get(order_id).ok_or(OrderError::Unknown(order_id))?;
+                if quantity < 0 {
+                    return Err(OrderError::Quantity { order_id, quantity });
+                }
+                if quantity >= resting {
+                    return Err(OrderError::NotLess { order_id, quantity, resting });
+                }
+                self.reduce(order_id, resting - quantity).map(drop)
+            }
+            OrderAction::Clear => {
+                self.clear();
+                Ok(())
+            }
+        }
     }
 
     /// The order of that identifier.

@@ -135,7 +135,7 @@ impl Core {
             Body::Trade(trade) => self.emit(event, &Content::Trade(trade)),
             Body::Ticker(ticker) => self.emit(event, &Content::Ticker(ticker)),
             Body::Status(status) => self.emit(event, &Content::Status(status)),
-            Body::Reset { .. } | Body::Ended => {}
+            Body::Order(_) | Body::Bar(_) | Body::Reset { .. } | Body::Ended => {}
         }
         let ends = event_flags::LAST_OF_STREAM | event_flags::LAST | event_flags::CUT;
         if event.flags & ends != 0 && self.changes.last.is_some_and(|last| ends_book(&last, event)) {

@@ -67,7 +67,7 @@ impl Market {
             }
             Body::Ticker(ticker) => self.ticker = ticker,
             Body::Status(status) => self.status = status,
-            Body::Reset { .. } | Body::Ended => return,
+            Body::Order(_) | Body::Bar(_) | Body::Reset { .. } | Body::Ended => return,
         }
         if let Some(channel) = event.channel() {
             self.stamps[channel.index()] =

@@ -3,8 +3,8 @@
 //! Numbers are printed from integers and never pass through floating point. Nothing here allocates beyond the buffer
 //! that the caller hands in and keeps.
 
-use super::message::{self, Content, Levels, Meta};
-use crate::model::{ABSENT, Decimal, Instrument, Level};
+use super::message::{self, Content, Levels, Meta, Orders};
+use crate::model::{ABSENT, Decimal, Instrument, Level, OrderAction, OrderChange};
 
 /// Appends one message as one JSON object, without a newline.
 ///
@@ -40,7 +40,10 @@ fn object(
             Content::Quote(_) => "{\"type\":\"quote\",\"symbol\":",
             Content::Trade(_) => "{\"type\":\"trade\",\"symbol\":",
             Content::Book(_) => "{\"type\":\"orderbook\",\"symbol\":",
+            Content::Order(_) => "{\"type\":\"order\",\"symbol\":",
+            Content::Orders(_) => "{\"type\":\"orders\",\"symbol\":",
             Content::Ticker(_) => "{\"type\":\"price\",\"symbol\":",
+            Content::Bar(_) => "{\"type\":\"bar\",\"symbol\":",
             Content::Status(_) => "{\"type\":\"status\",\"symbol\":",
         },
     );
@@ -84,6 +87,20 @@ fn object(
             price(out, ",\"ask\":", t.ask);
             price(out, ",\"last\":", t.last);
             quantity(out, ",\"volume\":", t.volume);
+        }
+        Content::Order(change) => order(out, instrument, change),
+        Content::Orders(snapshot) => orders(out, instrument, snapshot),
+        Content::Bar(b) => {
+            text(out, ",\"period\":\"");
+            text(out, b.period.name());
+            text(out, "\",\"start\":");
+            integer(out, b.start_ns / 1_000_000);
+            price(out, ",\"open\":", b.open);
+            price(out, ",\"high\":", b.high);
+            price(out, ",\"low\":", b.low);
+            price(out, ",\"close\":", b.close);
+            quantity(out, ",\"volume\":", b.volume);
+            text(out, if b.complete { ",\"complete\":true" } else { ",\"complete\":false" });
         }
         Content::Status(status) => {
             text(out, ",\"status\":\"");
@@ -129,12 +146,61 @@ fn book(out: &mut Vec<u8>, instrument: &Instrument, levels: &Levels<'_>) {
         text(out, ",\"checksum\":");
         integer(out, u64::from(checksum));
     }
-    if levels.parts > 1 {
+    parts(out, levels.part, levels.parts);
+}
+
+/// Which part of a snapshot this is, where it is not whole.
+fn parts(out: &mut Vec<u8>, part: u16, parts: u16) {
+    if parts > 1 {
         text(out, ",\"part\":");
-        integer(out, u64::from(levels.part));
+        integer(out, u64::from(part));
         text(out, ",\"parts\":");
-        integer(out, u64::from(levels.parts));
+        integer(out, u64::from(parts));
     }
+}
+
+fn order(out: &mut Vec<u8>, instrument: &Instrument, change: &OrderChange) {
+    text(out, ",\"action\":\"");
+    text(out, change.action.name());
+    if change.action == OrderAction::Clear {
+        text(out, "\",\"order_id\":null");
+    } else {
+        text(out, "\",\"order_id\":\"");
+        integer(out, change.order_id);
+        out.push(b'"');
+    }
+    match change.side {
+        Some(side) => {
+            text(out, ",\"side\":\"");
+            text(out, side.name());
+            text(out, "\",\"price\":");
+        }
+        None => text(out, ",\"side\":null,\"price\":"),
+    }
+    decimal(out, change.price, instrument.price_exponent);
+    text(out, ",\"quantity\":");
+    decimal(out, change.quantity, instrument.quantity_exponent);
+    if change.executed > 0 {
+        text(out, ",\"executed\":");
+        decimal(out, change.executed, instrument.quantity_exponent);
+    }
+}
+
+fn orders(out: &mut Vec<u8>, instrument: &Instrument, snapshot: &Orders<'_>) {
+    text(out, ",\"orders\":[");
+    for (i, order) in snapshot.orders.iter().enumerate() {
+        text(out, if i == 0 { "[\"" } else { ",[\"" });
+        integer(out, order.order_id);
+        text(out, "\",\"");
+        text(out, order.side.name());
+        text(out, "\",");
+        decimal(out, order.price, instrument.price_exponent);
+        out.push(b',');
+        decimal(out, order.quantity, instrument.quantity_exponent);
+        out.push(b']');
+    }
+    out.push(b']');
+    parts(out, snapshot.part, snapshot.parts);
 }
 
 fn side(out: &mut Vec<u8>, opening: &str, instrument: &Instrument, levels: &[Level]) {
@@ -185,7 +251,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::model::parse_decimal;
+    use crate::model::{Order, Side, parse_decimal};
     use crate::wire::testing::{instruments, messages};
 
     type Object<'a> = BTreeMap<&'a str, &'a RawValue>;
@@ -206,6 +272,17 @@ mod tests {
             quantity: value(quantity.get(), instrument.quantity_exponent),
         };
         entries.into_iter().map(level).collect()
+    }
+
+    fn orders(text: &str, instrument: &Instrument) -> Vec<Order> {
+        let entries: Vec<(&str, &str, &RawValue, &RawValue)> = serde_json::from_str(text).unwrap();
+        let order = |(order_id, side, price, quantity): (&str, &str, &RawValue, &RawValue)| Order {
+            order_id: order_id.parse().unwrap(),
+            side: [Side::Bid, Side::Ask].into_iter().find(|known| known.name() == side).unwrap(),
+            price: value(price.get(), instrument.price_exponent),
+            quantity: value(quantity.get(), instrument.quantity_exponent),
+        };
+        entries.into_iter().map(order).collect()
     }
 
     proptest! {
@@ -256,6 +333,34 @@ mod tests {
                     let in_parts = |number: u16| (book.parts > 1).then(|| number.to_string());
                     prop_assert_eq!(optional("part"), in_parts(book.part));
                     prop_assert_eq!(optional("parts"), in_parts(book.parts));
+                }
+                Content::Order(change) => {
+                    prop_assert_eq!(read(&object, "type"), "\"order\"");
+                    prop_assert_eq!(read(&object, "action"), format!("\"{}\"", change.action.name()));
+                    let is_clear = change.action == OrderAction::Clear;
+                    let id = if is_clear { "null".to_owned() } else { format!("\"{}\"", change.order_id) };
+                    prop_assert_eq!(read(&object, "order_id"), id);
+                    let side = change.side.map_or("null".to_owned(), |side| format!("\"{}\"", side.name()));
+                    prop_assert_eq!(read(&object, "side"), side);
+                    prop_assert_eq!((price("price"), quantity("quantity")), (change.price, change.quantity));
+                    let executed = optional("executed").map(|text| value(&text, instrument.quantity_exponent));
+                    prop_assert_eq!(executed, (change.executed > 0).then_some(change.executed));
+                }
+                Content::Orders(snapshot) => {
+                    prop_assert_eq!(read(&object, "type"), "\"orders\"");
+                    prop_assert_eq!(orders(read(&object, "orders"), &instrument), snapshot.orders);
+                    let in_parts = |number: u16| (snapshot.parts > 1).then(|| number.to_string());
+                    prop_assert_eq!(optional("part"), in_parts(snapshot.part));
+                    prop_assert_eq!(optional("parts"), in_parts(snapshot.parts));
+                }
+                Content::Bar(bar) => {
+                    prop_assert_eq!(read(&object, "type"), "\"bar\"");
+                    prop_assert_eq!(read(&object, "period"), format!("\"{}\"", bar.period.name()));
+                    prop_assert_eq!(read(&object, "start"), (bar.start_ns / 1_000_000).to_string());
+                    prop_assert_eq!((price("open"), price("high")), (bar.open, bar.high));
+                    prop_assert_eq!((price("low"), price("close")), (bar.low, bar.close));
+                    prop_assert_eq!(quantity("volume"), bar.volume);
+                    prop_assert_eq!(read(&object, "complete"), bar.complete.to_string());
                 }
                 Content::Ticker(t) => {
                     prop_assert_eq!(read(&object, "type"), "\"price\"");

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use self::decode::{DecodeError, Message, MessageBody, decode};
 use super::message::{Content, Meta};
-use crate::model::{Channel, Level};
+use crate::model::{Channel, Level, Side};
 
 #[cfg(target_endian = "big")]
 compile_error!("the records are laid out for little-endian machines");
@@ -25,10 +25,16 @@ pub mod kind {
     pub const TRADE: u8 = 2;
     /// Levels of a book.
     pub const ORDERBOOK: u8 = 3;
+    /// A change of one order.
+    pub const ORDER: u8 = 4;
     /// The classic price message.
     pub const PRICE: u8 = 5;
+    /// A bar.
+    pub const BAR: u8 = 6;
     /// Trading status.
     pub const STATUS: u8 = 7;
+    /// Every resting order.
+    pub const ORDERS: u8 = 8;
 }
 
 /// Flags of a message.
@@ -185,6 +191,126 @@ pub struct BookBody {
     pub parts: u16,
 }
 
+/// Body of a change of one order: 40 bytes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct OrderBody {
+    /// The order; 0 in a clear.
+    pub order_id: u64,
+    /// Its price afterwards; the smallest i64 in a clear.
+    pub price: i64,
+    /// What rests of it afterwards; 0: it is gone.
+    pub quantity: i64,
+    /// How much of it was filled (execute); else 0.
+    pub executed: i64,
+    /// 1 add, 2 modify, 3 cancel, 4 execute, 5 clear.
+    pub action: u8,
+    /// 1 bid, 2 ask, 0 in a clear.
+    pub side: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
+/// Start of the body of a snapshot of orders: 16 bytes, followed by the bids, then the asks, as [`OrderEntry`].
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct OrdersBody {
+    /// How many bids follow.
+    pub bids: u32,
+    /// How many asks follow the bids.
+    pub asks: u32,
+    /// Number of this part of the snapshot, from 1.
+    pub part: u16,
+    /// How many parts there are.
+    pub parts: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// One resting order in a snapshot: 24 bytes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct OrderEntry {
+    /// The order.
+    pub order_id: u64,
+    /// Its price.
+    pub price: i64,
+    /// What rests.
+    pub quantity: i64,
+}
+
+/// Body of a bar: 56 bytes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct BarBody {
+    /// When it begins, nanoseconds since the Unix epoch.
+    pub start_ns: u64,
+    /// Price of the first trade.
+    pub open: i64,
+    /// Highest price.
+    pub high: i64,
+    /// Lowest price.
+    pub low: i64,
+    /// Price of the last trade.
+    pub close: i64,
+    /// Quantity traded.
+    pub volume: i64,
+    /// 0 a second, 1 a minute, 2 five minutes, 3 an hour.
+    pub period: u8,
+    /// 1: the period is over; 0: the bar is running.
+    pub complete: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+}
+
 /// Body of the price message: 32 bytes. What is not there yet is the smallest i64.
 #[derive(
     Clone,
@@ -244,7 +370,13 @@ pub fn encode(out: &mut Vec<u8>, meta: &Meta, content: &Content<'_>) {
             let entries = levels.bids.len() + levels.asks.len();
             (kind::ORDERBOOK, size_of::<BookBody>() + entries * size_of::<Level>())
         }
+        Content::Order(_) => (kind::ORDER, size_of::<OrderBody>()),
+        Content::Orders(orders) => {
+            let entries = orders.orders.len() * size_of::<OrderEntry>();
+            (kind::ORDERS, size_of::<OrdersBody>() + entries)
+        }
         Content::Ticker(_) => (kind::PRICE, size_of::<PriceBody>()),
+        Content::Bar(_) => (kind::BAR, size_of::<BarBody>()),
         Content::Status(_) => (kind::STATUS, size_of::<StatusBody>()),
     };
     let header = MessageHeader {
@@ -291,8 +423,50 @@ pub fn encode(out: &mut Vec<u8>, meta: &Meta, content: &Content<'_>) {
             out.extend_from_slice(levels.bids.as_bytes());
             out.extend_from_slice(levels.asks.as_bytes());
         }
+        Content::Order(o) => {
+            let body = OrderBody {
+                order_id: o.order_id,
+                price: o.price,
+                quantity: o.quantity,
+                executed: o.executed,
+                action: o.action as u8,
+                side: o.side.map_or(0, |side| side as u8),
+                reserved: [0; 6],
+            };
+            out.extend_from_slice(body.as_bytes());
+        }
+        Content::Orders(snapshot) => {
+            let bids = snapshot.orders.partition_point(|order| order.side == Side::Bid);
+            let body = OrdersBody {
+                bids: bids as u32,
+                asks: (snapshot.orders.len() - bids) as u32,
+                part: snapshot.part,
+                parts: snapshot.parts,
+                reserved: 0,
+            };
+            out.extend_from_slice(body.as_bytes());
+            for order in snapshot.orders {
+                let entry =
+                    OrderEntry { order_id: order.order_id, price: order.price, quantity: order.quantity };
+                out.extend_from_slice(entry.as_bytes());
+            }
+        }
         Content::Ticker(t) => {
             let body = PriceBody { bid: t.bid, ask: t.ask, last: t.last, volume: t.volume };
+            out.extend_from_slice(body.as_bytes());
+        }
+        Content::Bar(b) => {
+            let body = BarBody {
+                start_ns: b.start_ns,
+                open: b.open,
+                high: b.high,
+                low: b.low,
+                close: b.close,
+                volume: b.volume,
+                period: b.period as u8,
+                complete: u8::from(b.complete),
+                reserved: [0; 6],
+            };
             out.extend_from_slice(body.as_bytes());
         }
         Content::Status(status) => {

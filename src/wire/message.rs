@@ -1,6 +1,6 @@
 //! A message before it is bytes: what the binary encoder and its JSON twin are both given, so that they agree.
 
-use crate::model::{Channel, Level, Quote, Status, Ticker, Trade};
+use crate::model::{Bar, Channel, Level, Order, OrderChange, Quote, Status, Ticker, Trade};
 
 /// What every market-data message carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,17 @@ pub struct Levels<'a> {
     pub parts: u16,
 }
 
+/// Every resting order of an instrument, or a part of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orders<'a> {
+    /// Bids, then asks, each side in price-time priority. (A bid after an ask would be read as an ask.)
+    pub orders: &'a [Order],
+    /// Number of this part, from 1.
+    pub part: u16,
+    /// How many parts the snapshot has; 1 when it is whole.
+    pub parts: u16,
+}
+
 /// What a message says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content<'a> {
@@ -43,8 +54,14 @@ pub enum Content<'a> {
     Trade(Trade),
     /// Channel `book`.
     Book(Levels<'a>),
+    /// Channel `orders`: one order changed.
+    Order(OrderChange),
+    /// Channel `orders`: a snapshot.
+    Orders(Orders<'a>),
     /// Channel `ticker`.
     Ticker(Ticker),
+    /// Channel `bars`.
+    Bar(Bar),
     /// Channel `status`.
     Status(Status),
 }
@@ -56,7 +73,9 @@ impl Content<'_> {
             Content::Quote(_) => Channel::Quotes,
             Content::Trade(_) => Channel::Trades,
             Content::Book(_) => Channel::Book,
+            Content::Order(_) | Content::Orders(_) => Channel::Orders,
             Content::Ticker(_) => Channel::Ticker,
+            Content::Bar(_) => Channel::Bars,
             Content::Status(_) => Channel::Status,
         }
     }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tickcast::model::{
-    ABSENT, Aggressor, Channel, ChannelSet, Instrument, Level, Quote, Status, Ticker, Trade,
+    ABSENT, Aggressor, Channel, ChannelSet, Instrument, Level, Order, OrderAction, Quote, Status, Ticker,
+    Trade,
 };
 use tickcast::wire::market::{self, MessageBody};
 use tickcast::wire::message::{self, Meta};
@@ -317,6 +318,40 @@ impl Case {
                     put("part", json!(part));
                     put("parts", json!(parts));
                 }
+            }
+            MessageBody::Order(o) => {
+                put("type", json!("order"));
+                put("action", json!(["", "add", "modify", "cancel", "execute", "clear"][o.action as usize]));
+                put("order_id", (o.action != OrderAction::Clear).then(|| o.order_id.to_string()).into());
+                put("side", o.side.map(|side| ["", "bid", "ask"][side as usize]).into());
+                put("price", price(o.price));
+                put("quantity", quantity(o.quantity));
+                if o.executed > 0 {
+                    put("executed", quantity(o.executed));
+                }
+            }
+            MessageBody::Orders { orders, part, parts } => {
+                put("type", json!("orders"));
+                let entry = |order: &Order| {
+                    let side = ["", "bid", "ask"][order.side as usize];
+                    json!([order.order_id.to_string(), side, price(order.price), quantity(order.quantity)])
+                };
+                put("orders", orders.iter().map(entry).collect());
+                if *parts > 1 {
+                    put("part", json!(part));
+                    put("parts", json!(parts));
+                }
+            }
+            MessageBody::Bar(bar) => {
+                put("type", json!("bar"));
+                put("period", json!(["1s", "1m", "5m", "1h"][bar.period as usize]));
+                put("start", json!(bar.start_ns / 1_000_000));
+                put("open", price(bar.open));
+                put("high", price(bar.high));
+                put("low", price(bar.low));
+                put("close", price(bar.close));
+                put("volume", quantity(bar.volume));
+                put("complete", json!(bar.complete));
             }
             MessageBody::Ticker(t) => {
                 put("type", json!("price"));

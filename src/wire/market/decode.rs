@@ -3,10 +3,13 @@
 use zerocopy::FromBytes;
 
 use super::{
-    BookBody, FrameHeader, MessageHeader, PriceBody, QuoteBody, StatusBody, TradeBody, VERSION, flag, kind,
+    BarBody, BookBody, FrameHeader, MessageHeader, OrderBody, OrderEntry, OrdersBody, PriceBody, QuoteBody,
+    StatusBody, TradeBody, VERSION, flag, kind,
 };
-use crate::model::{Aggressor, Level, Quote, Status, Ticker, Trade};
-use crate::wire::message::{Content, Levels, Meta};
+use crate::model::{
+    Aggressor, Bar, Level, Order, OrderAction, OrderChange, Period, Quote, Side, Status, Ticker, Trade,
+};
+use crate::wire::message::{Content, Levels, Meta, Orders};
 
 /// Why bytes are no frame of market data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,11 +69,24 @@ pub enum MessageBody {
         /// How many parts there are.
         parts: u16,
     },
+    /// Channel `orders`: one order changed.
+    Order(OrderChange),
+    /// Channel `orders`: a snapshot.
+    Orders {
+        /// Bids, then asks, each side in price-time priority.
+        orders: Vec<Order>,
+        /// Number of this part, from 1.
+        part: u16,
+        /// How many parts there are.
+        parts: u16,
+    },
     /// Channel `ticker`.
     Ticker(Ticker),
+    /// Channel `bars`.
+    Bar(Bar),
     /// Channel `status`; `None` for a number this version does not know.
     Status(Option<Status>),
-    /// A kind this version does not know: skipped by its length.
+    /// A kind this version does not know, or an order's action or a bar's period: skipped by its length.
     Unknown(u8),
 }
 
@@ -83,7 +99,12 @@ impl MessageBody {
             MessageBody::Book { bids, asks, checksum, part, parts } => {
                 Content::Book(Levels { bids, asks, checksum: *checksum, part: *part, parts: *parts })
             }
+            MessageBody::Order(change) => Content::Order(*change),
+            MessageBody::Orders { orders, part, parts } => {
+                Content::Orders(Orders { orders, part: *part, parts: *parts })
+            }
             MessageBody::Ticker(ticker) => Content::Ticker(*ticker),
+            MessageBody::Bar(bar) => Content::Bar(*bar),
             MessageBody::Status(status) => Content::Status((*status)?),
             MessageBody::Unknown(_) => return None,
         })
@@ -163,6 +184,44 @@ fn decode_body(head: &MessageHeader, message: &[u8]) -> Option<MessageBody> {
             let p: PriceBody = fixed(body, 0).ok()?;
             MessageBody::Ticker(Ticker { bid: p.bid, ask: p.ask, last: p.last, volume: p.volume })
         }
+        kind::ORDER => {
+            let o: OrderBody = fixed(body, 0).ok()?;
+            match OrderAction::from_number(o.action) {
+                Some(action) => MessageBody::Order(OrderChange {
+                    action,
+                    order_id: o.order_id,
+                    side: Side::from_number(o.side),
+                    price: o.price,
+                    quantity: o.quantity,
+                    executed: o.executed,
+                }),
+                None => MessageBody::Unknown(head.kind),
+            }
+        }
+        kind::ORDERS => {
+            let b: OrdersBody = fixed(body, 0).ok()?;
+            let entries = &body[size_of::<OrdersBody>()..];
+            let (mut all, entries) = orders(entries, b.bids, Side::Bid)?;
+            let (asks, _) = orders(entries, b.asks, Side::Ask)?;
+            all.extend(asks);
+            MessageBody::Orders { orders: all, part: b.part, parts: b.parts }
+        }
+        kind::BAR => {
+            let b: BarBody = fixed(body, 0).ok()?;
+            match Period::from_number(b.period) {
+                Some(period) => MessageBody::Bar(Bar {
+                    period,
+                    start_ns: b.start_ns,
+                    open: b.open,
+                    high: b.high,
+                    low: b.low,
+                    close: b.close,
+                    volume: b.volume,
+                    complete: b.complete != 0,
+                }),
+                None => MessageBody::Unknown(head.kind),
+            }
+        }
         kind::STATUS => {
             let s: StatusBody = fixed(body, 0).ok()?;
             MessageBody::Status(Status::from_number(s.status))
@@ -180,9 +239,19 @@ fn fixed<T: FromBytes>(bytes: &[u8], offset: usize) -> Result<T, DecodeError> {
     })
 }
 
+/// `count` fixed-width entries at the start of `bytes`, and what follows them.
+fn entries<T: FromBytes>(bytes: &[u8], count: u32) -> Option<(impl Iterator<Item = T>, &[u8])> {
+    let (mine, rest) = bytes.split_at_checked((count as usize).checked_mul(size_of::<T>())?)?;
+    Some((mine.chunks_exact(size_of::<T>()).filter_map(|entry| T::read_from_bytes(entry).ok()), rest))
+}
+
 fn levels(bytes: &[u8], count: u32) -> Option<(Vec<Level>, &[u8])> {
-    let (mine, rest) = bytes.split_at_checked((count as usize).checked_mul(size_of::<Level>())?)?;
-    let entries =
-        mine.chunks_exact(size_of::<Level>()).filter_map(|entry| Level::read_from_bytes(entry).ok());
-    Some((entries.collect(), rest))
+    let (levels, rest) = entries(bytes, count)?;
+    Some((levels.collect(), rest))
+}
+
+fn orders(bytes: &[u8], count: u32, side: Side) -> Option<(Vec<Order>, &[u8])> {
+    let (orders, rest) = entries(bytes, count)?;
+    let order = |OrderEntry { order_id, price, quantity }| Order { order_id, side, price, quantity };
+    Some((orders.map(order).collect(), rest))
 }
