@@ -350,7 +350,7 @@ pub const CLIENT_RESPONSE_HEAD_BYTES_MAX: usize = 16 * 1_024;
 pub const CLIENT_REFUSAL_BYTES_MAX: usize = 4 * 1_024;
 
 /// Client: milliseconds between heartbeats until the server's `welcome` states its own, and the shortest and longest
-/// believed: silence for two of them is a dead connection.
+/// believed: silence for two of them makes what is held stale, for three it is a dead connection.
 pub const CLIENT_HEARTBEAT_MS: u64 = 5_000;
 
 /// See [`CLIENT_HEARTBEAT_MS`].
@@ -370,6 +370,9 @@ pub const CLIENT_STEADY_MS: u64 = 5_000;
 
 /// Client: longest `Retry-After` that is honoured, seconds.
 pub const CLIENT_RETRY_AFTER_S_MAX: u64 = 300;
+
+/// Client: least milliseconds between two reports of progress: a hundred a second tell enough.
+pub const CLIENT_PROGRESS_MS_MIN: u64 = 10;
 
 /// Client: milliseconds between two resubscriptions of one stream, so that a book that never comes right does not
 /// make the server encode snapshots without end.
