@@ -12,10 +12,15 @@ use tickcast::sim::{InstrumentProfile, profiles};
 fn core(symbols: usize, sessions: usize, each: usize) -> Core {
     let instruments = profiles(symbols).iter().map(InstrumentProfile::instrument).collect();
     let catalog = Arc::new(Catalog::new(instruments).expect("made-up instruments are a catalog"));
-    let settings = CoreSettings { outbox_bytes: 1 << 20, slow_consumer: SlowConsumer::Disconnect };
+    let settings = CoreSettings {
+        outbox_bytes: 1 << 20,
+        outboxes_bytes: usize::MAX,
+        ring_bytes: 0,
+        slow_consumer: SlowConsumer::Disconnect,
+    };
     let mut core = Core::new(catalog.clone(), 1, settings, Arc::default());
     for session in 0..sessions {
-        let id = core.open(Protocol::Binary, 0);
+        let id = core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0);
         for n in 0..each {
             let symbol = &catalog.instruments()[(session * each + n) % symbols].symbol;
             let request = format!(r#"{{"op":"subscribe","symbols":["{symbol}"],"channels":["quotes"]}}"#);

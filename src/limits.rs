@@ -33,10 +33,15 @@ pub const CHUNK_RECORDS_MAX: usize = 1_024;
 /// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
 
+/// Milliseconds that a source may be overdue before its clients are told that what they hold may be old. Half a second
+/// is far beyond what a busy machine delays a thread, and with a look at the timers
+/// ([`TIMER_MILLISECONDS`]) still within a second.
+pub const STALE_MS: u64 = 500;
+
 // The simulated market.
 
-/// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still
-/// make an event that fits on the bus whole.
+/// Orders that rest in one simulated book, both sides together: an auction that filled every one of them would still
+/// make an event that fits on the bus whole, with a trade, a step of the bars, an order and a level for each.
 pub const SIM_ORDERS_MAX: u32 = 1_000;
 
 /// Ticks a second that a simulation can be asked for: one a nanosecond, the clock's own step.
@@ -144,6 +149,23 @@ pub const OUTBOX_BYTES_MIN: usize = 64 * 1_024;
 /// Most that an outbox may be set to.
 pub const OUTBOX_BYTES_MAX: usize = 1_024 * 1_024 * 1_024;
 
+/// Bytes that may wait for all sessions of a server together, unless set otherwise: a thousand full outboxes. Beyond,
+/// those that wait are conflated before their own outbox is full.
+pub const OUTBOXES_BYTES_DEFAULT: usize = 256 * 1_024 * 1_024;
+
+/// Least that all outboxes together may be set to: sixteen of the smallest.
+pub const OUTBOXES_BYTES_MIN: usize = 16 * OUTBOX_BYTES_MIN;
+
+/// Most that all outboxes together may be set to.
+pub const OUTBOXES_BYTES_MAX: usize = 64 * 1_024 * 1_024 * 1_024;
+
+/// Bytes of the rings from which clients resume, of all shards together, unless set otherwise: each shard has its own,
+/// and in 256 MiB there is room for some seconds of a market of 100,000 ticks a second.
+pub const RING_BYTES_DEFAULT: usize = 256 * 1_024 * 1_024;
+
+/// Most that the resume rings may be set to; 0 is none.
+pub const RING_BYTES_MAX: usize = 64 * 1_024 * 1_024 * 1_024;
+
 /// `SO_SNDBUF` of a session, unless set otherwise. The kernel doubles it for its own bookkeeping: a stalled reader then
 /// holds about 265 KiB there instead of 4 MiB.
 pub const SEND_BUFFER_BYTES_DEFAULT: usize = 64 * 1_024;
@@ -153,6 +175,50 @@ pub const SEND_BUFFER_BYTES_MIN: usize = 4 * 1_024;
 
 /// Most that `SO_SNDBUF` may be set to.
 pub const SEND_BUFFER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+
+/// Events in one block of the resume rings: 2 KiB of them. A quiet stream holds one block, so it is small; a busy one
+/// gives up so many at a time.
+pub const HISTORY_BLOCK_EVENTS: usize = 32;
+
+/// Missed events that a resumed stream is told before others get their turn: some tens of kilobytes.
+pub const CATCH_UP_EVENTS: usize = 256;
+
+/// Trades that a conflated stream is told when it comes up again; of older ones it is told that they are lost. A tape
+/// that lags shows what is newest, not what was new some time ago.
+pub const CONFLATED_TRADES_MAX: u64 = 1_024;
+
+/// Completed bars kept of each period: two minutes of the shortest, longer than a session may go without progress.
+pub const BARS_KEPT: usize = 128;
+
+/// Updates of a book view after which one carries a checksum.
+pub const CHECKSUM_UPDATES: u32 = 100;
+
+/// Bytes of `pong`, `error` and `notice` that may wait for a session before nothing more is read from it.
+pub const URGENT_BYTES_MAX: usize = 16 * 1_024;
+
+/// Milliseconds between looks at the views with intervals: the shortest interval.
+pub const INTERVAL_MILLISECONDS: u64 = 10;
+
+/// Looks at the timers in a row that must find a conflated session to have taken everything before it is live again: a
+/// second. Twice as many each time it could not keep up soon after, so that a client that crawls does not go to and fro.
+pub const RECOVERY_TIMER_LOOKS: u32 = 4;
+
+/// Most of [`RECOVERY_TIMER_LOOKS`]: 16 seconds.
+pub const RECOVERY_TIMER_LOOKS_MAX: u32 = 64;
+
+/// Looks at the timers that count as soon after: 10 seconds.
+pub const RELAPSE_TIMER_LOOKS: u64 = 40;
+
+/// Looks at the timers that a resumed stream ahead of its shard may wait: two seconds, far more than shards of one
+/// server are ever apart.
+pub const AHEAD_TIMER_LOOKS: u32 = 8;
+
+/// Milliseconds that a message may stay unreported by a client that reports its progress, before it is conflated.
+pub const PROGRESS_LAG_MILLISECONDS: u64 = 1_000;
+
+/// Times that are remembered of a client that reports its progress: at one each look at the timers more than the time
+/// it may go without.
+pub const PROGRESS_MARKS_MAX: usize = 256;
 
 // Sessions and their time.
 
@@ -177,8 +243,15 @@ pub const HEARTBEAT_SECONDS: u64 = 5;
 /// Streams that one heartbeat names.
 pub const HEARTBEAT_STREAMS: usize = 64;
 
-/// Seconds between WebSocket pings, and how long each may stay without a pong.
+/// Seconds between WebSocket pings.
 pub const PING_SECONDS: u64 = 20;
+
+/// Seconds that a ping may stay without a pong: a client may stop reading for half a minute and go on.
+pub const PONG_SECONDS: u64 = 60;
+
+/// Seconds that a session may go without progress while something waits for it: a client that was stopped for half a
+/// minute goes on, and one that is gone does not hold its memory for ever.
+pub const STALL_SECONDS: u64 = 60;
 
 /// Milliseconds in which a server that stops hands out what was published; the rest of its time is for goodbyes.
 pub const DRAIN_MILLISECONDS: u64 = 1_500;
@@ -232,6 +305,16 @@ pub const HTTP_BODY_BYTES_MAX: usize = 4 * 1_024;
 
 /// Levels a side that `/api/v1/book/{symbol}?depth=` may ask for; without `depth` it gives all.
 pub const HTTP_BOOK_DEPTH_MAX: u32 = 100_000;
+
+/// Sessions that `/api/v1/connections` lists where no `limit` is asked for: those that lag most.
+pub const CONNECTIONS_LISTED_DEFAULT: usize = 100;
+
+/// Sessions that it lists at the most: an answer of some megabytes.
+pub const CONNECTIONS_LISTED_MAX: usize = 10_000;
+
+/// Streams that one answer of it lists, over all shards: each costs its shard a look and the answer 150 bytes. Sessions
+/// whose streams find no room are listed without; one session alone always has room.
+pub const CONNECTIONS_STREAMS_MAX: usize = 50_000;
 
 /// Bytes of a settings file.
 pub const SETTINGS_FILE_BYTES_MAX: u64 = 1_024 * 1_024;
@@ -298,6 +381,8 @@ pub const CLIENT_RESYNC_MS_MIN: u64 = 1_000;
 // What must fit into what.
 
 const _: () = assert!(EVENT_RECORDS_MAX < QUEUE_CHUNKS_MAX * CHUNK_RECORDS_MAX, "an event fits in a queue");
+const _: () =
+    assert!(4 * (SIM_ORDERS_MAX as usize) + 8 <= EVENT_RECORDS_MAX, "a simulated event stays whole");
 const _: () = assert!(FEED_BLOCK_RECORDS <= FEED_BLOCK_RECORDS_MAX);
 const _: () = assert!(
     16 + 40 + 16 + SNAPSHOT_PART_LEVELS * 16 <= OUTBOX_BYTES_MIN,
@@ -307,4 +392,6 @@ const _: () = assert!(
     16 + 40 + 16 + SNAPSHOT_PART_ORDERS * 24 <= OUTBOX_BYTES_MIN,
     "an outbox holds a part of a snapshot of orders"
 );
+const _: () = assert!(CONNECTIONS_STREAMS_MAX >= SUBSCRIPTIONS_MAX, "one session's streams can be listed");
+const _: () = assert!(STALE_MS + 2 * TIMER_MILLISECONDS <= 1_000, "staleness shows within a second");
 const _: () = assert!(PING_SECONDS.is_multiple_of(HEARTBEAT_SECONDS), "pings ride on heartbeats");

@@ -123,7 +123,12 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
 
     let (failed, failures) = mpsc::channel(1);
     let mut crew = Crew { failed, threads: Vec::new() };
-    let core = CoreSettings { outbox_bytes: settings.outbox_bytes, slow_consumer: settings.slow_consumer };
+    let core = CoreSettings {
+        outbox_bytes: settings.outbox_bytes,
+        outboxes_bytes: settings.outboxes_bytes / settings.shards,
+        ring_bytes: settings.ring_bytes / settings.shards,
+        slow_consumer: settings.slow_consumer,
+    };
     let shards: Result<Vec<_>, NodeError> = taps
         .into_iter()
         .enumerate()
@@ -135,6 +140,7 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         catalog: catalog.clone(),
         shards: shards.clone(),
         stats: stats.clone(),
+        clock,
         replay: replay.map(|replay| Arc::new(replay) as Arc<dyn ReplayControl>),
         readiness: readiness.clone(),
     };
@@ -257,10 +263,10 @@ fn start_shard(
     clock: Clock,
     stats: &Stats,
 ) -> Result<ShardHandle, NodeError> {
-    let stats = stats.shards[number].clone();
+    let (stats, source) = (stats.shards[number].clone(), stats.source.clone());
     let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let core = Core::new(catalog.clone(), epoch, settings, stats.clone());
-    let shard = Shard { core, tap, letters, clock, stats };
+    let shard = Shard { core, tap, letters, clock, stats, source };
     let name = format!("shard-{number}");
     let thread = name.clone();
     crew.start(&name, move || shard.run().map_err(|error| NodeError::Thread { thread, error }))?;

@@ -25,6 +25,9 @@ pub enum PumpError {
     Derive(#[from] DeriveError),
 }
 
+/// [`SourceStats::due_ns`] while nothing is expected of the source.
+const NOT_DUE: u64 = 0;
+
 /// Asks one source and publishes what it says.
 pub struct Pump {
     source: Box<dyn Source>,
@@ -83,10 +86,17 @@ impl Pump {
     /// # Errors
     /// What the source fails with. Everything it said before has been published.
     pub fn run(mut self) -> Result<(), PumpError> {
+        let result = self.publish_until_stopped();
+        self.stats.due_ns.set(NOT_DUE);
+        result
+    }
+
+    fn publish_until_stopped(&mut self) -> Result<(), PumpError> {
         let mut primaries = Vec::with_capacity(limits::SOURCE_BATCH_MAX);
         let mut has_ended = false;
         while !self.stop.load(Ordering::Acquire) {
             let asked_ns = self.clock.now_ns();
+            self.stats.due_ns.set(asked_ns.max(1));
             let next = self.source.poll(asked_ns, &mut primaries);
             // Also where the source failed: what it said before is published.
             self.derive(&primaries)?;
@@ -94,7 +104,7 @@ impl Pump {
             match next.map_err(PumpError::Source)? {
                 Next::Now => has_ended = false,
                 Next::At(due_ns) => self.sleep_until(due_ns),
-                Next::Idle => self.parker.park(),
+                Next::Idle => self.sleep_until_woken(),
                 Next::Reset(reason) => {
                     has_ended = false;
                     self.stats.ended.set(0);
@@ -103,7 +113,7 @@ impl Pump {
                     self.deriver.reset(self.epoch, reason, self.clock.unix_ns(), &mut self.events);
                     self.publish();
                 }
-                Next::Ended if has_ended => self.parker.park(),
+                Next::Ended if has_ended => self.sleep_until_woken(),
                 Next::Ended => {
                     has_ended = true;
                     self.stats.ended.set(1);
@@ -122,8 +132,14 @@ impl Pump {
     fn sleep_until(&self, due_ns: u64) {
         let now_ns = self.clock.now_ns();
         if due_ns > now_ns {
+            self.stats.due_ns.set(due_ns);
             self.parker.park_timeout(Duration::from_nanos(due_ns - now_ns));
         }
+    }
+
+    fn sleep_until_woken(&self) {
+        self.stats.due_ns.set(NOT_DUE);
+        self.parker.park();
     }
 
     fn derive(&mut self, primaries: &[Primary]) -> Result<(), PumpError> {
@@ -255,6 +271,30 @@ mod tests {
         let mut whole = vec![Event::new(0, 1, 0, Body::Ended); 3_000];
         whole[2_500].flags = event_flags::CUT;
         assert_eq!(chunk_length(&whole), 2_501, "an event is not torn apart");
+    }
+
+    #[test]
+    fn a_pump_that_waits_for_a_full_queue_is_overdue_until_there_is_room() {
+        let (publisher, mut taps) = bus::<Event>(1, 1);
+        let (stats, clock) = (Arc::<CachePadded<SourceStats>>::default(), Clock::start());
+        let script = Script(vec![(5_000, Ok(Next::Idle))]);
+        let pump = Pump::new(Box::new(script), publisher, 10, clock, stats.clone());
+        let handle = pump.handle();
+        let running = std::thread::spawn(move || pump.run());
+        while !stats.is_stale(clock.now_ns()) {
+            std::thread::yield_now();
+        }
+        assert!(stats.published.get() < 5_000, "it waits");
+        let mut taken = 0;
+        while taken < 5_000 {
+            taken += taps[0].try_pop().map_or(0, |chunk| chunk.len());
+        }
+        while stats.overdue_ns(clock.now_ns()) > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(stats.due_ns.get(), NOT_DUE, "idle");
+        handle.stop();
+        running.join().unwrap().unwrap();
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use crate::limits;
+
 /// A counter or gauge with one writer and any number of readers.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -45,6 +47,50 @@ pub struct SourceStats {
     pub last_publish_unix_ns: Counter,
     /// 1 when the source has ended.
     pub ended: Counter,
+    /// When the publisher's thread is to be heard of next, monotonic nanoseconds: the time at which it last asked the
+    /// source, or for which the source said it has something. 0: nothing is expected of it (paused, ended, stopped).
+    pub due_ns: Counter,
+}
+
+impl SourceStats {
+    /// How long the source has been overdue, nanoseconds: it does not come back from being asked, waits for a shard
+    /// whose queue is full, or has let the time pass for which it announced itself. 0 where it is in time.
+    pub fn overdue_ns(&self, now_ns: u64) -> u64 {
+        match self.due_ns.get() {
+            0 => 0,
+            due_ns => now_ns.saturating_sub(due_ns),
+        }
+    }
+
+    /// Whether what clients hold may be old: the source is overdue by more than [`limits::STALE_MS`].
+    pub fn is_stale(&self, now_ns: u64) -> bool {
+        self.overdue_ns(now_ns) > limits::STALE_MS * 1_000_000
+    }
+}
+
+/// What a client that resumed a stream got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// Exactly what it had missed.
+    Exact,
+    /// A snapshot.
+    Snapshot,
+    /// A declared gap, and what there was behind it.
+    Gap,
+}
+
+impl Resumed {
+    /// All of them.
+    pub const ALL: [Resumed; 3] = [Resumed::Exact, Resumed::Snapshot, Resumed::Gap];
+
+    /// Its name in `/metrics`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resumed::Exact => "exact",
+            Resumed::Snapshot => "snapshot",
+            Resumed::Gap => "gap",
+        }
+    }
 }
 
 /// What a shard's thread counts.
@@ -66,6 +112,14 @@ pub struct ShardStats {
     pub delivered: Counter,
     /// Sequences that those messages covered without carrying them.
     pub merged: Counter,
+    /// Sequences that sessions were told they lost.
+    pub declared_lost: Counter,
+    /// Times that a session was told so (`gap`).
+    pub gaps: Counter,
+    /// Sessions now that get merged state, since they cannot keep up.
+    pub conflating: Counter,
+    /// Times that a session began to.
+    pub conflations: Counter,
     /// Sessions now.
     pub sessions: Counter,
     /// Sessions ever taken.
@@ -82,6 +136,16 @@ pub struct ShardStats {
     pub closed_protocol: Counter,
     /// Bytes waiting in outboxes now.
     pub outbox_bytes: Counter,
+    /// Bytes that the resume rings hold now.
+    pub ring_bytes: Counter,
+    resumes: [Counter; Resumed::ALL.len()],
+}
+
+impl ShardStats {
+    /// Streams resumed with that result.
+    pub fn resumes(&self, result: Resumed) -> &Counter {
+        &self.resumes[result as usize]
+    }
 }
 
 /// All counters of a server.
@@ -102,5 +166,27 @@ impl Stats {
     /// The sum of one counter over all shards.
     pub fn sum(&self, counter: impl Fn(&ShardStats) -> &Counter) -> u64 {
         self.shards.iter().map(|shard| counter(shard).get()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_stale_once_it_is_overdue_by_more_than_the_limit() {
+        let (source, limit_ns) = (SourceStats::default(), limits::STALE_MS * 1_000_000);
+        assert!(!source.is_stale(u64::MAX), "nothing is expected before it runs");
+        source.due_ns.set(1_000);
+        for (now_ns, overdue_ns, stale) in [
+            (0, 0, false),
+            (1_000, 0, false),
+            (1_000 + limit_ns, limit_ns, false),
+            (1_001 + limit_ns, limit_ns + 1, true),
+        ] {
+            assert_eq!((source.overdue_ns(now_ns), source.is_stale(now_ns)), (overdue_ns, stale), "{now_ns}");
+        }
+        source.due_ns.set(0);
+        assert!(!source.is_stale(u64::MAX), "paused or ended");
     }
 }

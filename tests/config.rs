@@ -48,7 +48,7 @@ fn all_that_is_wrong_is_reported_at_once() {
     for line in [
         "  rate: \"fast\" (flag --rate); allowed: ticks per second, 1 to 1000000000, or max",
         "  loop: \"true\" (flag --loop); allowed: only with a replay (replay FILE)",
-        "  slow_consumer: \"block\" (flag --slow-consumer); allowed: disconnect; block only with a replay (replay FILE)",
+        "  slow_consumer: \"block\" (flag --slow-consumer); allowed: conflate or disconnect; block only with a replay (replay FILE)",
         "  listen: \"here\" (flag --listen); allowed: IP address and port, such as 127.0.0.1:8765 or [::]:8765",
         "  shards: \"none\" (environment TICKCAST_SHARDS); allowed: whole number, 1 to 256",
     ] {

@@ -49,7 +49,10 @@ fn the_limits_have_the_values_they_have() {
         ("HTTP_HEADER_BYTES_MAX", limits::HTTP_HEADER_BYTES_MAX as u64),
         ("HTTP_HEADERS_MAX", limits::HTTP_HEADERS_MAX as u64),
         ("HTTP_BODY_BYTES_MAX", limits::HTTP_BODY_BYTES_MAX as u64),
+        ("CONNECTIONS_LISTED_MAX", limits::CONNECTIONS_LISTED_MAX as u64),
+        ("CONNECTIONS_STREAMS_MAX", limits::CONNECTIONS_STREAMS_MAX as u64),
         ("LISTEN_BACKLOG", limits::LISTEN_BACKLOG.into()),
+        ("STALE_MS", limits::STALE_MS),
         ("PING_SECONDS", limits::PING_SECONDS),
         ("CLOSE_SECONDS", limits::CLOSE_SECONDS),
         ("SLOW_CLOSE_SECONDS", limits::SLOW_CLOSE_SECONDS),
@@ -80,8 +83,12 @@ fn exported() -> BTreeSet<(String, String)> {
                 .filter_map(|line| line.strip_prefix(name.as_str()))
                 .find(|rest| rest.starts_with(['{', ' ']))
                 .expect("a sample");
-            let by = match sample.strip_prefix('{').and_then(|labels| labels.split_once('=')) {
-                Some((label, _)) => format!("{kind}, by {label}"),
+            // A label's value has neither a comma nor an equals sign in it.
+            let labels = sample.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(labels, _)| {
+                labels.split(',').map(|label| label.split('=').next().unwrap()).collect::<Vec<_>>()
+            });
+            let by = match labels {
+                Some(labels) => format!("{kind}, by {}", labels.join(" and ")),
                 None => kind.to_owned(),
             };
             (code(name), by)

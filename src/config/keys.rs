@@ -114,10 +114,10 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         ("slow_consumer", "slow-consumer"),
-        "disconnect|block",
+        "conflate|disconnect|block",
         Arity::One,
-        "disconnect",
-        "What becomes of a client whose outbox is full: it is closed with 4008, or the replay waits for it",
+        "conflate",
+        "A client that reads too slowly gets merged state, is closed with 4008, or (block) the replay waits for it",
     ),
     key(("shards", "shards"), "N", Arity::One, "cores - 1", "Threads that serve clients"),
     key(
@@ -140,6 +140,20 @@ pub const KEYS: &[Key] = &[
         Arity::One,
         "262144",
         "What may wait for one client before it counts as slow",
+    ),
+    key(
+        ("outboxes_bytes", "outboxes-bytes"),
+        "BYTES",
+        Arity::One,
+        "268435456",
+        "What may wait for all clients together, split evenly over the shards",
+    ),
+    key(
+        ("ring_bytes", "ring-bytes"),
+        "BYTES",
+        Arity::One,
+        "268435456",
+        "Recent events kept for clients that resume, split evenly over the shards; 0 keeps none",
     ),
     key(
         ("send_buffer_bytes", "send-buffer-bytes"),

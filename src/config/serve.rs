@@ -21,7 +21,7 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the market comes from.
     pub source: SourceSettings,
-    /// What becomes of a client whose outbox is full.
+    /// What becomes of a client that reads too slowly.
     pub slow_consumer: SlowConsumer,
     /// Threads that serve clients, at least 1.
     pub shards: usize,
@@ -31,6 +31,10 @@ pub struct Settings {
     pub max_connections: usize,
     /// Bytes that may wait for one session in user space.
     pub outbox_bytes: usize,
+    /// Bytes that may wait for all sessions together in user space.
+    pub outboxes_bytes: usize,
+    /// Bytes of the resume rings of all shards together; 0: none.
+    pub ring_bytes: usize,
     /// `SO_SNDBUF` of a session in bytes; 0: the kernel's own choice.
     pub send_buffer_bytes: usize,
     /// What to log, in the syntax of `tracing_subscriber::EnvFilter`.
@@ -143,6 +147,12 @@ impl Settings {
             outbox_bytes: check
                 .whole("outbox_bytes", limits::OUTBOX_BYTES_MIN..=limits::OUTBOX_BYTES_MAX)
                 .unwrap_or(limits::OUTBOX_BYTES_DEFAULT),
+            outboxes_bytes: check
+                .whole("outboxes_bytes", limits::OUTBOXES_BYTES_MIN..=limits::OUTBOXES_BYTES_MAX)
+                .unwrap_or(limits::OUTBOXES_BYTES_DEFAULT),
+            ring_bytes: check
+                .whole("ring_bytes", 0..=limits::RING_BYTES_MAX)
+                .unwrap_or(limits::RING_BYTES_DEFAULT),
             send_buffer_bytes: check.send_buffer().unwrap_or(limits::SEND_BUFFER_BYTES_DEFAULT),
             log: check.log().unwrap_or_else(|| "info".into()),
             log_format: check.one("log_format", "text or json", log_format).unwrap_or(LogFormat::Text),
@@ -214,15 +224,17 @@ impl Check<'_> {
     }
 
     fn slow_consumer(&mut self, source: &SourceSettings) -> SlowConsumer {
-        let policy = self.one("slow_consumer", "disconnect, or block with a replay", |text| match text {
-            "disconnect" => Some(SlowConsumer::Disconnect),
-            "block" => Some(SlowConsumer::Block),
-            _ => None,
-        });
+        let policy =
+            self.one("slow_consumer", "conflate, disconnect, or block with a replay", |text| match text {
+                "conflate" => Some(SlowConsumer::Conflate),
+                "disconnect" => Some(SlowConsumer::Disconnect),
+                "block" => Some(SlowConsumer::Block),
+                _ => None,
+            });
         if policy == Some(SlowConsumer::Block) && matches!(source, SourceSettings::Simulation { .. }) {
-            self.forbid("slow_consumer", "disconnect; block only with a replay (replay FILE)");
+            self.forbid("slow_consumer", "conflate or disconnect; block only with a replay (replay FILE)");
         }
-        policy.unwrap_or(SlowConsumer::Disconnect)
+        policy.unwrap_or(SlowConsumer::Conflate)
     }
 
     fn rate(&mut self) -> Option<Rate> {

@@ -33,6 +33,8 @@ impl fmt::Display for Settings {
         writeln!(f, "allow_origin = {}", array(self.allow_origin.iter().map(ToString::to_string)))?;
         writeln!(f, "max_connections = {}", self.max_connections)?;
         writeln!(f, "outbox_bytes = {}", self.outbox_bytes)?;
+        writeln!(f, "outboxes_bytes = {}", self.outboxes_bytes)?;
+        writeln!(f, "ring_bytes = {}", self.ring_bytes)?;
         writeln!(f, "send_buffer_bytes = {}", self.send_buffer_bytes)?;
         writeln!(f, "log = {}", quoted(&self.log))?;
         writeln!(f, "log_format = {}", quoted(self.log_format.name()))

@@ -48,7 +48,7 @@ fn without_anything_the_defaults_hold() {
         ticks: None,
     };
     assert_eq!(defaults.source, simulation);
-    assert_eq!((defaults.slow_consumer, defaults.log_format), (SlowConsumer::Disconnect, LogFormat::Text));
+    assert_eq!((defaults.slow_consumer, defaults.log_format), (SlowConsumer::Conflate, LogFormat::Text));
     assert!(defaults.shards >= 1);
     assert!(!defaults.is_public());
 }
@@ -99,9 +99,9 @@ fn a_list_is_an_array_or_separated_by_commas_and_replaced_whole() {
 
 #[test]
 fn everything_wrong_is_reported_at_once_with_value_place_and_what_is_allowed() {
-    let file = "sped = 3\nsymbols = 0\nlog_format = \"xml\"\nloop = \"yes\"\noutbox_bytes = [1]";
+    let file = "ring_bytes = -1\noutboxes_bytes = 1000\nsped = 3\nsymbols = 0\nlog_format = \"xml\"\nloop = \"yes\"\noutbox_bytes = [1]";
     let variables = [("TICKCAST_SHARDS", "0"), ("TICKCAST_ALLOW_ORIGIN", "https://a.net/,*")];
-    let flags: &[(&'static str, &[&str])] = &[("rate", &["fast"]), ("slow_consumer", &["conflate"])];
+    let flags: &[(&'static str, &[&str])] = &[("rate", &["fast"]), ("slow_consumer", &["wait"])];
     let (_, mut problems, warnings) = load(file, &variables, flags);
     problems.sort();
     let begins = [
@@ -110,9 +110,11 @@ fn everything_wrong_is_reported_at_once_with_value_place_and_what_is_allowed() {
         "log_format: \"xml\" (file FILE); allowed: text or json",
         "loop: \"\\\"yes\\\"\" (file FILE); allowed: true or false",
         "outbox_bytes: \"[1]\" (file FILE); allowed: a text or a number",
+        "outboxes_bytes: \"1000\" (file FILE); allowed: whole number, 1048576 to 68719476736",
         "rate: \"fast\" (flag --rate); allowed: ticks per second, 1 to 1000000000, or max",
+        "ring_bytes: \"-1\" (file FILE); allowed: whole number, 0 to 68719476736",
         "shards: \"0\" (environment TICKCAST_SHARDS); allowed: whole number, 1 to 256",
-        "slow_consumer: \"conflate\" (flag --slow-consumer); allowed: disconnect, or block with a replay",
+        "slow_consumer: \"wait\" (flag --slow-consumer); allowed: conflate, disconnect, or block with a replay",
         "sped: \"3\" (file FILE); allowed: one of the settings listen, symbols,",
         "symbols: \"0\" (file FILE); allowed: 1 to 100000, or the path of a TOML file",
     ];
@@ -198,6 +200,7 @@ proptest! {
         speed in 100_u32..=1_000_000,
         name in "[ -~]{1,20}",
         block: bool,
+        outboxes_bytes in limits::OUTBOXES_BYTES_MIN..=limits::OUTBOXES_BYTES_MAX,
         looped: bool,
     ) {
         let base = settings("", &[], &[]);
@@ -212,6 +215,8 @@ proptest! {
                 files: vec![name.into()], speed: format!("{}.{:03}", speed / 1_000, speed % 1_000).parse().unwrap(), looped, start_paused: !looped,
             },
             slow_consumer: if block { SlowConsumer::Block } else { SlowConsumer::Disconnect },
+            outboxes_bytes,
+            ring_bytes: outboxes_bytes - limits::OUTBOXES_BYTES_MIN,
             ..base
         };
         prop_assert_eq!(&settings(&replay.to_string(), &[], &[]), &replay);

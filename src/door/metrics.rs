@@ -11,7 +11,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::stats::{Counter, ShardStats, Stats};
+use crate::clock::Clock;
+use crate::stats::{Counter, Resumed, ShardStats, Stats};
 
 /// The media type of the text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -82,9 +83,9 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub fn new(stats: Stats, door: Arc<DoorStats>) -> Metrics {
+    pub fn new(stats: Stats, clock: Clock, door: Arc<DoorStats>) -> Metrics {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Counters { stats, door }));
+        registry.register_collector(Box::new(Counters { stats, clock, door }));
         Metrics { registry }
     }
 
@@ -99,6 +100,7 @@ impl Metrics {
 #[derive(Debug)]
 struct Counters {
     stats: Stats,
+    clock: Clock,
     door: Arc<DoorStats>,
 }
 
@@ -115,6 +117,9 @@ const SHARD_COUNTERS: &[(&str, &str, OfShard)] = &[
     ("messages", "Market-data messages handed to sessions, snapshots apart", |s| &s.messages),
     ("delivered", "Sequences that messages handed to sessions carried", |s| &s.delivered),
     ("merged", "Sequences that messages covered without carrying them", |s| &s.merged),
+    ("declared_lost", "Sequences that sessions were told they lost", |s| &s.declared_lost),
+    ("gaps", "Times that a session was told of a gap", |s| &s.gaps),
+    ("conflations", "Times that a session began to get merged state", |s| &s.conflations),
     ("sessions_opened", "Sessions ever taken", |s| &s.sessions_opened),
     ("client_requests", "Requests of clients on the socket", |s| &s.requests),
     ("client_refusals", "Requests of clients answered with an error", |s| &s.refusals),
@@ -125,7 +130,9 @@ const SHARD_COUNTERS: &[(&str, &str, OfShard)] = &[
 const SHARD_GAUGES: &[(&str, &str, OfShard)] = &[
     ("sessions", "Sessions now", |s| &s.sessions),
     ("subscriptions", "Subscriptions (session, instrument, channel) now", |s| &s.subscriptions),
+    ("conflating", "Sessions now that get merged state, since they cannot keep up", |s| &s.conflating),
     ("outbox_bytes", "Bytes waiting in outboxes now", |s| &s.outbox_bytes),
+    ("ring_bytes", "Bytes that the resume rings hold now", |s| &s.ring_bytes),
 ];
 
 impl Collector for Counters {
@@ -141,6 +148,7 @@ impl Collector for Counters {
                 ConstGauge::new(gauge(stats).get() as i64).encode(out)
             })?;
         }
+        self.encode_resumes(&mut encoder)?;
         self.encode_door(&mut encoder)?;
         encode_process(&mut encoder)
     }
@@ -163,6 +171,8 @@ impl Counters {
             .and_then(|out| ConstCounter::new(waited).encode(out))?;
         gauge(encoder, "tickcast_epoch", "The epoch now", source.epoch.get() as i64)?;
         gauge(encoder, "tickcast_source_ended", "1 when the source has ended", source.ended.get() as i64)?;
+        let stale = source.is_stale(self.clock.now_ns());
+        gauge(encoder, "tickcast_source_stale", "1 while the source is overdue", stale.into())?;
         let last = source.last_publish_unix_ns.get() as f64 / 1e9;
         encoder
             .encode_descriptor(
@@ -208,6 +218,19 @@ impl Counters {
         for refusal in Refusal::ALL {
             let labels = [("reason", refusal.label())];
             ConstCounter::new(door.refused(refusal).get()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_resumes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Streams resumed, by what their clients got";
+        let mut family = encoder.encode_descriptor("tickcast_resumes", help, None, MetricType::Counter)?;
+        for (shard, stats) in self.stats.shards.iter().enumerate() {
+            for result in Resumed::ALL {
+                let shard = shard.to_string();
+                let labels = [("shard", shard.as_str()), ("result", result.name())];
+                ConstCounter::new(stats.resumes(result).get()).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
@@ -281,9 +304,12 @@ mod tests {
         stats.shards[0].encodes.add(3);
         stats.shards[1].encodes.add(4);
         stats.shards[1].sessions.set(2);
+        stats.shards[1].resumes(Resumed::Gap).add(6);
+        stats.source.due_ns.set(1);
         let door = Arc::new(DoorStats::default());
         door.refused(Refusal::Origin).add(5);
-        let text = Metrics::new(stats, door).text();
+        // Its time has not come far enough for the source to be overdue.
+        let text = Metrics::new(stats, Clock::start(), door).text();
         for line in [
             "tickcast_ticks_total 7",
             "tickcast_published_total 0",
@@ -293,6 +319,9 @@ mod tests {
             "tickcast_delivered_total{shard=\"0\"} 0",
             "tickcast_merged_total{shard=\"0\"} 0",
             "tickcast_sessions{shard=\"1\"} 2",
+            "tickcast_source_stale 0",
+            "tickcast_resumes_total{shard=\"0\",result=\"exact\"} 0",
+            "tickcast_resumes_total{shard=\"1\",result=\"gap\"} 6",
             "tickcast_door_refused_total{reason=\"origin\"} 5",
             "tickcast_door_refused_total{reason=\"full\"} 0",
         ] {

@@ -6,6 +6,7 @@
 
 mod accept;
 mod connection;
+mod connections;
 mod fault;
 mod metrics;
 mod origin;
@@ -19,16 +20,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use metrics::{DoorStats, Refusal};
 pub use origin::{Origin, OriginError};
 pub use replay::ReplayControl;
 
+use crate::clock::Clock;
 use crate::limits;
 use crate::model::Catalog;
 use crate::shard::ShardHandle;
-use crate::stats::Stats;
+use crate::stats::{SourceStats, Stats};
 use metrics::Metrics;
 
 /// Settings of a door.
@@ -71,6 +74,8 @@ pub struct Market {
     pub shards: Vec<ShardHandle>,
     /// The counters that `/metrics` shows beside the door's own.
     pub stats: Stats,
+    /// The clock of the source's counters.
+    pub clock: Clock,
     /// The replay, where the source is one.
     pub replay: Option<Arc<dyn ReplayControl>>,
     /// What `/readyz` says.
@@ -154,11 +159,13 @@ impl Door {
     pub async fn serve(self, market: Market, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let house = Arc::new(House {
-            metrics: Metrics::new(market.stats.clone(), self.stats.clone()),
+            metrics: Metrics::new(market.stats.clone(), market.clock, self.stats.clone()),
             settings: self.settings,
             stats: self.stats,
             catalog: market.catalog,
             shards: market.shards,
+            source: market.stats.source,
+            clock: market.clock,
             replay: market.replay,
             readiness: market.readiness,
         });
@@ -188,6 +195,8 @@ struct House {
     metrics: Metrics,
     catalog: Arc<Catalog>,
     shards: Vec<ShardHandle>,
+    source: Arc<CachePadded<SourceStats>>,
+    clock: Clock,
     replay: Option<Arc<dyn ReplayControl>>,
     readiness: Readiness,
 }

@@ -1,5 +1,7 @@
 //! What the door answers to plain HTTP.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -12,14 +14,14 @@ use tokio::time::timeout;
 
 use super::fault::{Fault, shown};
 use super::replay::Action;
-use super::{House, State, metrics, origin, upgrade};
+use super::{House, State, connections, metrics, origin, upgrade};
 use crate::limits;
 use crate::shard::Query;
 
 pub(super) const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-type Answer = Result<Response<Full<Bytes>>, Fault>;
+pub(super) type Answer = Result<Response<Full<Bytes>>, Fault>;
 
 /// Answers any request but one for `/ws`.
 pub(super) async fn answer(house: &House, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -43,13 +45,17 @@ async fn route(house: &House, request: Request<Incoming>) -> Answer {
             reading(&request)?;
             ask(house, Query::Instruments).await
         }
+        "/api/v1/connections" => {
+            reading(&request)?;
+            connections::answer(house, request.uri().query().unwrap_or("")).await
+        }
         "/api/v1/replay" => replay(house, request).await,
         _ => Err(Fault::new(
             StatusCode::NOT_FOUND,
             "bad_request",
             format!(
                 "path {}; allowed: /, /ws, /healthz, /readyz, /metrics, /api/v1/instruments, /api/v1/book/{{symbol}}, \
-                 /api/v1/replay",
+                 /api/v1/connections, /api/v1/replay",
                 shown(path)
             ),
         )),
@@ -97,6 +103,7 @@ fn welcome() -> Response<Full<Bytes>> {
         "/ws                     the stream: a WebSocket, subprotocol tickcast.v1.bin, tickcast.v1.json or none\n",
         "/api/v1/instruments     what is traded\n",
         "/api/v1/book/{symbol}   a book as it is now; ?depth=10 for the best ten levels\n",
+        "/api/v1/connections     who is connected, the slowest first; ?streams=true with what each stream got\n",
         "/api/v1/replay          the replay: GET its state, POST {\"action\":\"play\"}, pause or speed\n",
         "/healthz /readyz        whether the server lives, whether it has a market\n",
         "/metrics                counters, for Prometheus\n",
@@ -105,8 +112,15 @@ fn welcome() -> Response<Full<Bytes>> {
 }
 
 fn readiness(house: &House) -> Answer {
+    let now_ns = house.clock.now_ns();
     match house.readiness.get() {
-        State::Ready => Ok(respond(StatusCode::OK, TEXT, "ready\n")),
+        State::Ready => match house.source.is_stale(now_ns) {
+            false => Ok(respond(StatusCode::OK, TEXT, "ready\n")),
+            true => Err(Fault::unavailable(format!(
+                "stale: the source has been overdue for {} ms; books and quotes are as old",
+                house.source.overdue_ns(now_ns) / 1_000_000
+            ))),
+        },
         State::Starting => Err(Fault::unavailable("the source does not run yet; try again in a second")),
         State::Stopping => Err(Fault::unavailable("the server is stopping; connect again in a second")),
     }
@@ -127,15 +141,21 @@ async fn book(house: &House, symbol: &str, query: &str) -> Answer {
 
 /// The parameter `depth`, `None` where it is absent: all levels. Other parameters mean nothing.
 fn depth(query: &str) -> Result<Option<u32>, Fault> {
-    let Some(text) = query.split('&').find_map(|pair| pair.strip_prefix("depth=")) else { return Ok(None) };
+    let Some(text) = parameter(query, "depth") else { return Ok(None) };
     match text.parse() {
         Ok(depth) if (1..=limits::HTTP_BOOK_DEPTH_MAX).contains(&depth) => Ok(Some(depth)),
         _ => Err(Fault::bad_request(format!(
             "depth {}; allowed: whole number, 1 to {}, or no depth for all levels",
-            shown(&percent_decode_str(text).decode_utf8_lossy()),
+            shown(&text),
             limits::HTTP_BOOK_DEPTH_MAX
         ))),
     }
+}
+
+/// A parameter of a query, decoded; `None` where it is absent.
+pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(percent_decode_str(value).decode_utf8_lossy())
 }
 
 /// Every shard holds the whole market: the one with the fewest sessions has the most time.
@@ -143,8 +163,13 @@ async fn ask(house: &House, query: Query) -> Answer {
     let Some(shard) = house.quietest_shard() else {
         return Err(Fault::unavailable("no shard is running; try again in a second"));
     };
-    match timeout(limits::HTTP_ANSWER_TIME, shard.query(query)).await {
-        Ok(Some(body)) => Ok(respond(StatusCode::OK, JSON, body)),
+    Ok(respond(StatusCode::OK, JSON, in_time(shard.query(query)).await?))
+}
+
+/// Waits for a shard's answer, as long as a request may take.
+pub(super) async fn in_time<T>(answer: impl Future<Output = Option<T>>) -> Result<T, Fault> {
+    match timeout(limits::HTTP_ANSWER_TIME, answer).await {
+        Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(Fault::unavailable("the server is stopping; connect again in a second")),
         Err(_) => Err(Fault::unavailable("the shard did not answer in time; try again in a second")),
     }
@@ -208,7 +233,8 @@ mod tests {
     fn a_depth_is_a_whole_number_in_bounds() {
         assert_eq!(depth(""), Ok(None));
         assert_eq!(depth("interval=1&depth=10"), Ok(Some(10)));
-        for wrong in ["0", "-1", "1.5", "", "ten", "100001", "99999999999", "%31"] {
+        assert_eq!(depth("depth=%31%30"), Ok(Some(10)), "as any part of an address it may be encoded");
+        for wrong in ["0", "-1", "1.5", "", "ten", "100001", "99999999999"] {
             let fault = depth(&format!("depth={wrong}")).unwrap_err();
             assert_eq!((fault.status, fault.code), (StatusCode::BAD_REQUEST, "bad_request"));
             assert!(fault.message.contains("allowed: whole number, 1 to 100000"), "{}", fault.message);

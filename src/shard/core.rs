@@ -1,7 +1,8 @@
 //! The heart of a shard: books, topics, sessions. No socket, no clock: events and `now` come in, bytes go out.
 //!
-//! `apply` and `flush` are here: the path of a tick. What clients ask is in `requests.rs`, what waits for room in
-//! `delivery.rs`, what time brings in `timers.rs`.
+//! `apply` and `flush` are here: the path of a tick. What clients ask is in `requests.rs`, how streams begin and end in
+//! `streams.rs`, what slow and resumed clients are caught up with in `catch_up.rs` and `conflate.rs`, what leaves in
+//! `delivery.rs`, what time brings in `timers.rs` and `intervals.rs`.
 
 use std::sync::Arc;
 
@@ -9,10 +10,14 @@ use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 
+use super::ahead::Ahead;
+use super::conflate::Refused;
+use super::history::History;
+use super::intervals::Intervals;
 use super::market::Market;
-use super::session::{Session, StreamKey};
+use super::session::{Session, State, StreamKey};
 use super::topic::{Emission, SessionId, Topic};
-use crate::model::{Body, Catalog, Event, Level, ResetReason, Side, event_flags};
+use crate::model::{BarStep, Body, Catalog, Channel, Event, Level, ResetReason, Side, event_flags};
 use crate::stats::ShardStats;
 use crate::wire::control::{self, Notice};
 use crate::wire::message::{Content, Levels, Meta};
@@ -20,6 +25,8 @@ use crate::wire::message::{Content, Levels, Meta};
 /// What happens to a client that reads more slowly than its streams flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlowConsumer {
+    /// Its streams are conflated until it has caught up.
+    Conflate,
     /// It is closed with 4008.
     Disconnect,
     /// The shard waits for it (a replay only), and closes it with 4008 after a time without progress.
@@ -30,6 +37,7 @@ impl SlowConsumer {
     /// As it is written in settings.
     pub fn name(self) -> &'static str {
         match self {
+            SlowConsumer::Conflate => "conflate",
             SlowConsumer::Disconnect => "disconnect",
             SlowConsumer::Block => "block",
         }
@@ -41,6 +49,10 @@ impl SlowConsumer {
 pub struct CoreSettings {
     /// Bytes that may wait for one client.
     pub outbox_bytes: usize,
+    /// Bytes that may wait for all clients of the shard together.
+    pub outboxes_bytes: usize,
+    /// Bytes of recent events that are kept for those who come back.
+    pub ring_bytes: usize,
     /// What happens beyond.
     pub slow_consumer: SlowConsumer,
 }
@@ -54,30 +66,53 @@ pub struct Core {
     /// Epoch of the source, as far as this shard has heard.
     pub(super) epoch: u64,
     pub(super) markets: Vec<Market>,
+    pub(super) history: History,
     pub(super) topics: Slab<Topic>,
     pub(super) sessions: Slab<Session>,
     /// Topics with something to send.
-    dirty_topics: Vec<usize>,
+    pub(super) dirty_topics: Vec<usize>,
+    /// Topics that wait for the end of their interval.
+    pub(super) intervals: Intervals,
     /// Sessions that something was put in the outbox of.
     pub(super) dirty_sessions: Vec<SessionId>,
     /// Sessions over their bound that the shard waits for.
     pub(super) over: Vec<SessionId>,
+    /// Bytes that the kernel refused and that wait, all sessions together.
+    pub(super) waiting: usize,
+    /// Resumed streams that are ahead of this shard.
+    pub(super) ahead: Ahead,
+    /// What sessions had no room for in the flush at hand.
+    pub(super) refused: Refused,
     changes: Changes,
     /// Instruments whose history has just ended and whose subscribers have not been told.
-    resets: Vec<(u32, ResetReason)>,
+    resets: Vec<Reset>,
     /// Whether the source has no more to say.
     pub(super) has_ended: bool,
-    /// Which share of the sessions the next look at the timers serves.
-    pub(super) timer_phase: usize,
+    /// Whether the source is late.
+    pub(super) is_stale: bool,
+    /// Looks at the timers so far.
+    pub(super) timer_looks: u64,
 }
 
-/// The levels that the exchange event at hand has changed, and room to work out what a depth view sees of them.
+/// What the exchange event at hand has changed, and room to work out what a depth view sees of it.
 #[derive(Debug, Default)]
 struct Changes {
     sides: [Vec<Level>; 2],
-    /// Sequence and stamps of the last of them.
+    /// Sequence and stamps of the last changed level.
     last: Option<Event>,
+    /// The last trade that moved the bars.
+    bars: Option<Event>,
     seen: [Vec<Level>; 2],
+}
+
+/// The end of an instrument's history.
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    instrument: u32,
+    reason: ResetReason,
+    /// The epoch that ended and where its streams stood.
+    epoch: u64,
+    last: [u64; Channel::ALL.len()],
 }
 
 impl Core {
@@ -90,6 +125,7 @@ impl Core {
     ) -> Core {
         let markets = (0..catalog.len()).map(|_| Market::new(epoch)).collect();
         Core {
+            history: History::new(catalog.len(), settings.ring_bytes),
             catalog,
             settings,
             stats,
@@ -98,12 +134,17 @@ impl Core {
             topics: Slab::new(),
             sessions: Slab::new(),
             dirty_topics: Vec::new(),
+            intervals: Intervals::default(),
             dirty_sessions: Vec::new(),
             over: Vec::new(),
+            waiting: 0,
+            ahead: Ahead::default(),
+            refused: Refused::default(),
             changes: Changes::default(),
             resets: Vec::new(),
             has_ended: false,
-            timer_phase: 0,
+            is_stale: false,
+            timer_looks: 0,
         }
     }
 
@@ -125,30 +166,49 @@ impl Core {
             self.announce_resets();
         }
         let Some(market) = self.markets.get_mut(event.instrument as usize) else { return };
+        let Some(channel) = event.channel() else { return };
         market.apply(event, body);
+        if channel != Channel::Bars {
+            // Bars are caught up with from those that are complete.
+            self.history.append(channel, event);
+        }
         match *body {
             Body::Level { side, price, quantity } => {
                 self.changes.sides[side.index()].push(Level { price, quantity });
                 self.changes.last = Some(*event);
             }
+            Body::Bar(BarStep::Trade { .. }) => self.changes.bars = Some(*event),
+            Body::Bar(BarStep::End { .. }) => self.emit_ended_bars(event),
             Body::Quote(quote) => self.emit(event, &Content::Quote(quote)),
             Body::Trade(trade) => self.emit(event, &Content::Trade(trade)),
+            Body::Order(change) => self.emit(event, &Content::Order(change)),
             Body::Ticker(ticker) => self.emit(event, &Content::Ticker(ticker)),
             Body::Status(status) => self.emit(event, &Content::Status(status)),
-            Body::Order(_) | Body::Bar(_) | Body::Reset { .. } | Body::Ended => {}
+            Body::Reset { .. } | Body::Ended => {}
         }
         let ends = event_flags::LAST_OF_STREAM | event_flags::LAST | event_flags::CUT;
-        if event.flags & ends != 0 && self.changes.last.is_some_and(|last| ends_book(&last, event)) {
-            self.emit_book();
+        if event.flags & ends != 0 {
+            if self.changes.last.is_some_and(|last| ends_stream(&last, event)) {
+                self.emit_book();
+            }
+            if self.changes.bars.is_some_and(|last| ends_stream(&last, event)) {
+                self.emit_running_bars();
+            }
         }
     }
 
-    /// A message that carries one event as it is.
+    /// A message that carries one event as it is, and a mark where an interval holds it back.
     fn emit(&mut self, event: &Event, content: &Content<'_>) {
         let market = &self.markets[event.instrument as usize];
-        let Some(id) = market.topics[content.channel().index()] else { return };
-        let topic = &mut self.topics[id];
-        if topic.is_live() {
+        for &id in &market.topics[content.channel().index()] {
+            let topic = &mut self.topics[id];
+            if !topic.is_live() {
+                continue;
+            }
+            if topic.view.interval_ms > 0 {
+                self.intervals.hold(topic, id);
+                continue;
+            }
             let to = emission(&self.catalog, &self.stats, event.instrument, market.epoch);
             topic.emit(&to, &meta(event, event.seq), content);
             mark(topic, id, &mut self.dirty_topics);
@@ -157,13 +217,18 @@ impl Core {
 
     /// A message for each view of the book that sees something of what the exchange event changed.
     fn emit_book(&mut self) {
-        let Changes { sides, last, seen } = &mut self.changes;
+        let Changes { sides, last, seen, .. } = &mut self.changes;
         let Some(event) = last.take() else { return };
-        let market = &self.markets[event.instrument as usize];
+        let market = &mut self.markets[event.instrument as usize];
+        let checksum = market.end_book_update(event.seq);
         let to = emission(&self.catalog, &self.stats, event.instrument, market.epoch);
-        for &id in &market.book_topics {
+        for &id in &market.topics[Channel::Book.index()] {
             let topic = &mut self.topics[id];
             if !topic.is_live() {
+                continue;
+            }
+            if topic.view.interval_ms > 0 {
+                self.intervals.hold(topic, id);
                 continue;
             }
             let [bids, asks] = match &mut topic.window {
@@ -179,55 +244,120 @@ impl Core {
                     &*seen
                 }
             };
-            if !bids.is_empty() || !asks.is_empty() {
-                let levels = Levels { bids, asks, checksum: None, part: 1, parts: 1 };
-                topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Book(levels));
+            if bids.is_empty() && asks.is_empty() {
+                continue;
+            }
+            let checksum = match topic.window.is_some() {
+                // Every full view has the same: those who resume get it too.
+                false => checksum,
+                true => topic
+                    .is_checksum_due()
+                    .then(|| topic.window.as_ref().map(super::window::Window::checksum))
+                    .flatten(),
+            };
+            let levels = Levels { bids, asks, checksum, part: 1, parts: 1 };
+            topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Book(levels));
+            mark(topic, id, &mut self.dirty_topics);
+        }
+        self.changes.sides.iter_mut().for_each(Vec::clear);
+        if checksum.is_some() {
+            let first = self.history.first(event.instrument, Channel::Book);
+            self.markets[event.instrument as usize].forget_checksums(first);
+        }
+    }
+
+    /// The running bar of each period that somebody watches.
+    fn emit_running_bars(&mut self) {
+        let Some(event) = self.changes.bars.take() else { return };
+        let market = &self.markets[event.instrument as usize];
+        for &id in &market.topics[Channel::Bars.index()] {
+            let topic = &mut self.topics[id];
+            let Some(bar) = topic.view.period.and_then(|period| market.bars.running(period)) else {
+                continue;
+            };
+            if topic.is_live() {
+                let to = emission(&self.catalog, &self.stats, event.instrument, market.epoch);
+                topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Bar(bar));
                 mark(topic, id, &mut self.dirty_topics);
             }
         }
-        self.changes.sides.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The bars that an event has completed.
+    fn emit_ended_bars(&mut self, event: &Event) {
+        let market = &self.markets[event.instrument as usize];
+        for &id in &market.topics[Channel::Bars.index()] {
+            let topic = &mut self.topics[id];
+            let Some(bar) = topic.view.period.and_then(|period| market.completed(period, event.seq)) else {
+                continue;
+            };
+            if topic.is_live() {
+                let to = emission(&self.catalog, &self.stats, event.instrument, market.epoch);
+                topic.emit(&to, &meta(event, topic.last.seq + 1), &Content::Bar(bar));
+                mark(topic, id, &mut self.dirty_topics);
+            }
+        }
     }
 
     /// History of an instrument ends. Its subscribers are told with the next event or flush, all instruments at once.
     fn reset(&mut self, instrument: u32, epoch: u64, reason: ResetReason) {
         if self.resets.is_empty() {
             // What was said in the old epoch goes out before its end.
+            self.release_intervals();
             self.flush();
         }
         self.epoch = epoch;
         self.has_ended = false;
         let Some(market) = self.markets.get_mut(instrument as usize) else { return };
+        let last = Channel::ALL.map(|channel| market.seq(channel));
+        self.resets.push(Reset { instrument, reason, epoch: market.epoch, last });
         market.reset(epoch);
-        for &id in market.topics.iter().flatten().chain(&market.book_topics) {
+        self.history.forget(instrument);
+        for &id in market.topics.iter().flatten() {
             self.topics[id].reset();
         }
-        self.resets.push((instrument, reason));
     }
 
     fn announce_resets(&mut self) {
-        let resets: FxHashMap<u32, ResetReason> = self.resets.drain(..).collect();
-        let sessions: Vec<SessionId> = self.sessions.iter().map(|(id, _)| id).collect();
-        for id in sessions {
+        let resets: FxHashMap<u32, Reset> =
+            self.resets.drain(..).map(|reset| (reset.instrument, reset)).collect();
+        for id in self.sessions() {
             let subscriptions = &self.sessions[id].subscriptions;
             let mut streams: Vec<StreamKey> =
                 subscriptions.keys().filter(|stream| resets.contains_key(&stream.0)).copied().collect();
             streams.sort_unstable();
             let mut told = None;
+            for stream in &streams {
+                // What a conflated stream was not told of the old epoch is lost.
+                let reset = &resets[&stream.0];
+                self.lose(id, *stream, reset.epoch, reset.last[stream.1.index()]);
+            }
             for stream in streams {
                 if told.replace(stream.0) != Some(stream.0) {
                     let symbol = &self.catalog.instruments()[stream.0 as usize].symbol;
                     let mut text = Vec::new();
-                    control::reset(&mut text, symbol, self.epoch, resets[&stream.0]);
-                    self.push_text(id, &text);
+                    control::reset(&mut text, symbol, self.epoch, resets[&stream.0].reason);
+                    self.push_firm(id, &text);
                 }
-                self.suspend(id, stream);
+                self.begin_anew(id, stream);
             }
             self.advance(id);
         }
     }
 
+    /// Declares what a stream that is not live was still to be told of an epoch that is over.
+    fn lose(&mut self, id: SessionId, stream: StreamKey, epoch: u64, last: u64) {
+        let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return };
+        if let State::Behind { held, .. } = subscription.state
+            && held < last
+        {
+            self.push_gap(id, stream, epoch, held + 1, last);
+        }
+    }
+
     /// The source has no more to say.
     fn end(&mut self) {
+        self.release_intervals();
         self.flush();
         self.has_ended = true;
         let mut text = Vec::new();
@@ -242,33 +372,52 @@ impl Core {
         }
         let mut dirty = std::mem::take(&mut self.dirty_topics);
         for id in dirty.drain(..) {
-            for run in self.topics[id].take_runs() {
-                let subscribers = run.subscribers.len() as u64;
-                self.stats.messages.add(run.messages * subscribers);
-                self.stats.delivered.add(run.carried * subscribers);
-                self.stats.merged.add(run.merged * subscribers);
+            let topic = &mut self.topics[id];
+            let (tally, start) = topic.end_batch();
+            let stream = (topic.instrument, topic.channel);
+            for run in topic.take_runs() {
+                let mut takers = 0;
                 for &subscriber in run.subscribers {
                     let session = &mut self.sessions[subscriber];
-                    session.outbox.push(run.frames.clone());
+                    if session.has_no_room(stream.1, run.frames.bytes.len(), self.waiting, &self.settings) {
+                        self.refused.add(subscriber, stream, start, tally);
+                        continue;
+                    }
+                    takers += 1;
+                    session.frames += run.frames.count;
+                    match stream.1 {
+                        Channel::Status => session.outbox.push_firm(run.frames.bytes.clone()),
+                        _ => session.outbox.push(run.frames.bytes.clone()),
+                    }
                     if !session.is_dirty {
                         session.is_dirty = true;
                         self.dirty_sessions.push(subscriber);
                     }
                 }
+                self.stats.messages.add(run.messages * takers);
+                self.stats.delivered.add(tally.delivered * takers);
+                self.stats.merged.add(tally.merged * takers);
             }
         }
         // The buffer is kept for the next batch.
         self.dirty_topics = dirty;
+        if !self.refused.is_empty() {
+            self.conflate_the_refused();
+        }
+        if !self.ahead.is_empty() {
+            self.look_ahead();
+        }
     }
 }
 
-/// Whether the levels collected so far are all that their exchange event (or this piece of it) has to say: the last of
-/// them is flagged so, or a later record of the event ends the piece.
-fn ends_book(last: &Event, event: &Event) -> bool {
+/// Whether the records collected so far are all that their exchange event (or this piece of it) has to say of their
+/// stream: the last of them is flagged so, or a later record of the event ends the piece.
+fn ends_stream(last: &Event, event: &Event) -> bool {
     last.flags & event_flags::LAST_OF_STREAM != 0 || event.flags & (event_flags::LAST | event_flags::CUT) != 0
 }
 
-fn meta(event: &Event, first_seq: u64) -> Meta {
+/// What a message of that event carries beside its content.
+pub(super) fn meta(event: &Event, first_seq: u64) -> Meta {
     Meta {
         first_seq,
         last_seq: event.seq,
@@ -284,7 +433,7 @@ pub(super) fn emission<'a>(catalog: &'a Catalog, stats: &'a ShardStats, id: u32,
     Emission { instrument: &catalog.instruments()[id as usize], id, epoch, stats }
 }
 
-fn mark(topic: &mut Topic, id: usize, dirty: &mut Vec<usize>) {
+pub(super) fn mark(topic: &mut Topic, id: usize, dirty: &mut Vec<usize>) {
     if !topic.is_dirty {
         topic.is_dirty = true;
         dirty.push(id);

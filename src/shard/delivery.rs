@@ -1,27 +1,31 @@
 //! What goes into outboxes beside the stream of events, and out of them: replies, snapshots, closes.
 
 use std::io;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use super::core::{Core, SlowConsumer, emission};
-use super::handle::{Protocol, Query};
-use super::market::snapshot_parts;
+use super::core::{Core, SlowConsumer};
+use super::handle::Protocol;
 use super::outbox::Offer;
-use super::session::{Job, Session, StreamKey, Subscription, Wanted};
-use super::topic::{SessionId, Topic, encode_snapshot};
-use super::window::Window;
+use super::session::{Job, Pace, Session, StreamKey};
+use super::tally::Tally;
+use super::topic::{Frames, SessionId};
 use crate::limits;
-use crate::model::{Channel, Side};
 use crate::wire::control::{self, Close, Ended, Granted, Listed, Notice, Page, WelcomeLimits};
+use crate::wire::frame;
 use crate::wire::guard::Violation;
-use crate::wire::message::{Content, Levels};
-use crate::wire::{frame, json};
 
 impl Core {
     /// A client has come: it gets `welcome`.
-    pub fn open(&mut self, protocol: Protocol, now_ns: u64) -> SessionId {
-        let id = self.sessions.insert(Session::new(protocol, now_ns));
+    pub fn open(&mut self, protocol: Protocol, peer: SocketAddr, now_ns: u64, unix_ns: u64) -> SessionId {
+        let id = self.sessions.insert(Session::new(
+            self.stats.sessions_opened.get(),
+            protocol,
+            peer,
+            now_ns,
+            unix_ns,
+        ));
         let limits = WelcomeLimits {
             message_bytes: limits::TEXT_BYTES_MAX as u64,
             request_symbols: limits::REQUEST_SYMBOLS_MAX as u64,
@@ -32,9 +36,10 @@ impl Core {
         control::welcome(&mut text, protocol.name(), self.epoch, limits::HEARTBEAT_SECONDS * 1_000, &limits);
         self.push_text(id, &text);
         if self.has_ended {
-            text.clear();
-            control::notice(&mut text, Notice::ReplayEnded);
-            self.push_text(id, &text);
+            self.push_notice(id, Notice::ReplayEnded);
+        }
+        if self.is_stale {
+            self.push_notice(id, Notice::Stale);
         }
         self.stats.sessions_opened.add(1);
         self.stats.sessions.set(self.sessions.len() as u64);
@@ -44,7 +49,11 @@ impl Core {
     /// A client is gone: its streams end, what waits for it is dropped.
     pub fn remove(&mut self, id: SessionId) {
         self.end_all(id);
-        self.sessions.remove(id);
+        let session = self.sessions.remove(id);
+        self.waiting -= session.outbox.blocked_len();
+        if session.pace != Pace::Live {
+            self.stats.conflating.set(self.stats.conflating.get() - 1);
+        }
         self.dirty_sessions.retain(|&dirty| dirty != id);
         self.over.retain(|&over| over != id);
         self.stats.sessions.set(self.sessions.len() as u64);
@@ -55,7 +64,10 @@ impl Core {
     pub fn close(&mut self, id: SessionId, close: Close) {
         if close == Close::TooSlow && !self.sessions[id].is_closing {
             self.stats.closed_slow.add(1);
-            self.sessions[id].outbox.drop_unsent();
+            let outbox = &mut self.sessions[id].outbox;
+            let blocked = outbox.blocked_len();
+            outbox.drop_unsent();
+            self.waiting = self.waiting + outbox.blocked_len() - blocked;
             self.sessions[id].closes_within = limits::SLOW_CLOSE_SECONDS;
         }
         self.part(id, close.code(), &close.reason(self.epoch));
@@ -79,11 +91,14 @@ impl Core {
         self.end_all(id);
         let mut bytes = Vec::new();
         frame::push_close(&mut bytes, code, reason);
-        self.push(id, bytes.into());
         let session = &mut self.sessions[id];
+        // Behind everything that waits: it is the last thing that the client gets.
+        session.outbox.push(bytes.into());
         session.is_closing = true;
         session.job = None;
-        session.snapshots.clear();
+        session.fresh.clear();
+        session.round.clear();
+        self.mark_dirty(id);
     }
 
     /// Seconds that a closing session has left to get its last bytes; `None` for one that is not closing.
@@ -95,15 +110,18 @@ impl Core {
     /// Whether an earlier request is still being answered, or more waits for the client than may: nothing is to be read
     /// from it until then, so that its requests cannot pile up answers.
     pub fn is_busy(&self, id: SessionId) -> bool {
-        let bytes_max = self.settings.outbox_bytes;
         self.sessions.get(id).is_some_and(|session| {
-            !session.is_closing && (session.is_busy() || session.outbox.is_over(bytes_max))
+            let is_full = session.is_over(self.waiting, &self.settings)
+                || session.outbox.urgent_len() > limits::URGENT_BYTES_MAX;
+            !session.is_closing && (session.is_busy() || is_full)
         })
     }
 
     /// Whether nothing waits for a session, in its outbox or for room in it.
     pub fn is_answered(&self, id: SessionId) -> bool {
-        self.sessions.get(id).is_none_or(|session| !session.is_busy() && session.outbox.is_empty())
+        self.sessions
+            .get(id)
+            .is_none_or(|session| !session.is_busy() && session.round.is_empty() && session.outbox.is_empty())
     }
 
     /// Every session.
@@ -119,11 +137,11 @@ impl Core {
             let id = self.dirty_sessions[position];
             let session = &mut self.sessions[id];
             session.is_dirty = false;
-            if session.is_closing || !session.outbox.is_over(self.settings.outbox_bytes) {
+            if session.is_closing || !session.is_over(self.waiting, &self.settings) {
                 continue;
             }
             match self.settings.slow_consumer {
-                SlowConsumer::Disconnect => {
+                SlowConsumer::Conflate | SlowConsumer::Disconnect => {
                     session.is_dirty = true;
                     self.close(id, Close::TooSlow);
                     self.sessions[id].is_dirty = false;
@@ -137,10 +155,9 @@ impl Core {
 
     /// Whether a client that the shard waits for is still over its bound.
     pub fn is_blocked(&mut self) -> bool {
-        let bytes_max = self.settings.outbox_bytes;
-        let sessions = &self.sessions;
+        let (sessions, waiting, settings) = (&self.sessions, self.waiting, &self.settings);
         self.over.retain(|&id| {
-            sessions.get(id).is_some_and(|session| !session.is_closing && session.outbox.is_over(bytes_max))
+            sessions.get(id).is_some_and(|session| !session.is_closing && session.is_over(waiting, settings))
         });
         !self.over.is_empty()
     }
@@ -156,88 +173,130 @@ impl Core {
     ) -> io::Result<Offer> {
         let session = &mut self.sessions[id];
         let before = session.outbox.len();
+        let blocked = session.outbox.blocked_len();
         let offer = session.outbox.offer(scratch, send)?;
+        self.waiting = self.waiting + session.outbox.blocked_len() - blocked;
         if session.outbox.len() < before || before == 0 {
             session.progress_ns = now_ns;
+        }
+        if session.outbox.is_empty() {
+            session.drained_ns = now_ns;
         }
         Ok(offer)
     }
 
     /// Keeps what waits for a session that the kernel takes nothing for, until it does.
     pub fn hold(&mut self, id: SessionId) {
-        self.sessions[id].outbox.hold();
+        let outbox = &mut self.sessions[id].outbox;
+        let blocked = outbox.blocked_len();
+        outbox.hold();
+        self.waiting = self.waiting + outbox.blocked_len() - blocked;
     }
 
-    /// Goes on with the replies and snapshots that wait for room in a session's outbox. Whether anything was added.
+    /// Goes on with the replies, snapshots and rounds that wait for room in a session's outbox. Whether anything was added.
     pub fn advance(&mut self, id: SessionId) -> bool {
-        let mut added = false;
+        let before = self.sessions[id].frames;
         while self.sessions[id].outbox.len() < self.settings.outbox_bytes / 2 {
-            if let Some(stream) = self.sessions[id].snapshots.pop_front() {
-                self.send_snapshot(id, stream);
-            } else if let Some(job) = self.sessions[id].job.take() {
+            let session = &mut self.sessions[id];
+            if let Some(stream) = session.fresh.pop_front() {
+                if !self.catch_up(id, stream) {
+                    self.sessions[id].fresh.push_front(stream);
+                }
+            } else if let Some(job) = session.job.take() {
                 let rest = self.send_page(id, job);
                 self.sessions[id].job = rest;
+            } else if let Some(stream) = session.round.pop_front() {
+                if !self.catch_up(id, stream) {
+                    self.sessions[id].round.push_front(stream);
+                }
             } else {
                 break;
             }
-            added = true;
         }
-        let snapshots = &mut self.sessions[id].snapshots;
-        if snapshots.is_empty() && snapshots.capacity() > 64 {
-            snapshots.shrink_to_fit();
-        }
-        added
-    }
-
-    /// The JSON body that answers a question over HTTP.
-    pub fn answer(&self, query: Query) -> Bytes {
-        let mut body = Vec::new();
-        match query {
-            Query::Instruments => {
-                let mut page = Page::instruments_http(&mut body, self.epoch);
-                for (number, instrument) in self.catalog.iter() {
-                    let status = self.markets[number as usize].status;
-                    page.push(&Listed { number, instrument, status });
-                }
-                page.finish(false);
-            }
-            Query::Book { instrument, depth } => {
-                let market = &self.markets[instrument as usize];
-                let [bids, asks] = market.levels(depth);
-                let meta = market.stamp(Channel::Book).snapshot();
-                let checksum = Some(crate::wire::message::checksum(
-                    bids.iter(),
-                    asks.iter(),
-                    bids.len().max(asks.len()),
-                ));
-                let levels = Levels { bids: &bids, asks: &asks, checksum, part: 1, parts: 1 };
-                let instrument = &self.catalog.instruments()[instrument as usize];
-                json::encode_book_http(&mut body, instrument, market.epoch, &meta, &levels);
+        self.recover(id);
+        let session = &mut self.sessions[id];
+        for queue in [&mut session.fresh, &mut session.round] {
+            if queue.is_empty() && queue.capacity() > 64 {
+                queue.shrink_to_fit();
             }
         }
-        body.into()
+        session.frames != before
     }
 
-    /// Puts whole frames in a session's outbox.
-    pub(super) fn push(&mut self, id: SessionId, frames: Bytes) {
+    /// Puts whole frames of market data in a session's outbox.
+    pub(super) fn push_frames(&mut self, id: SessionId, frames: Frames) {
+        let session = &mut self.sessions[id];
+        if session.is_closing || frames.count == 0 {
+            return;
+        }
+        session.frames += frames.count;
+        session.outbox.push(frames.bytes);
+        self.mark_dirty(id);
+    }
+
+    /// Puts a snapshot in a session's outbox, whose size is not the client's fault.
+    pub(super) fn push_snapshot(&mut self, id: SessionId, frames: Frames) {
         let session = &mut self.sessions[id];
         if session.is_closing {
             return;
         }
-        session.outbox.push(frames);
+        session.frames += frames.count;
+        session.outbox.push_snapshot(frames.bytes);
         self.mark_dirty(id);
     }
 
-    /// Puts one text frame in a session's outbox.
+    /// Puts one text frame in a session's outbox, behind what waits there.
     pub(super) fn push_text(&mut self, id: SessionId, text: &[u8]) {
-        self.push(id, text_frame(text));
+        self.push_frames(id, Frames { bytes: text_frame(text), count: 1 });
     }
 
-    /// Puts one text frame in every session's outbox.
+    /// Declares sequences of a stream lost.
+    pub(super) fn push_gap(&mut self, id: SessionId, stream: StreamKey, epoch: u64, from: u64, to: u64) {
+        let symbol = &self.catalog.instruments()[stream.0 as usize].symbol;
+        let mut text = Vec::new();
+        control::gap(&mut text, symbol, stream.1, epoch, from, to);
+        self.push_firm(id, &text);
+        self.stats.gaps.add(1);
+        self.count(id, stream, Tally::of_gap(to + 1 - from));
+    }
+
+    /// Puts one text frame that nothing can be merged with in a session's outbox, behind what waits there: what is firm
+    /// has a bound of its own.
+    pub(super) fn push_firm(&mut self, id: SessionId, text: &[u8]) {
+        let session = &mut self.sessions[id];
+        if !session.is_closing {
+            session.frames += 1;
+            session.outbox.push_firm(text_frame(text));
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Puts one frame in a session's outbox, before what has not begun (`docs/protocol.md`, "Order").
+    pub(super) fn push_urgent(&mut self, id: SessionId, frame: Bytes, messages: u64) {
+        let session = &mut self.sessions[id];
+        if !session.is_closing {
+            session.frames += messages;
+            session.outbox.push_urgent(frame);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Answers a session with a text that may overtake.
+    pub(super) fn push_urgent_text(&mut self, id: SessionId, text: &[u8]) {
+        self.push_urgent(id, text_frame(text), 1);
+    }
+
+    /// Tells a session something about itself or the source.
+    pub(super) fn push_notice(&mut self, id: SessionId, notice: Notice) {
+        let mut text = Vec::new();
+        control::notice(&mut text, notice);
+        self.push_urgent_text(id, &text);
+    }
+
+    /// Puts one text frame in every session's outbox, behind what waits there.
     pub(super) fn push_text_to_all(&mut self, text: &[u8]) {
-        let frames = text_frame(text);
         for id in self.sessions() {
-            self.push(id, frames.clone());
+            self.push_firm(id, text);
         }
     }
 
@@ -264,8 +323,9 @@ impl Core {
                 let next = done + pushed;
                 page.finish(next < wanted.len());
                 self.push_text(id, &text);
+                let mut told = None;
                 for wanted in &wanted[done..next] {
-                    self.begin(id, wanted);
+                    self.begin(id, wanted, &mut told);
                 }
                 return (next < wanted.len()).then_some(Job::Subscribe { id: request, wanted, done: next });
             }
@@ -293,185 +353,6 @@ impl Core {
         };
         self.push_text(id, &text);
         rest
-    }
-
-    /// What is granted of what was asked for: deeper than the source tells is not to be had. A view that others watch
-    /// is joined where it stands; one that nobody watches, or that this session alone did, begins from the present.
-    fn grant(&self, id: SessionId, wanted: &Wanted) -> Granted<'_> {
-        let (number, channel) = wanted.stream;
-        let market = &self.markets[number as usize];
-        let held = self.sessions[id].subscriptions.get(&wanted.stream);
-        let others = |topic: usize| {
-            let is_own = held.is_some_and(|held| held.topic == topic && held.position.is_some());
-            self.topics[topic].subscribers() - usize::from(is_own)
-        };
-        let seq = match self.topic_of(wanted) {
-            Some(topic) if others(topic) > 0 => self.topics[topic].last.seq,
-            _ => market.seq(channel),
-        };
-        let instrument = &self.catalog.instruments()[number as usize];
-        let (depth, epoch) = (wanted.depth, market.epoch);
-        Granted { number, instrument, channel, depth, interval_ms: 0, period: None, epoch, seq }
-    }
-
-    fn topic_of(&self, wanted: &Wanted) -> Option<usize> {
-        let (instrument, channel) = wanted.stream;
-        let market = &self.markets[instrument as usize];
-        match channel {
-            Channel::Book => {
-                market.book_topics.iter().copied().find(|&id| self.topics[id].depth == wanted.depth)
-            }
-            _ => market.topics[channel.index()],
-        }
-    }
-
-    /// Begins a stream: its page has just been put in the outbox. An earlier view of the same stream ends.
-    fn begin(&mut self, id: SessionId, wanted: &Wanted) {
-        let (instrument, channel) = wanted.stream;
-        self.end_stream(id, wanted.stream);
-        let topic = self.topic_of(wanted).unwrap_or_else(|| {
-            let topic = self.topics.insert(Topic::new(instrument, channel, wanted.depth));
-            let market = &mut self.markets[instrument as usize];
-            match channel {
-                Channel::Book => market.book_topics.push(topic),
-                _ => market.topics[channel.index()] = Some(topic),
-            }
-            topic
-        });
-        self.topics[topic].references += 1;
-        let subscription = Subscription { topic, position: None, snapshot: wanted.snapshot };
-        let session = &mut self.sessions[id];
-        session.subscriptions.insert(wanted.stream, subscription);
-        self.stats.subscriptions.set(self.stats.subscriptions.get() + 1);
-        if wanted.snapshot {
-            self.sessions[id].snapshots.push_back(wanted.stream);
-        } else {
-            self.go_live(id, wanted.stream);
-        }
-    }
-
-    /// Sends the state of a stream; what follows it, follows it from here on.
-    fn send_snapshot(&mut self, id: SessionId, stream: StreamKey) {
-        let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return };
-        if subscription.position.is_some() {
-            return;
-        }
-        let topic = subscription.topic;
-        self.go_live(id, stream);
-        let protocol = self.sessions[id].protocol;
-        let seq = self.topics[topic].last.seq;
-        let Some(frames) =
-            self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol))
-        else {
-            return;
-        };
-        self.topics[topic].keep_snapshot(protocol, seq, frames.clone());
-        self.sessions[id].outbox.push_snapshot(frames);
-        self.mark_dirty(id);
-    }
-
-    /// The state of a topic as its subscribers hold it; `None` where there is none (no trade yet).
-    fn encode(&self, topic: usize, protocol: Protocol) -> Option<Bytes> {
-        let Topic { instrument, channel, window, last, .. } = &self.topics[topic];
-        let market = &self.markets[*instrument as usize];
-        let to = emission(&self.catalog, &self.stats, *instrument, market.epoch);
-        let meta = last.snapshot();
-        if *channel != Channel::Book {
-            let content: Content<'_> = market.content(*channel)?;
-            return Some(encode_snapshot(protocol, &to, std::iter::once((meta, content))));
-        }
-        let whole;
-        let [bids, asks] = match window {
-            Some(window) => [window.levels(Side::Bid), window.levels(Side::Ask)],
-            None => {
-                whole = market.levels(None);
-                [&whole[0][..], &whole[1][..]]
-            }
-        };
-        let levels = match protocol {
-            Protocol::Binary => limits::SNAPSHOT_PART_LEVELS,
-            Protocol::Json => limits::SNAPSHOT_PART_LEVELS_JSON,
-        };
-        Some(encode_snapshot(protocol, &to, snapshot_parts(meta, bids, asks, levels)))
-    }
-
-    /// Adds a session to its topic's subscribers. The first one starts the view from the present.
-    fn go_live(&mut self, id: SessionId, stream: StreamKey) {
-        let session = &mut self.sessions[id];
-        let subscription =
-            session.subscriptions.get_mut(&stream).expect("the caller has just seen the stream");
-        let topic = &mut self.topics[subscription.topic];
-        if !topic.is_live() {
-            let market = &self.markets[stream.0 as usize];
-            topic.last = market.stamp(stream.1);
-            topic.window = topic.depth.map(|depth| {
-                let mut window = Window::new(depth as usize);
-                for side in [Side::Bid, Side::Ask] {
-                    window.refresh(side, market.book.levels(side), &mut Vec::new());
-                }
-                window
-            });
-        }
-        subscription.position = Some(topic.add(session.protocol, id));
-    }
-
-    /// Takes a stream whose history ended back to waiting for its snapshot, unless it has none.
-    pub(super) fn suspend(&mut self, id: SessionId, stream: StreamKey) {
-        let session = &mut self.sessions[id];
-        let Some(subscription) = session.subscriptions.get_mut(&stream).filter(|stream| stream.snapshot)
-        else {
-            return;
-        };
-        if stream.1 == Channel::Trades {
-            return;
-        }
-        if let Some(position) = subscription.position.take() {
-            session.snapshots.push_back(stream);
-            let (topic, protocol) = (subscription.topic, session.protocol);
-            self.leave(topic, protocol, position, stream);
-        }
-    }
-
-    /// Ends a stream: no data of it follows. Whether there was one.
-    pub(super) fn end_stream(&mut self, id: SessionId, stream: StreamKey) -> bool {
-        let session = &mut self.sessions[id];
-        let protocol = session.protocol;
-        let Some(subscription) = session.subscriptions.remove(&stream) else { return false };
-        self.release(stream, subscription, protocol);
-        true
-    }
-
-    fn end_all(&mut self, id: SessionId) {
-        let session = &mut self.sessions[id];
-        let protocol = session.protocol;
-        for (stream, subscription) in std::mem::take(&mut session.subscriptions) {
-            self.release(stream, subscription, protocol);
-        }
-    }
-
-    fn release(&mut self, stream: StreamKey, subscription: Subscription, protocol: Protocol) {
-        if let Some(position) = subscription.position {
-            self.leave(subscription.topic, protocol, position, stream);
-        }
-        self.stats.subscriptions.set(self.stats.subscriptions.get() - 1);
-        let topic = &mut self.topics[subscription.topic];
-        topic.references -= 1;
-        if topic.references == 0 {
-            self.topics.remove(subscription.topic);
-            let market = &mut self.markets[stream.0 as usize];
-            match stream.1 {
-                Channel::Book => market.book_topics.retain(|&id| id != subscription.topic),
-                channel => market.topics[channel.index()] = None,
-            }
-        }
-    }
-
-    /// Takes a subscriber out of a topic; the one that takes its position is told.
-    fn leave(&mut self, topic: usize, protocol: Protocol, position: usize, stream: StreamKey) {
-        let Some(moved) = self.topics[topic].remove(protocol, position) else { return };
-        if let Some(subscription) = self.sessions[moved].subscriptions.get_mut(&stream) {
-            subscription.position = Some(position);
-        }
     }
 }
 

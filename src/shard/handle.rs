@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::Channel;
+
 /// The subprotocol of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -71,6 +73,90 @@ pub enum Query {
         /// Levels a side; `None`: all.
         depth: Option<u32>,
     },
+    /// Its sessions.
+    Connections(Listing),
+}
+
+/// Which sessions of a shard are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Only the session of that number; `None`: all.
+    pub session: Option<u64>,
+    /// Sessions listed at the most: those that lag most ([`Connection::by_lag`]).
+    pub limit: usize,
+    /// Streams listed at the most, over all sessions listed; a session whose streams do not fit is listed without.
+    pub streams_max: usize,
+}
+
+/// What a question is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A JSON body.
+    Body(Bytes),
+    /// Sessions, worst first.
+    Connections(Vec<Connection>),
+}
+
+/// One session, as a shard describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Number in its shard, never given twice.
+    pub session: u64,
+    /// Where the client comes from.
+    pub peer: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// When it came, nanoseconds since the Unix epoch.
+    pub since_ns: u64,
+    /// How many streams it has.
+    pub subscriptions: usize,
+    /// Whether it gets merged state, since it cannot keep up.
+    pub conflating: bool,
+    /// Bytes that wait for it in user space.
+    pub waiting_bytes: usize,
+    /// Milliseconds since the kernel last took all that waited for it.
+    pub lag_ms: u64,
+    /// Milliseconds since the oldest message was handed over that it has not reported as received; `None` where it
+    /// reports nothing.
+    pub progress_lag_ms: Option<u64>,
+    /// Sequences handed to it, over all its streams and those that have ended.
+    pub delivered: u64,
+    /// Sequences covered without being carried.
+    pub merged: u64,
+    /// Sequences that it was told are lost.
+    pub lost: u64,
+    /// WebSocket messages handed to it.
+    pub frames: u64,
+    /// Its streams, where they were asked for and fit.
+    pub streams: Option<Vec<ConnectionStream>>,
+}
+
+impl Connection {
+    /// Orders by lag, worst first: what the kernel did not take for longest, or the client did not report for longest;
+    /// then by bytes that wait, then the oldest.
+    pub fn by_lag(&self, other: &Connection) -> std::cmp::Ordering {
+        let key = |one: &Connection| (one.lag_ms.max(one.progress_lag_ms.unwrap_or(0)), one.waiting_bytes);
+        key(other).cmp(&key(self)).then(self.since_ns.cmp(&other.since_ns))
+    }
+}
+
+/// One stream of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionStream {
+    /// The instrument's number.
+    pub instrument: u32,
+    /// The channel.
+    pub channel: Channel,
+    /// The epoch that the following belong to.
+    pub epoch: u64,
+    /// Up to where the client was told.
+    pub seq: u64,
+    /// Sequences carried to it.
+    pub delivered: u64,
+    /// Sequences covered without being carried.
+    pub merged: u64,
+    /// Sequences that it was told are lost.
+    pub lost: u64,
 }
 
 /// What a shard is sent.
@@ -78,8 +164,8 @@ pub enum Query {
 pub enum Letter {
     /// A new session.
     Arrival(Arrival),
-    /// A question, and where the answer (a JSON body) goes.
-    Query(Query, oneshot::Sender<Bytes>),
+    /// A question, and where the answer goes.
+    Query(Query, oneshot::Sender<Answer>),
     /// Say goodbye to everyone and end.
     Stop,
 }
@@ -125,8 +211,23 @@ impl ShardHandle {
         }
     }
 
-    /// Asks; the answer is a JSON body. `None`: the shard is stopping.
+    /// Asks what is answered with a JSON body. `None`: the shard is stopping.
     pub async fn query(&self, query: Query) -> Option<Bytes> {
+        match self.ask(query).await? {
+            Answer::Body(body) => Some(body),
+            Answer::Connections(_) => None,
+        }
+    }
+
+    /// Asks for sessions, worst first. `None`: the shard is stopping.
+    pub async fn connections(&self, listing: Listing) -> Option<Vec<Connection>> {
+        match self.ask(Query::Connections(listing)).await? {
+            Answer::Connections(connections) => Some(connections),
+            Answer::Body(_) => None,
+        }
+    }
+
+    async fn ask(&self, query: Query) -> Option<Answer> {
         let (sender, answer) = oneshot::channel();
         self.letters.send(Letter::Query(query, sender)).await.ok()?;
         answer.await.ok()

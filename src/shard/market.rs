@@ -1,7 +1,13 @@
 //! What a shard knows of each instrument: its own copy, made of nothing but the events it was given.
 
-use crate::model::{Body, Channel, Event, L2Book, Level, Quote, Side, Status, Ticker, Trade};
-use crate::wire::message::{self, Content, Levels, Meta};
+use std::collections::VecDeque;
+
+use crate::limits;
+use crate::model::{
+    Bar, BarStep, Bars, Body, Channel, Event, L2Book, Level, Order, OrderBook, Period, Quote, Side, Status,
+    Ticker, Trade,
+};
+use crate::wire::message::{self, Content, Levels, Meta, Orders};
 
 /// Sequence and times of a stream's last event.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,16 +35,34 @@ pub struct Market {
     pub epoch: u64,
     /// L2 book.
     pub book: L2Book,
+    /// L3 book; empty where the instrument has no such channel.
+    pub orders: OrderBook,
+    /// The running bars.
+    pub bars: Bars,
     /// Trading status.
     pub status: Status,
     quote: Quote,
     trade: Option<Trade>,
     ticker: Ticker,
-    stamps: [Stamp; 7],
-    /// Topic of each channel, except books.
-    pub topics: [Option<usize>; 7],
-    /// Topics of the book, one a depth.
-    pub book_topics: Vec<usize>,
+    stamps: [Stamp; CHANNELS],
+    /// The last completed bars of each period.
+    completed: [Completed; Period::ALL.len()],
+    /// Updates of the book since the last one with a checksum.
+    unchecked: u32,
+    /// Sequence and checksum of each checked update, as long as the update is kept.
+    checksums: VecDeque<(u64, u32)>,
+    /// Topics of each channel, one a view.
+    pub topics: [Vec<usize>; CHANNELS],
+}
+
+const CHANNELS: usize = Channel::ALL.len();
+
+/// The last completed bars of one period.
+#[derive(Debug, Default)]
+struct Completed {
+    bars: VecDeque<(Stamp, Bar)>,
+    /// Sequence of the last one that is kept no more; 0: all are kept.
+    forgotten: u64,
 }
 
 impl Market {
@@ -47,39 +71,52 @@ impl Market {
         Market {
             epoch,
             book: L2Book::new(),
+            orders: OrderBook::new(),
+            bars: Bars::new(),
             status: Status::default(),
             quote: Quote::EMPTY,
             trade: None,
             ticker: Ticker::EMPTY,
-            stamps: [Stamp::default(); 7],
-            topics: [None; 7],
-            book_topics: Vec::new(),
+            stamps: [Stamp::default(); CHANNELS],
+            completed: Default::default(),
+            unchecked: 0,
+            checksums: VecDeque::new(),
+            topics: Default::default(),
         }
     }
 
     /// Takes one event of a channel over.
     pub fn apply(&mut self, event: &Event, body: &Body) {
+        let stamp = Stamp { seq: event.seq, ts_ns: event.ts_ns, sent_ns: event.sent_ns };
         match *body {
             Body::Quote(quote) => self.quote = quote,
             Body::Trade(trade) => self.trade = Some(trade),
             Body::Level { side, price, quantity } => {
                 self.book.set(side, price, quantity);
             }
+            Body::Order(change) => {
+                // The deriver gives none that its own book has not taken.
+                let followed = self.orders.follow(&change);
+                debug_assert!(followed.is_ok(), "{followed:?}");
+            }
             Body::Ticker(ticker) => self.ticker = ticker,
+            Body::Bar(BarStep::Trade { price, quantity }) => self.bars.trade(event.ts_ns, price, quantity),
+            Body::Bar(BarStep::End { periods }) => {
+                let completed = &mut self.completed;
+                self.bars.end(periods, |bar| completed[bar.period.index()].add(stamp, bar));
+            }
             Body::Status(status) => self.status = status,
-            Body::Order(_) | Body::Bar(_) | Body::Reset { .. } | Body::Ended => return,
+            Body::Reset { .. } | Body::Ended => return,
         }
         if let Some(channel) = event.channel() {
-            self.stamps[channel.index()] =
-                Stamp { seq: event.seq, ts_ns: event.ts_ns, sent_ns: event.sent_ns };
+            self.stamps[channel.index()] = stamp;
         }
     }
 
     /// History ends: everything as before the first event, in a new epoch. The topics stay.
     pub fn reset(&mut self, epoch: u64) {
-        let topics = self.topics;
-        let book_topics = std::mem::take(&mut self.book_topics);
-        *self = Market { topics, book_topics, ..Market::new(epoch) };
+        let topics = std::mem::take(&mut self.topics);
+        *self = Market { topics, ..Market::new(epoch) };
     }
 
     /// Where a stream stands.
@@ -92,14 +129,15 @@ impl Market {
         self.stamps[channel.index()]
     }
 
-    /// The state of a channel other than the book; `None` for trades before the first.
-    pub fn content(&self, channel: Channel) -> Option<Content<'static>> {
+    /// The state of a channel that one message tells; `None` where there is none: no trade yet, no bar running.
+    pub fn content(&self, channel: Channel, period: Option<Period>) -> Option<Content<'static>> {
         match channel {
             Channel::Quotes => Some(Content::Quote(self.quote)),
             Channel::Trades => self.trade.map(Content::Trade),
             Channel::Ticker => Some(Content::Ticker(self.ticker)),
+            Channel::Bars => self.bars.running(period?).map(Content::Bar),
             Channel::Status => Some(Content::Status(self.status)),
-            Channel::Book | Channel::Orders | Channel::Bars => None,
+            Channel::Book | Channel::Orders => None,
         }
     }
 
@@ -108,16 +146,70 @@ impl Market {
         let depth = depth.map_or(usize::MAX, |depth| depth as usize);
         [Side::Bid, Side::Ask].map(|side| self.book.levels(side).take(depth).collect())
     }
+
+    /// The checksum of the whole book.
+    pub fn checksum(&self) -> u32 {
+        let [bids, asks] = self.levels(Some(message::CHECKSUM_LEVELS as u32));
+        message::checksum(bids.iter(), asks.iter(), message::CHECKSUM_LEVELS)
+    }
+
+    /// An exchange event has changed the book, up to sequence `seq`: its checksum, if this update is to carry one.
+    pub fn end_book_update(&mut self, seq: u64) -> Option<u32> {
+        self.unchecked = (self.unchecked + 1) % limits::CHECKSUM_UPDATES;
+        (self.unchecked == 0).then(|| {
+            let checksum = self.checksum();
+            self.checksums.push_back((seq, checksum));
+            checksum
+        })
+    }
+
+    /// The checksum of the book as of the update that ended with `seq`, if it was to carry one and is kept.
+    pub fn checksum_at(&self, seq: u64) -> Option<u32> {
+        let at = self.checksums.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
+        Some(self.checksums[at].1)
+    }
+
+    /// Updates before sequence `first` are kept no more; `None`: none is.
+    pub fn forget_checksums(&mut self, first: Option<u64>) {
+        let first = first.unwrap_or(u64::MAX);
+        while self.checksums.front().is_some_and(|(seq, _)| *seq < first) {
+            self.checksums.pop_front();
+        }
+    }
+
+    /// The bar of a period that the event with sequence `seq` completed, if it did.
+    pub fn completed(&self, period: Period, seq: u64) -> Option<Bar> {
+        let (stamp, bar) = self.completed[period.index()].bars.back()?;
+        (stamp.seq == seq).then_some(*bar)
+    }
+
+    /// The bars of a period that were completed after sequence `held`, and the last sequence up to which some of them are
+    /// kept no more (0: none is missing).
+    pub fn completed_since(&self, period: Period, held: u64) -> (u64, impl Iterator<Item = &(Stamp, Bar)>) {
+        let Completed { bars, forgotten } = &self.completed[period.index()];
+        let missing = if *forgotten > held { *forgotten } else { 0 };
+        (missing, bars.iter().filter(move |(stamp, _)| stamp.seq > held))
+    }
 }
 
-/// The messages of a book's snapshot: one, or parts of that many levels; the checksum is on the last.
-pub fn snapshot_parts<'a>(
+impl Completed {
+    fn add(&mut self, stamp: Stamp, bar: Bar) {
+        if self.bars.len() >= limits::BARS_KEPT
+            && let Some((oldest, _)) = self.bars.pop_front()
+        {
+            self.forgotten = oldest.seq;
+        }
+        self.bars.push_back((stamp, bar));
+    }
+}
+
+/// Levels of a book cut into the messages of a snapshot: one, or parts of that many levels; the checksum is on the last.
+pub fn book_parts<'a>(
     meta: Meta,
-    bids: &'a [Level],
-    asks: &'a [Level],
+    [bids, asks]: [&'a [Level]; 2],
+    checksum: u32,
     part_levels: usize,
 ) -> impl Iterator<Item = (Meta, Content<'a>)> {
-    let checksum = message::checksum(bids.iter(), asks.iter(), message::CHECKSUM_LEVELS);
     let parts = (bids.len() + asks.len()).div_ceil(part_levels).max(1);
     (0..parts).map(move |part| {
         let (from, to) = (part * part_levels, (part + 1) * part_levels);
@@ -134,5 +226,19 @@ pub fn snapshot_parts<'a>(
             parts: parts as u16,
         };
         (Meta { last: is_final, ..meta }, Content::Book(levels))
+    })
+}
+
+/// Orders cut into the messages of a snapshot: one, or parts of that many orders.
+pub fn order_parts(
+    meta: Meta,
+    orders: &[Order],
+    part_orders: usize,
+) -> impl Iterator<Item = (Meta, Content<'_>)> {
+    let parts = orders.len().div_ceil(part_orders).max(1);
+    (0..parts).map(move |part| {
+        let (from, to) = (part * part_orders, ((part + 1) * part_orders).min(orders.len()));
+        let orders = Orders { orders: &orders[from..to], part: part as u16 + 1, parts: parts as u16 };
+        (Meta { last: part + 1 == parts, ..meta }, Content::Orders(orders))
     })
 }

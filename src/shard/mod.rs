@@ -1,21 +1,33 @@
 //! The hot room: sessions, subscriptions, books, on one thread without a lock.
 
+mod ahead;
+mod catch_up;
+mod conflate;
 mod core;
 mod delivery;
 mod handle;
+mod history;
+mod intervals;
 mod line;
 mod market;
 mod outbox;
+mod progress;
+mod queries;
 mod reader;
 mod requests;
 mod session;
+mod streams;
+mod tally;
 mod thread;
 mod timers;
 mod topic;
 mod window;
 
 pub use self::core::{Core, CoreSettings, SlowConsumer};
-pub use handle::{Arrival, Letter, Protocol, Query, Seat, ShardHandle, mailbox};
+pub use handle::{
+    Answer, Arrival, Connection, ConnectionStream, Letter, Listing, Protocol, Query, Seat, ShardHandle,
+    mailbox,
+};
 pub use outbox::{Offer, Outbox};
 pub use thread::Shard;
 pub use topic::SessionId;

@@ -30,6 +30,10 @@ pub struct Outbox {
     cut_frame: usize,
     /// Of what waits, bytes of a snapshot that may exceed the bound: one at a time is let in.
     allowance: usize,
+    /// Whole frames that may overtake what waits: they go right behind the frame that the client has the start of.
+    urgent: Vec<u8>,
+    /// Bytes put here since the kernel refused some that nothing can be merged with.
+    firm: usize,
 }
 
 impl Outbox {
@@ -39,15 +43,55 @@ impl Outbox {
         self.queued.push(frames);
     }
 
+    /// Appends whole frames that nothing can be merged with, and that are not to be lost.
+    pub fn push_firm(&mut self, frames: Bytes) {
+        if self.is_blocked() {
+            self.firm += frames.len();
+        }
+        self.push(frames);
+    }
+
     /// Appends a snapshot, whose size is not the client's fault.
     pub fn push_snapshot(&mut self, frames: Bytes) {
         self.allowance += frames.len();
         self.push(frames);
     }
 
+    /// Puts whole frames before everything that has not begun, behind what was put so before: `pong`, `error`,
+    /// `notice` and the frames of WebSocket's own control (`docs/protocol.md`, "Order").
+    pub fn push_urgent(&mut self, frames: Bytes) {
+        if self.backlog.is_empty() {
+            // The kernel has room: all of it goes with the next write.
+            self.push(frames);
+        } else {
+            self.firm += frames.len();
+            self.urgent.extend_from_slice(&frames);
+        }
+    }
+
     /// Bytes that wait in user space.
     pub fn len(&self) -> usize {
-        self.queued_bytes + self.backlog.len()
+        self.queued_bytes + self.backlog.len() + self.urgent.len()
+    }
+
+    /// Whether the kernel refused bytes that still wait.
+    pub fn is_blocked(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// Bytes that the kernel refused and that wait.
+    pub fn blocked_len(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Bytes that were put here since the kernel last had room for all, and that nothing can be merged with.
+    pub fn firm_bytes(&self) -> usize {
+        self.firm
+    }
+
+    /// Bytes that wait in the lane of what may overtake.
+    pub fn urgent_len(&self) -> usize {
+        self.urgent.len()
     }
 
     /// Whether nothing waits.
@@ -66,8 +110,10 @@ impl Outbox {
         let before = self.len();
         self.queued.clear();
         self.queued_bytes = 0;
+        self.urgent = Vec::new();
         self.backlog.truncate(self.cut_frame);
         self.allowance = 0;
+        self.firm = 0;
         before - self.len()
     }
 
@@ -100,6 +146,7 @@ impl Outbox {
         }
         if !self.backlog.is_empty() {
             self.hold();
+            self.let_overtake();
             let sent = written(send(&self.backlog))?;
             self.advance(sent);
         } else {
@@ -125,10 +172,22 @@ impl Outbox {
             // Memory of a burst goes back: an idle session holds none.
             self.backlog = BytesMut::new();
             self.allowance = 0;
+            self.firm = 0;
             Ok(Offer::Drained)
         } else {
             Ok(Offer::Blocked)
         }
+    }
+
+    /// Moves what may overtake to its place: behind the frame that has begun, before all others.
+    fn let_overtake(&mut self) {
+        if self.urgent.is_empty() {
+            return;
+        }
+        let behind = self.backlog.split_off(self.cut_frame);
+        self.backlog.extend_from_slice(&self.urgent);
+        self.backlog.extend_from_slice(&behind);
+        self.urgent = Vec::new();
     }
 
     fn advance(&mut self, sent: usize) {
@@ -202,6 +261,34 @@ mod tests {
         assert!(!outbox.is_over(1_000));
         outbox.push(framed(900, 1));
         assert!(outbox.is_over(1_000));
+    }
+
+    #[test]
+    fn what_is_urgent_overtakes_whole_frames_and_cuts_none() {
+        let whole = [framed(10, 1), framed(10, 2), framed(10, 3)].concat();
+        let frame_bytes = whole.len() / 3;
+        for taken in 0..whole.len() {
+            let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
+            for fill in 1..=3 {
+                outbox.push(framed(10, fill));
+            }
+            let mut take = |bytes: &[u8], most: usize| {
+                received.extend_from_slice(&bytes[..most.min(bytes.len())]);
+                Ok(most.min(bytes.len()))
+            };
+            outbox.offer(&mut scratch, |bytes| take(bytes, taken)).unwrap();
+            outbox.push_urgent(framed(4, 8));
+            outbox.push(framed(10, 4));
+            outbox.push_urgent(framed(4, 9));
+            assert_eq!(outbox.urgent_len(), 2 * framed(4, 8).len());
+            while !outbox.is_empty() {
+                outbox.offer(&mut scratch, |bytes| take(bytes, 7)).unwrap();
+            }
+            let begun = taken.div_ceil(frame_bytes) * frame_bytes;
+            let expected =
+                [&whole[..begun], &framed(4, 8), &framed(4, 9), &whole[begun..], &framed(10, 4)].concat();
+            assert_eq!(received, expected, "{taken} bytes were taken before");
+        }
     }
 
     #[test]

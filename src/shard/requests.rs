@@ -1,17 +1,13 @@
 //! What clients ask. A request is checked whole before anything of it is done.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::core::Core;
 use super::session::{Job, StreamKey, Wanted};
-use super::topic::SessionId;
+use super::topic::{SessionId, View};
 use crate::limits;
-use crate::model::{Channel, ChannelSet};
-use crate::wire::control::{self, Command, Refusal, RequestId, Subscribe};
-
-/// The channels that a shard has messages of.
-const SERVED: ChannelSet =
-    ChannelSet::of(&[Channel::Quotes, Channel::Trades, Channel::Book, Channel::Ticker, Channel::Status]);
+use crate::model::Channel;
+use crate::wire::control::{self, Command, Conflate, ErrorCode, Refusal, RequestId, Subscribe};
 
 impl Core {
     /// Carries out one text message of a client. `unix_ns` is the wall clock, nanoseconds since 1970. The session must
@@ -30,11 +26,11 @@ impl Core {
                 self.sessions[id].job = Some(Job::List { id: request.id, done: 0 });
                 Ok(())
             }
-            Command::Progress { .. } => Ok(()),
+            Command::Progress { received } => self.progress(id, received),
             Command::Ping => {
                 let mut text = Vec::new();
                 control::pong(&mut text, request.id.as_ref(), unix_ns);
-                self.push_text(id, &text);
+                self.push_urgent_text(id, &text);
                 Ok(())
             }
         });
@@ -42,7 +38,7 @@ impl Core {
             self.stats.refusals.add(1);
             let mut text = Vec::new();
             control::error(&mut text, &refusal);
-            self.push_text(id, &text);
+            self.push_urgent_text(id, &text);
         }
         self.advance(id);
     }
@@ -63,7 +59,7 @@ impl Core {
                 let known = &self.catalog.instruments()[instrument as usize];
                 for &channel in &asked.channels {
                     let stream = (instrument, channel);
-                    if !known.has(channel) || !SERVED.contains(channel) {
+                    if !known.has(channel) {
                         if pattern.ends_with('*') {
                             continue;
                         }
@@ -81,13 +77,22 @@ impl Core {
                 return Err(Refusal::limit_exceeded(request, what, total, limits::SUBSCRIPTIONS_MAX));
             }
         }
-        let wanted = streams.into_iter().map(|stream| self.wanted(stream, &asked)).collect();
+        let mut from = FxHashMap::default();
+        for resumed in &asked.from {
+            // What the catalog does not have any more, or the request does not name, has nothing to go on with.
+            if let Some(instrument) = self.catalog.find(&resumed.symbol) {
+                from.insert((instrument, resumed.channel), (resumed.epoch, resumed.seq));
+            }
+        }
+        let wanted = streams
+            .into_iter()
+            .map(|stream| Wanted { from: from.get(&stream).copied(), ..self.wanted(stream, &asked) })
+            .collect();
         self.sessions[id].job = Some(Job::Subscribe { id: request, wanted, done: 0 });
         Ok(())
     }
 
     fn wanted(&self, stream: StreamKey, asked: &Subscribe) -> Wanted {
-        let is_book = stream.1 == Channel::Book;
         // No deeper than the source tells: its full book is the deepest view there is.
         let told = match self.catalog.instruments()[stream.0 as usize].book_depth {
             0 => None,
@@ -97,11 +102,33 @@ impl Core {
             (Some(asked), Some(told)) => Some(asked.min(told)),
             (asked, told) => asked.or(told),
         };
+        let view = match stream.1 {
+            Channel::Book => View { depth, interval_ms: asked.interval_ms, period: None },
+            Channel::Quotes | Channel::Ticker => View { interval_ms: asked.interval_ms, ..View::default() },
+            Channel::Bars => View { period: Some(asked.period), ..View::default() },
+            Channel::Trades | Channel::Orders | Channel::Status => View::default(),
+        };
         Wanted {
             stream,
-            depth: depth.filter(|_| is_book),
+            view,
             snapshot: asked.snapshot.unwrap_or(stream.1 != Channel::Trades),
+            never_conflate: asked.conflate == Conflate::Never,
+            from: None,
         }
+    }
+
+    /// The client says how many messages it has received.
+    fn progress(&mut self, id: SessionId, received: u64) -> Result<(), Refusal> {
+        let session = &mut self.sessions[id];
+        if received > session.frames {
+            let message = format!(
+                "\"received\" is {received}; at most {} were sent to this connection",
+                session.frames
+            );
+            return Err(Refusal::new(None, ErrorCode::BadRequest, message));
+        }
+        session.progress.get_or_insert_default().report(received);
+        Ok(())
     }
 
     fn unsubscribe(

@@ -1,11 +1,15 @@
 //! What a shard remembers of one client: no socket, no clock.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
 use super::handle::Protocol;
 use super::outbox::Outbox;
+use super::progress::Progress;
+use super::tally::Tally;
+use super::topic::View;
 use crate::limits;
 use crate::model::Channel;
 use crate::wire::control::RequestId;
@@ -18,10 +22,14 @@ pub type StreamKey = (u32, Channel);
 pub struct Wanted {
     /// Which.
     pub stream: StreamKey,
-    /// Levels a side; `None`: all, or no book.
-    pub depth: Option<u32>,
+    /// What of it.
+    pub view: View,
     /// Whether state comes first.
     pub snapshot: bool,
+    /// Whether the session is rather closed than this stream conflated.
+    pub never_conflate: bool,
+    /// Epoch and sequence that the client holds of it, and wants what follows.
+    pub from: Option<(u64, u64)>,
 }
 
 /// A stream that a session has.
@@ -29,10 +37,49 @@ pub struct Wanted {
 pub struct Subscription {
     /// The topic.
     pub topic: usize,
-    /// Position among the topic's subscribers; `None` while the snapshot is still to be sent.
-    pub position: Option<usize>,
+    /// Where it stands.
+    pub state: State,
     /// Whether state comes first, now and after a reset.
     pub snapshot: bool,
+    /// Whether the session is rather closed than this stream conflated.
+    pub never_conflate: bool,
+    /// What became of its sequences, those since it last went live apart.
+    pub tally: Tally,
+    /// The topic's total when it last went live.
+    pub base: Tally,
+}
+
+/// Where a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is sent what is emitted to the topic; its position among the subscribers.
+    Live(usize),
+    /// Its snapshot is still to be sent, and is to show no sequence before this one.
+    Fresh {
+        /// What the client may hold already.
+        at_least: u64,
+    },
+    /// What follows a sequence is still to be sent.
+    Behind {
+        /// The last sequence that the client has been handed.
+        held: u64,
+        /// Whether every message that was missed is to be told, as far as they are kept; else they are conflated.
+        exactly: bool,
+    },
+}
+
+/// How a session's streams flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Everything at once.
+    Live,
+    /// What is newest, now and then, as it takes it.
+    Conflating {
+        /// Looks at the timers in a row that found it had taken everything.
+        streak: u32,
+    },
+    /// Its streams go live again one by one.
+    Recovering,
 }
 
 /// A reply that is sent page by page, as the outbox has room.
@@ -68,16 +115,38 @@ pub enum Job {
 /// One client.
 #[derive(Debug)]
 pub struct Session {
+    /// Its number, never given to another.
+    pub number: u64,
     /// What it speaks.
     pub protocol: Protocol,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// When it came, nanoseconds since the Unix epoch.
+    pub since_ns: u64,
     /// What waits for it.
     pub outbox: Outbox,
+    /// WebSocket messages put in its outbox so far.
+    pub frames: u64,
     /// Its streams.
     pub subscriptions: FxHashMap<StreamKey, Subscription>,
+    /// What became of the sequences of streams that have ended.
+    pub ended: Tally,
+    /// How its streams flow.
+    pub pace: Pace,
+    /// Looks at the timers in a row that must find it to have taken everything before it recovers; 0: it was never
+    /// conflated.
+    pub patience: u32,
+    /// Look at the timers at which it recovered last.
+    pub recovered_at: u64,
+    /// What it says it has received; `None`: it says nothing.
+    pub progress: Option<Progress>,
     /// The reply that is being sent. One at a time: nothing more is read from the client until it is done.
     pub job: Option<Job>,
-    /// Streams whose snapshot is still to be sent, in order. A stream that has ended meanwhile is passed over.
-    pub snapshots: VecDeque<StreamKey>,
+    /// Streams that a request asked for and whose beginning is still to be sent, in order. One that has ended meanwhile
+    /// is passed over.
+    pub fresh: VecDeque<StreamKey>,
+    /// Conflated streams that are still to be served in this round, in order. One that has ended meanwhile is passed over.
+    pub round: VecDeque<StreamKey>,
     /// How many of its streams heartbeats have named in this turn.
     pub heartbeat_cursor: usize,
     /// Monotonic nanoseconds of the last ping.
@@ -86,6 +155,8 @@ pub struct Session {
     pub awaits_pong: bool,
     /// Monotonic nanoseconds when bytes last left for the client, or nothing waited.
     pub progress_ns: u64,
+    /// Monotonic nanoseconds when nothing waited last.
+    pub drained_ns: u64,
     /// Whether it stands in the list of those to be written to.
     pub is_dirty: bool,
     /// Whether the close frame is on its way: nothing is added after it.
@@ -96,17 +167,28 @@ pub struct Session {
 
 impl Session {
     /// A client that has just come.
-    pub fn new(protocol: Protocol, now_ns: u64) -> Session {
+    pub fn new(number: u64, protocol: Protocol, peer: SocketAddr, now_ns: u64, unix_ns: u64) -> Session {
         Session {
+            number,
             protocol,
+            peer,
+            since_ns: unix_ns,
             outbox: Outbox::default(),
+            frames: 0,
             subscriptions: FxHashMap::default(),
+            ended: Tally::default(),
+            pace: Pace::Live,
+            patience: 0,
+            recovered_at: 0,
+            progress: None,
             job: None,
-            snapshots: VecDeque::new(),
+            fresh: VecDeque::new(),
+            round: VecDeque::new(),
             heartbeat_cursor: 0,
             pinged_ns: now_ns,
             awaits_pong: false,
             progress_ns: now_ns,
+            drained_ns: now_ns,
             is_dirty: false,
             is_closing: false,
             closes_within: limits::CLOSE_SECONDS,
@@ -123,6 +205,11 @@ impl Session {
 
     /// Whether an earlier request is still being answered.
     pub fn is_busy(&self) -> bool {
-        self.job.is_some() || !self.snapshots.is_empty()
+        self.job.is_some() || !self.fresh.is_empty()
+    }
+
+    /// Whether its streams are conflated.
+    pub fn is_conflating(&self) -> bool {
+        matches!(self.pace, Pace::Conflating { .. })
     }
 }

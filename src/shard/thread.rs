@@ -11,12 +11,12 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::core::Core;
-use super::handle::{Arrival, Letter};
+use super::handle::{Answer, Arrival, Letter, Query};
 use super::line::{Line, send};
 use super::outbox::Offer;
 use super::reader::{Incoming, Reader, SharedSocket};
@@ -25,7 +25,7 @@ use crate::bus::Tap;
 use crate::clock::Clock;
 use crate::limits;
 use crate::model::Event;
-use crate::stats::ShardStats;
+use crate::stats::{ShardStats, SourceStats};
 use crate::wire::guard::MessageLimits;
 
 /// All that a shard's thread needs.
@@ -40,6 +40,8 @@ pub struct Shard {
     pub clock: Clock,
     /// What it counts.
     pub stats: Arc<CachePadded<ShardStats>>,
+    /// What the publisher counts: it tells whether the source is stale.
+    pub source: Arc<CachePadded<SourceStats>>,
 }
 
 impl Shard {
@@ -59,6 +61,7 @@ impl Shard {
             broken: Notify::new(),
             clock: self.clock,
             stats: self.stats,
+            source: self.source,
         });
         if LocalSet::new().block_on(&runtime, shell.serve(self.tap, self.letters)) {
             Ok(())
@@ -90,6 +93,7 @@ struct Shell {
     broken: Notify,
     clock: Clock,
     stats: Arc<CachePadded<ShardStats>>,
+    source: Arc<CachePadded<SourceStats>>,
 }
 
 impl Shell {
@@ -97,6 +101,8 @@ impl Shell {
     async fn serve(self: Rc<Self>, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) -> bool {
         let mut timer = interval(Duration::from_millis(limits::TIMER_MILLISECONDS));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut intervals = interval(Duration::from_millis(limits::INTERVAL_MILLISECONDS));
+        intervals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut source_lives = true;
         loop {
             let is_blocked = self.core.borrow_mut().is_blocked();
@@ -111,13 +117,19 @@ impl Shell {
                 biased;
                 letter = letters.recv() => match letter {
                     Some(Letter::Arrival(arrival)) => self.adopt(arrival),
-                    // Who asked may have gone.
-                    Some(Letter::Query(query, reply)) => drop(reply.send(self.core.borrow().answer(query))),
+                    Some(Letter::Query(query, reply)) => self.answer(query, reply),
                     Some(Letter::Stop) | None => break,
                 },
                 () = self.broken.notified() => return false,
                 _ = timer.tick() => {
-                    self.core.borrow_mut().tick(self.clock.now_ns(), self.clock.unix_ns());
+                    let (mut core, now_ns) = (self.core.borrow_mut(), self.clock.now_ns());
+                    core.set_stale(self.source.is_stale(now_ns));
+                    core.tick(now_ns, self.clock.unix_ns());
+                    drop(core);
+                    self.write_dirty();
+                }
+                _ = intervals.tick(), if self.core.borrow().has_intervals() => {
+                    self.core.borrow_mut().end_intervals(self.clock.now_ns());
                     self.write_dirty();
                 }
                 ready = tap.ready(), if source_lives && !is_blocked => source_lives = ready.is_ok(),
@@ -126,6 +138,11 @@ impl Shell {
         }
         self.stop(tap, letters).await;
         true
+    }
+
+    /// Answers a question; who asked may have gone.
+    fn answer(&self, query: Query, reply: oneshot::Sender<Answer>) {
+        drop(reply.send(self.core.borrow().answer(query, self.clock.now_ns())));
     }
 
     /// Takes what waits on the bus, up to a batch. Whether there was anything.
@@ -158,7 +175,7 @@ impl Shell {
         while let Ok(letter) = letters.try_recv() {
             match letter {
                 Letter::Arrival(arrival) => self.adopt(arrival),
-                Letter::Query(query, reply) => drop(reply.send(self.core.borrow().answer(query))),
+                Letter::Query(query, reply) => self.answer(query, reply),
                 Letter::Stop => {}
             }
         }
@@ -181,7 +198,8 @@ impl Shell {
                 return;
             }
         };
-        let id = self.core.borrow_mut().open(arrival.protocol, self.clock.now_ns());
+        let Arrival { protocol, peer, .. } = arrival;
+        let id = self.core.borrow_mut().open(protocol, peer, self.clock.now_ns(), self.clock.unix_ns());
         let reader = Reader::new(SharedSocket(socket.clone()), arrival.read_ahead, MessageLimits::default());
         let reader = spawn_local(self.clone().read_session(id, reader)).abort_handle();
         let line = Line {

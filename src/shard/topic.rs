@@ -4,12 +4,13 @@ use bytes::Bytes;
 
 use super::handle::Protocol;
 use super::market::Stamp;
+use super::tally::Tally;
 use super::window::Window;
 use crate::limits;
-use crate::model::{Channel, Instrument};
+use crate::model::{Channel, Instrument, Period};
 use crate::stats::ShardStats;
 use crate::wire::message::{Content, Meta};
-use crate::wire::{frame, json, market, message};
+use crate::wire::{frame, json, market};
 
 /// Number of a session in its shard.
 pub type SessionId = usize;
@@ -26,23 +27,56 @@ pub struct Emission<'a> {
     pub stats: &'a ShardStats,
 }
 
-/// One view of one stream: (instrument, channel, depth), in both encodings.
+/// What part of a stream is shown, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Levels a side; `None`: all, or no book.
+    pub depth: Option<u32>,
+    /// Milliseconds between updates; 0: each at once.
+    pub interval_ms: u32,
+    /// Length of the bars; `None`: the channel is another.
+    pub period: Option<Period>,
+}
+
+impl View {
+    /// Whether it shows every event of its stream: only then can what was missed be told event by event.
+    pub fn is_whole(&self) -> bool {
+        *self == View::default()
+    }
+}
+
+/// One view of one stream, in both encodings.
+///
+/// Every live subscriber has been handed everything up to `last`, and nothing else: so whoever joins, or comes back,
+/// takes the view as it was last emitted.
 #[derive(Debug)]
 pub struct Topic {
     /// Position of the instrument in the catalog.
     pub instrument: u32,
     /// The channel.
     pub channel: Channel,
-    /// Levels a side that the view shows; `None`: all, or no book.
-    pub depth: Option<u32>,
+    /// What is shown of it.
+    pub view: View,
     /// The event that the last emission ended with: where a joiner starts.
     pub last: Stamp,
     /// What the subscribers of a depth view hold; kept only while there are some.
     pub window: Option<Window>,
-    /// Sessions that have subscribed, live or still waiting for their snapshot.
+    /// The state last emitted, where an interval lets the market run ahead of it (quotes and ticker).
+    pub shown: Option<Content<'static>>,
+    /// Sessions that have subscribed, live or not.
     pub references: usize,
     /// Whether the topic stands in the list of those that have something to send.
     pub is_dirty: bool,
+    /// Whether it waits for the end of its interval.
+    pub is_due: bool,
+    /// What became of the sequences emitted so far.
+    pub total: Tally,
+    /// The part of `total` that has not been handed over.
+    batch: Tally,
+    /// Up to where everything has been handed over.
+    start: u64,
+    /// Updates of a book since the last one with a checksum.
+    unchecked: u32,
     lanes: [Lane; 2],
 }
 
@@ -55,39 +89,59 @@ struct Lane {
     /// Where the binary frame that is being written starts, and how many messages it has.
     open: Option<(usize, u16)>,
     messages: u64,
-    carried: u64,
-    merged: u64,
+    /// Whole frames in `run`.
+    frames: u64,
     /// The snapshot as of a sequence, for all who ask at that sequence.
-    snapshot: Option<(u64, Bytes)>,
+    snapshot: Option<(u64, Frames)>,
+}
+
+/// Whole frames, shared by whoever gets them.
+#[derive(Clone, Debug)]
+pub struct Frames {
+    /// The frames back to back.
+    pub bytes: Bytes,
+    /// How many WebSocket messages they are.
+    pub count: u64,
 }
 
 /// One topic's frames of one batch, for one encoding.
 pub struct Run<'a> {
     /// Whole frames.
-    pub frames: Bytes,
+    pub frames: Frames,
     /// How many messages are in them.
     pub messages: u64,
-    /// How many sequences the messages carry.
-    pub carried: u64,
-    /// How many sequences the messages cover without carrying them.
-    pub merged: u64,
     /// Who gets them.
     pub subscribers: &'a [SessionId],
 }
 
 impl Topic {
     /// A topic without subscribers.
-    pub fn new(instrument: u32, channel: Channel, depth: Option<u32>) -> Topic {
+    pub fn new(instrument: u32, channel: Channel, view: View) -> Topic {
         Topic {
             instrument,
             channel,
-            depth,
+            view,
             last: Stamp::default(),
             window: None,
+            shown: None,
             references: 0,
             is_dirty: false,
+            is_due: false,
+            total: Tally::default(),
+            batch: Tally::default(),
+            start: 0,
+            unchecked: 0,
             lanes: Default::default(),
         }
+    }
+
+    /// Takes the present for what was last emitted: nobody is live.
+    pub fn begin(&mut self, stamp: Stamp) {
+        self.last = stamp;
+        self.start = stamp.seq;
+        self.unchecked = 0;
+        // Nobody has the state that an earlier snapshot was of.
+        self.lanes.iter_mut().for_each(|lane| lane.snapshot = None);
     }
 
     /// Whether anybody is to be sent what is emitted.
@@ -114,8 +168,15 @@ impl Topic {
         subscribers.get(position).copied()
     }
 
+    /// Whether the next update of a book is to carry a checksum: each [`limits::CHECKSUM_UPDATES`]th.
+    pub fn is_checksum_due(&mut self) -> bool {
+        self.unchecked = (self.unchecked + 1) % limits::CHECKSUM_UPDATES;
+        self.unchecked == 0
+    }
+
     /// Encodes one message, once for each encoding that somebody wants, and appends it to this batch.
     pub fn emit(&mut self, to: &Emission<'_>, meta: &Meta, content: &Content<'_>) {
+        self.batch += Tally::of_message(self.last.seq, meta, content);
         self.last = Stamp { seq: meta.last_seq, ts_ns: meta.ts_ns, sent_ns: meta.sent_ns };
         for (protocol, lane) in [Protocol::Binary, Protocol::Json].into_iter().zip(&mut self.lanes) {
             // What is emitted makes it old.
@@ -125,14 +186,21 @@ impl Topic {
             }
             match protocol {
                 Protocol::Binary => lane.append_binary(self.channel, to, meta, content),
-                Protocol::Json => append_json(&mut lane.run, to, meta, content),
+                Protocol::Json => {
+                    append_json(&mut lane.run, to, meta, content);
+                    lane.frames += 1;
+                }
             }
             lane.messages += 1;
-            let merged = message::merged(meta, content);
-            lane.carried += meta.last_seq + 1 - meta.first_seq - merged;
-            lane.merged += merged;
             to.stats.encodes.add(1);
         }
+    }
+
+    /// Ends the batch: what became of its sequences, and the last sequence before it. The runs are then to be taken.
+    pub fn end_batch(&mut self) -> (Tally, u64) {
+        let tally = std::mem::take(&mut self.batch);
+        self.total += tally;
+        (tally, std::mem::replace(&mut self.start, self.last.seq))
     }
 
     /// Takes what was emitted since the last call: up to one run for each encoding.
@@ -143,34 +211,34 @@ impl Topic {
             if lane.run.is_empty() {
                 return None;
             }
-            let frames = Bytes::copy_from_slice(&lane.run);
+            let bytes = Bytes::copy_from_slice(&lane.run);
             lane.run.clear();
             // A burst's memory goes back, a steady stream's stays.
             if lane.run.capacity() > limits::TOPIC_BYTES_KEPT {
                 lane.run = Vec::new();
             }
-            let [messages, carried, merged] =
-                [&mut lane.messages, &mut lane.carried, &mut lane.merged].map(std::mem::take);
-            Some(Run { frames, messages, carried, merged, subscribers: &lane.subscribers })
+            let [messages, count] = [&mut lane.messages, &mut lane.frames].map(std::mem::take);
+            Some(Run { frames: Frames { bytes, count }, messages, subscribers: &lane.subscribers })
         })
     }
 
     /// The cached snapshot, if it is of that sequence.
-    pub fn snapshot(&self, protocol: Protocol, seq: u64) -> Option<Bytes> {
+    pub fn snapshot(&self, protocol: Protocol, seq: u64) -> Option<Frames> {
         let (cached, frames) = self.lanes[protocol as usize].snapshot.as_ref()?;
         (*cached == seq).then(|| frames.clone())
     }
 
     /// Keeps a snapshot for the next who asks at the same sequence.
-    pub fn keep_snapshot(&mut self, protocol: Protocol, seq: u64, frames: Bytes) {
+    pub fn keep_snapshot(&mut self, protocol: Protocol, seq: u64, frames: Frames) {
         self.lanes[protocol as usize].snapshot = Some((seq, frames));
     }
 
     /// History begins anew: sequences from 0, nothing emitted, no snapshot.
     pub fn reset(&mut self) {
-        self.last = Stamp::default();
-        self.window = self.window.take().and(self.depth).map(|depth| Window::new(depth as usize));
-        self.lanes.iter_mut().for_each(|lane| lane.snapshot = None);
+        self.begin(Stamp::default());
+        self.window = self.window.take().and(self.view.depth).map(|depth| Window::new(depth as usize));
+        self.shown = None;
+        self.is_due = false;
     }
 }
 
@@ -193,6 +261,7 @@ impl Lane {
         if let Some((start, messages)) = self.open.take() {
             market::finish_frame(&mut self.run, start, messages);
             frame_payload(&mut self.run, start, frame::opcode::BINARY);
+            self.frames += 1;
         }
     }
 }
@@ -212,25 +281,28 @@ fn append_json(run: &mut Vec<u8>, to: &Emission<'_>, meta: &Meta, content: &Cont
     frame_payload(run, start, frame::opcode::TEXT);
 }
 
-/// Encodes the messages of a snapshot as whole frames: one frame a message.
-pub fn encode_snapshot<'a>(
+/// Encodes messages as whole frames, for one session or a snapshot for some. Binary messages share frames, the parts of
+/// a snapshot do not: other frames may go between them.
+pub fn encode_frames<'a>(
     protocol: Protocol,
     to: &Emission<'_>,
     messages: impl Iterator<Item = (Meta, Content<'a>)>,
-) -> Bytes {
-    let mut run = Vec::new();
+) -> Frames {
+    let mut lane = Lane::default();
     for (meta, content) in messages {
         match protocol {
             Protocol::Binary => {
-                let start = run.len();
-                market::begin_frame(&mut run, content.channel(), to.id, to.epoch);
-                market::encode(&mut run, &meta, &content);
-                market::finish_frame(&mut run, start, 1);
-                frame_payload(&mut run, start, frame::opcode::BINARY);
+                lane.append_binary(content.channel(), to, &meta, &content);
+                if meta.snapshot {
+                    lane.finish_frame();
+                }
             }
-            Protocol::Json => append_json(&mut run, to, &meta, &content),
+            Protocol::Json => {
+                append_json(&mut lane.run, to, &meta, &content);
+                lane.frames += 1;
+            }
         }
     }
-    to.stats.snapshots.add(1);
-    run.into()
+    lane.finish_frame();
+    Frames { bytes: lane.run.into(), count: lane.frames }
 }

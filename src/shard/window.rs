@@ -1,6 +1,7 @@
 //! The top of a book as the subscribers of a depth view hold it.
 
 use crate::model::{Level, Side};
+use crate::wire::message;
 
 /// The best `depth` levels a side, as last emitted. What is sent is the difference between this and the book now, so a
 /// client that applies it holds exactly the true top: a level that enters is sent, one that leaves is removed.
@@ -20,6 +21,11 @@ impl Window {
     /// The levels of a side, best first.
     pub fn levels(&self, side: Side) -> &[Level] {
         &self.sides[side.index()]
+    }
+
+    /// The checksum of what it shows.
+    pub fn checksum(&self) -> u32 {
+        message::checksum(self.levels(Side::Bid).iter(), self.levels(Side::Ask).iter(), self.depth)
     }
 
     /// Whether a change at that price can be seen through the window.

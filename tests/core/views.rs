@@ -9,7 +9,12 @@ use tickcast::wire::market::{self, Message};
 
 fn core() -> Core {
     let catalog = Catalog::new(vec![profiles(1)[0].instrument()]).unwrap();
-    let settings = CoreSettings { outbox_bytes: 1 << 20, slow_consumer: SlowConsumer::Disconnect };
+    let settings = CoreSettings {
+        outbox_bytes: 1 << 20,
+        outboxes_bytes: usize::MAX,
+        ring_bytes: 0,
+        slow_consumer: SlowConsumer::Disconnect,
+    };
     Core::new(Arc::new(catalog), 1, settings, Arc::default())
 }
 
@@ -23,7 +28,7 @@ fn level(core: &mut Core, n: u64, price: i64, quantity: i64) {
 }
 
 fn join(core: &mut Core) -> SessionId {
-    let session = core.open(Protocol::Binary, 0);
+    let session = core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0);
     core.request(session, r#"{"op":"subscribe","symbols":["*"],"channels":["book"],"depth":1}"#, 0);
     session
 }

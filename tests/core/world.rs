@@ -1,5 +1,6 @@
 //! A shard's core, a simulated market, clients, and a kernel that takes as much as the seed says.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
@@ -13,6 +14,9 @@ use tickcast::source::Source;
 use tickcast::stats::ShardStats;
 
 use super::client::Client;
+
+/// Where every client comes from.
+const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -54,8 +58,12 @@ impl World {
         let source = Simulation::new(settings).unwrap();
         let (catalog, stats) = (source.catalog(), Arc::<CachePadded<ShardStats>>::default());
         let epoch = 1_000;
-        let core =
-            Core::new(catalog.clone(), epoch, CoreSettings { outbox_bytes, slow_consumer }, stats.clone());
+        let core = Core::new(
+            catalog.clone(),
+            epoch,
+            CoreSettings { outbox_bytes, outboxes_bytes: usize::MAX, ring_bytes: 0, slow_consumer },
+            stats.clone(),
+        );
         World {
             random: Pcg64::seed_from_u64(seed),
             deriver: Deriver::new(catalog.clone()),
@@ -134,7 +142,7 @@ impl World {
     }
 
     pub fn connect(&mut self, protocol: Protocol) -> SessionId {
-        let id = self.core.open(protocol, self.now_ns);
+        let id = self.core.open(protocol, PEER, self.now_ns, self.now_ns);
         let vacant = self.clients.vacant_key();
         self.clients.insert(Client::new(protocol));
         assert_eq!(id, vacant, "sessions are numbered as a slab numbers");

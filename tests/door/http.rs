@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tickcast::door::State;
 
-use crate::server::{Tape, settings, start, start_with};
+use crate::server::{Answer, Tape, settings, start, start_with};
 
 #[tokio::test]
 async fn each_address_answers() {
@@ -53,6 +53,15 @@ async fn what_is_wrong_is_named_with_what_is_allowed() {
             "depth \"0\"; allowed: whole number, 1 to 100000",
         ),
         ("GET", "/api/v1/replay", 404, "unavailable", "not a replay"),
+        (
+            "GET",
+            "/api/v1/connections?limit=0",
+            400,
+            "bad_request",
+            "limit \"0\"; allowed: whole number, 1 to 10000",
+        ),
+        ("GET", "/api/v1/connections?id=0", 400, "bad_request", "id \"0\"; allowed: "),
+        ("POST", "/api/v1/connections", 405, "bad_request", "allowed: GET, HEAD"),
         ("POST", "/metrics", 405, "bad_request", "method \"POST\"; allowed: GET, HEAD"),
         ("DELETE", "/api/v1/replay", 405, "bad_request", "method \"DELETE\"; allowed: GET, HEAD, POST"),
         ("BREW", "/api/v1/book/BTC-USD", 405, "bad_request", "method \"BREW\""),
@@ -88,6 +97,32 @@ async fn readiness_follows_the_servers_life() {
         assert_eq!(server.get("/readyz").await.status, status, "{state:?}");
         assert_eq!(server.get("/healthz").await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_source_that_is_overdue_is_not_ready_until_it_is_back() {
+    let server = start(settings()).await;
+    let stale = |metrics: Answer| metrics.body.contains("\ntickcast_source_stale 1\n");
+    assert_eq!(server.get("/readyz").await.status, 200, "nothing is expected of the source");
+    // Due when the clock began: overdue once half a second has passed.
+    server.source.due_ns.set(1);
+    let answer = loop {
+        let answer = server.get("/readyz").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(server.clock.now_ns() < 900_000_000, "within a second");
+    };
+    assert!(server.clock.now_ns() > 500_000_000, "not at once");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    let overdue_ms = message.strip_prefix("stale: the source has been overdue for ");
+    let overdue_ms: u64 = overdue_ms.expect(&message).split(' ').next().unwrap().parse().unwrap();
+    assert!((500..=5_000).contains(&overdue_ms), "{message}");
+    assert!(stale(server.get("/metrics").await));
+    server.source.due_ns.set(server.clock.now_ns() + 60_000_000_000);
+    assert_eq!(server.get("/readyz").await.body, "ready\n");
+    assert!(!stale(server.get("/metrics").await));
 }
 
 #[tokio::test]

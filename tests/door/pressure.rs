@@ -178,7 +178,7 @@ async fn a_door_closes_soon_though_connections_are_open() {
 async fn a_session_waits_for_a_full_mailbox_and_leaves_with_1001_when_the_server_stops() {
     let (shard, mut letters) = mailbox(1);
     let (_, no_arrivals) = mpsc::unbounded_channel();
-    let server = start_before(settings(), None, shard, no_arrivals);
+    let server = start_before(settings(), None, vec![shard], no_arrivals);
     let mut clients = Vec::new();
     for _ in 0..3 {
         let (answer, client) = server.open("", b"").await;
@@ -208,7 +208,7 @@ async fn without_a_running_shard_the_answer_is_503() {
     let (shard, letters) = mailbox(1);
     drop(letters);
     let (_, no_arrivals) = mpsc::unbounded_channel();
-    let server = start_before(settings(), None, shard, no_arrivals);
+    let server = start_before(settings(), None, vec![shard], no_arrivals);
     for answer in [
         server.get("/api/v1/instruments").await,
         server.exchange(handshake("Connection: close\r\n")).await.unwrap(),

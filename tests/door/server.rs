@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use crossbeam_utils::CachePadded;
 use serde_json::{Value, json};
+use tickcast::clock::Clock;
 use tickcast::door::{Door, DoorSettings, DoorStats, Market, Readiness, ReplayControl, State};
 use tickcast::feed::{Speed, SpeedError};
 use tickcast::limits;
 use tickcast::model::{Catalog, Channel, ChannelSet, Instrument};
-use tickcast::shard::{Arrival, Letter, ShardHandle, mailbox};
-use tickcast::stats::Stats;
+use tickcast::shard::{Answer as Answered, Arrival, Letter, ShardHandle, mailbox};
+use tickcast::stats::{SourceStats, Stats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     pub address: SocketAddr,
     pub stats: Arc<DoorStats>,
+    pub source: Arc<CachePadded<SourceStats>>,
+    pub clock: Clock,
     pub readiness: Readiness,
     pub shard: ShardHandle,
     pub arrivals: mpsc::UnboundedReceiver<Arrival>,
@@ -45,32 +49,34 @@ pub async fn start_with(settings: DoorSettings, replay: Option<Arc<dyn ReplayCon
     let (shard, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let (sender, arrivals) = mpsc::unbounded_channel();
     tokio::spawn(stand_in(letters, sender));
-    start_before(settings, replay, shard, arrivals)
+    start_before(settings, replay, vec![shard], arrivals)
 }
 
-/// A door before that shard.
+/// A door before these shards.
 pub fn start_before(
     settings: DoorSettings,
     replay: Option<Arc<dyn ReplayControl>>,
-    shard: ShardHandle,
+    shards: Vec<ShardHandle>,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
 ) -> Server {
     let door = Door::bind(settings).unwrap();
-    let readiness = Readiness::default();
+    let (readiness, stats, clock) = (Readiness::default(), Stats::new(shards.len()), Clock::start());
+    let shard = shards[0].clone();
     readiness.set(State::Ready);
     let market = Market {
         catalog: Arc::new(Catalog::new(["BTC-USD", "EUR/USD"].map(instrument).to_vec()).unwrap()),
-        shards: vec![shard.clone()],
-        stats: Stats::new(1),
+        shards,
+        stats: stats.clone(),
+        clock,
         replay,
         readiness: readiness.clone(),
     };
     let (stop, stopped) = oneshot::channel::<()>();
-    let (address, stats) = (door.address(), door.stats());
+    let (address, source, stats) = (door.address(), stats.source, door.stats());
     let door = tokio::spawn(door.serve(market, async {
         let _ = stopped.await;
     }));
-    Server { address, stats, readiness, shard, arrivals, stop, door }
+    Server { address, stats, source, clock, readiness, shard, arrivals, stop, door }
 }
 
 /// Hands sessions on, and answers a question with the question.
@@ -81,7 +87,8 @@ async fn stand_in(mut letters: mpsc::Receiver<Letter>, arrivals: mpsc::Unbounded
                 let _ = arrivals.send(arrival);
             }
             Letter::Query(query, answer) => {
-                let _ = answer.send(Bytes::from(json!({"asked": format!("{query:?}")}).to_string()));
+                let body = json!({"asked": format!("{query:?}")}).to_string();
+                let _ = answer.send(Answered::Body(Bytes::from(body)));
             }
             Letter::Stop => break,
         }

@@ -130,7 +130,7 @@ fn every_code_is_documented() {
         let duty = format!("| **{}**", control::Duty::after(code).name());
         assert!(rows.map(|row| assert!(row.contains(&duty), "{row}: {duty}")).count() > 0, "{code}");
     }
-    for kind in ["quote", "trade", "orderbook", "price", "status"] {
+    for kind in ["quote", "trade", "orderbook", "order", "orders", "price", "bar", "status"] {
         assert!(document.contains(&format!("\"type\":\"{kind}\"")), "{kind}");
     }
     for name in all().iter().map(|case| case.channel.name()) {
