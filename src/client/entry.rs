@@ -197,6 +197,13 @@ impl Entry {
         }
     }
 
+    /// The stream was asked for with where it stands.
+    pub fn resuming(&mut self, channel: Channel) {
+        if let Some(stream) = &mut self.streams[channel.index()] {
+            stream.resuming = true;
+        }
+    }
+
     /// The stream ended as asked.
     pub fn end(&mut self, channel: Channel) {
         self.forget(channel);

@@ -4,8 +4,8 @@ use std::iter::Sum;
 use std::ops::AddAssign;
 
 /// What became of the sequences of a stream, or of several, while the client was subscribed. They are counted from
-/// where the server granted the stream, or from its first snapshot, and add up over connections and epochs; what happened
-/// between two connections is counted where the stream was resumed.
+/// where the server granted the stream, or from its first snapshot, and add up over connections and epochs. Where a
+/// stream was resumed there is no break: what happened between two connections is counted too.
 ///
 /// `delivered + merged + lost` is what was published; anything in `undeclared` is a fault of the server or of the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -113,9 +113,11 @@ impl Machine {
             reports: false,
         };
         let held = self.held();
+        let mut resumed: Vec<(String, &str)> = Vec::new();
         for (number, (subscription, held)) in self.subscriptions.iter().zip(held).enumerate() {
             let Some(subscription) = subscription else { continue };
             for (part, (symbols, from)) in subscription.requests(&held).into_iter().enumerate() {
+                resumed.extend(from.iter().map(|from| (from.symbol.to_owned(), from.channel)));
                 if part == 0 {
                     // The first request of a subscription has its number, so that a log can be read.
                     connection.asked.insert(number as u64, number);
@@ -124,6 +126,9 @@ impl Machine {
                     connection.ask(Some(number), |id| subscription.request(id, &symbols, &from));
                 }
             }
+        }
+        for (symbol, channel) in resumed {
+            self.mirror.resuming(&symbol, channel);
         }
         self.connection = Some(connection);
     }

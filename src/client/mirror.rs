@@ -115,6 +115,14 @@ impl Mirror {
         })
     }
 
+    /// The present connection was asked to go on with a stream where it stands.
+    pub fn resuming(&mut self, symbol: &str, channel: &str) {
+        let channel = Channel::from_name(channel);
+        if let Some((entry, channel)) = self.entry_mut(symbol).zip(channel) {
+            entry.resuming(channel);
+        }
+    }
+
     /// The connection is gone: what is held remains, until another continues it.
     pub fn disconnected(&mut self) {
         self.by_number.clear();

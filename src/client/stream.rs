@@ -36,7 +36,10 @@ pub(super) struct Stream {
     /// Sequence up to which a heartbeat called the view complete: beyond `last` where what happened in between lies
     /// outside the view. It never makes a message old.
     complete: u64,
-    /// Whether something has come since the grant: a snapshot before that is where the ledger begins.
+    /// Whether the connection was asked to go on where the stream stands.
+    pub resuming: bool,
+    /// Whether the ledger counts from `last`: something has come since the grant, or it was resumed. If not, a snapshot is
+    /// where the ledger begins.
     begun: bool,
     /// Whether `last` is where an earlier grant of this epoch led to.
     known: bool,
@@ -92,6 +95,7 @@ impl Stream {
             resync: false,
             ledger: Ledger::default(),
             complete: 0,
+            resuming: false,
             begun: false,
             known: false,
         }
@@ -116,13 +120,16 @@ impl Stream {
         self.known = true;
         self.stale = true;
         self.resync = false;
-        self.begun = false;
+        // Views that leave something out get their snapshot, and are not resumed.
+        let is_whole = view.depth.is_none() && view.interval_ms == 0;
+        self.begun = std::mem::take(&mut self.resuming) && continues && is_whole;
         missed
     }
 
     /// The connection is gone: where the stream stands remains, and what is held.
     pub fn disconnected(&mut self) {
         self.granted = false;
+        self.resuming = false;
         self.resync = false;
         self.stale = true;
     }
@@ -138,6 +145,7 @@ impl Stream {
         self.held = true;
         self.ready = true;
         self.stale = !self.granted;
+        self.resuming = false;
         self.begun = false;
         self.known = self.granted;
     }

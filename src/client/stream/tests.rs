@@ -177,6 +177,25 @@ fn the_ledger_begins_at_the_grant_or_at_the_snapshot_that_comes_first() {
     resumed.snapshot(31);
     assert_eq!(resumed.ledger, Ledger { merged: 3 + 1, lost: 12, ..Ledger::default() });
 
+    // What replaces missed messages is counted, for it was to go on from 18.
+    let mut resumed = late;
+    resumed.disconnected();
+    resumed.resuming = true;
+    resumed.grant(View::default(), 18);
+    resumed.snapshot(25);
+    assert_eq!(resumed.ledger, Ledger { merged: 3 + 7, ..Ledger::default() });
+    // Not so where the stream begins anew, or is a view that gets its snapshot in any case.
+    for (resuming, view) in [(false, View::default()), (true, View { depth: Some(5), ..View::default() })] {
+        let mut anew = Stream::new(Channel::Book);
+        anew.grant(view, 18);
+        anew.snapshot(18);
+        anew.disconnected();
+        anew.resuming = resuming;
+        anew.grant(view, 18);
+        anew.snapshot(25);
+        assert_eq!(anew.ledger, Ledger::default(), "{view:?}");
+    }
+
     let mut reset = late;
     reset.begin();
     reset.snapshot(4);
