@@ -34,7 +34,10 @@ impl Core {
         };
         let mut text = Vec::new();
         control::welcome(&mut text, protocol.name(), self.epoch, limits::HEARTBEAT_SECONDS * 1_000, &limits);
-        self.push_text(id, &text);
+        let session = &mut self.sessions[id];
+        session.frames = 1;
+        session.outbox.push_first(text_frame(&text));
+        self.mark_dirty(id);
         if self.has_ended {
             self.push_notice(id, Notice::ReplayEnded);
         }
