@@ -178,7 +178,11 @@ impl Core {
                 self.changes.last = Some(*event);
             }
             Body::Bar(BarStep::Trade { .. }) => self.changes.bars = Some(*event),
-            Body::Bar(BarStep::End { .. }) => self.emit_ended_bars(event),
+            Body::Bar(BarStep::End { .. }) => {
+                // Trades before it in the same exchange event: of a period that has ended the completed bar tells them.
+                self.emit_running_bars();
+                self.emit_ended_bars(event);
+            }
             Body::Quote(quote) => self.emit(event, &Content::Quote(quote)),
             Body::Trade(trade) => self.emit(event, &Content::Trade(trade)),
             Body::Order(change) => self.emit(event, &Content::Order(change)),

@@ -174,8 +174,10 @@ impl Core {
         let session = &mut self.sessions[id];
         let before = session.outbox.len();
         let blocked = session.outbox.blocked_len();
-        let offer = session.outbox.offer(scratch, send)?;
+        let offer = session.outbox.offer(scratch, send);
+        // Also where it failed: the session is about to be taken off with what it then holds.
         self.waiting = self.waiting + session.outbox.blocked_len() - blocked;
+        let offer = offer?;
         if session.outbox.len() < before || before == 0 {
             session.progress_ns = now_ns;
         }
