@@ -59,12 +59,14 @@ fn title(pen: &mut Pen<'_>, area: Rect, state: &State) {
     let symbol = state.selected.clone().unwrap_or_else(|| state.patterns.join(" "));
     let mut groups = vec![vec![(symbol, pen.look.strong())]];
     let (text, style) = connection(pen.look, state);
-    let text = format!("{} {text}", pen.look.dot());
-    let needed = groups[0].iter().map(|(text, _)| width(text)).sum::<u16>().saturating_add(2 + width(&text));
+    let symbol = groups[0].iter().map(|(text, _)| width(text)).sum::<u16>();
+    // In full, or without the explanation, or not at all.
+    let short = text.split(':').next().unwrap_or_default();
+    let texts = [&text, short].map(|text| format!("{} {text}", pen.look.dot()));
     let mut left = area;
-    if needed <= area.width {
-        pen.right(area, &text, style);
-        left.width -= width(&text) + 2;
+    if let Some(text) = texts.iter().find(|text| symbol.saturating_add(2 + width(text)) <= area.width) {
+        pen.right(area, text, style);
+        left.width -= width(text) + 2;
     }
     if let Some(status) = state.market.mirrored.status {
         let style = if status == Status::Trading { Style::new() } else { pen.look.warn() };
@@ -79,7 +81,9 @@ fn title(pen: &mut Pen<'_>, area: Rect, state: &State) {
 fn connection(look: Look, state: &State) -> Span {
     match state.connection {
         Connection::Connecting => ("connecting".into(), look.warn()),
-        Connection::Live if state.conflating => ("live, conflating: this terminal is too slow".into(), look.warn()),
+        Connection::Live if state.conflating => {
+            ("live, conflating: this client reads too slowly".into(), look.warn())
+        }
         Connection::Live => ("live".into(), look.bid()),
         Connection::Stale => ("stale: the server hears nothing from its source".into(), look.warn()),
         Connection::ReplayEnded => ("replay ended".into(), look.warn()),
@@ -108,7 +112,7 @@ fn prices(pen: &mut Pen<'_>, area: Rect, state: &State) {
             ("ask ", quote.ask, quote.ask_quantity, pen.look.ask()),
         ];
         for (name, price, quantity, style) in sides {
-            let gap = if groups.is_empty() { "" } else { "   " };
+            let gap = if groups.is_empty() { "" } else { "  " };
             groups.push(vec![
                 label(gap),
                 label(name),
@@ -118,7 +122,7 @@ fn prices(pen: &mut Pen<'_>, area: Rect, state: &State) {
         }
     }
     if let Some(ticker) = mirrored.ticker {
-        groups.push(vec![label("   volume "), (quantities.text(ticker.volume), Style::new())]);
+        groups.push(vec![label("  vol "), (quantities.text(ticker.volume), Style::new())]);
     }
     pen.groups(area, &groups);
 }

@@ -68,17 +68,15 @@ pub(super) fn duration(us: u64, unicode: bool) -> String {
     }
 }
 
-/// A spread in hundredths of a basis point of the middle, as text: `0.43 bp`. `None` where prices are not positive.
+/// The spread as a part of the middle, as text: `0.43 bp`. `None` where prices are not positive, or there is none.
 pub(super) fn basis_points(bid: i64, ask: i64) -> Option<String> {
-    let (bid, ask) = (i128::from(bid), i128::from(ask));
-    if bid <= 0 || ask <= 0 {
+    if bid <= 0 || ask < bid {
         return None;
     }
-    // Spread over middle, times 10^4 for basis points, times 100 for two places.
-    let hundredths = (ask - bid) * 2_000_000 / (bid + ask);
-    let sign = if hundredths < 0 { "-" } else { "" };
-    let hundredths = hundredths.unsigned_abs();
-    Some(format!("{sign}{}.{:02} bp", hundredths / 100, hundredths % 100))
+    let (spread, both) = (i128::from(ask) - i128::from(bid), i128::from(ask) + i128::from(bid));
+    // Spread over middle, times 10^4 for basis points, times 100 for two places; to the nearest.
+    let hundredths = (spread * 2_000_000 + both / 2) / both;
+    Some(format!("{}.{:02} bp", hundredths / 100, hundredths % 100))
 }
 
 #[cfg(test)]
@@ -124,9 +122,11 @@ mod tests {
     fn a_spread_is_measured_in_basis_points_of_the_middle() {
         assert_eq!(basis_points(9_999, 10_001).as_deref(), Some("2.00 bp"));
         assert_eq!(basis_points(9_284_123, 9_284_163).as_deref(), Some("0.04 bp"));
-        assert_eq!(basis_points(10_001, 9_999).as_deref(), Some("-2.00 bp"));
-        assert_eq!(basis_points(0, 5), None);
-        assert_eq!(basis_points(ABSENT, 5), None);
+        assert_eq!(basis_points(10_000, 10_010).as_deref(), Some("10.00 bp"));
+        assert_eq!(
+            [basis_points(10_001, 9_999), basis_points(0, 5), basis_points(ABSENT, 5)],
+            [const { None }; 3]
+        );
         assert_eq!(basis_points(i64::MAX, i64::MAX).as_deref(), Some("0.00 bp"));
     }
 }

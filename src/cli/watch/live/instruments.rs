@@ -124,7 +124,8 @@ mod tests {
     async fn the_list_is_asked_for_once_and_again_when_wanted() {
         let server = Server::bind().await;
         let mut instruments = Instruments::new(server.url().parse().unwrap());
-        let text = answer("200 OK", r#"{"type":"instruments","instruments":[{"symbol":"B","x":1},{"symbol":"A"}]}"#);
+        let text =
+            answer("200 OK", r#"{"type":"instruments","instruments":[{"symbol":"B","x":1},{"symbol":"A"}]}"#);
         for _ in 0..2 {
             let (listed, ()) = tokio::join!(instruments.next(), server.answer(text.as_bytes()));
             assert_eq!(listed.unwrap(), ["B", "A"]);

@@ -23,7 +23,8 @@ impl Look {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         // Terminals of one colour by their names in terminfo: DEC's up to the VT420, and variants marked so.
         let one_colour = set("TERM").is_none_or(|term| {
-            let dec = term.strip_prefix("vt").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+            let dec =
+                term.strip_prefix("vt").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
             dec || term.ends_with("-m") || term.ends_with("-mono")
         });
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
@@ -111,7 +112,9 @@ mod tests {
     use super::*;
 
     fn look(variables: &[(&str, &str)]) -> Look {
-        Look::of(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        Look::of(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Meter {
         let mut sorted: Vec<u64> = self.latencies.iter().map(|(_, latency)| *latency).collect();
         sorted.sort_unstable();
         // The nearest rank: the least value that so many of a hundred do not exceed.
-        let percentile = |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied();
+        let percentile =
+            |percent: usize| sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied();
         Figures { rate, latency_us: percentile(50).zip(percentile(99)) }
     }
 
@@ -104,7 +105,11 @@ mod tests {
         for n in 1..=100 {
             meter.message(1_000 * MS, Some(n * 1_000));
         }
-        assert_eq!(meter.figures(5_000 * MS).latency_us, Some((51, 100)), "101 of them, the slowest is beyond p99");
+        assert_eq!(
+            meter.figures(5_000 * MS).latency_us,
+            Some((51, 100)),
+            "101 of them, the slowest is beyond p99"
+        );
         assert_eq!(meter.figures(6_000 * MS).latency_us, Some((50, 99)));
         assert_eq!(meter.figures(6_001 * MS).latency_us, None);
     }

@@ -135,7 +135,8 @@ pub(super) struct State {
 impl State {
     /// A view of these instruments (symbols, or prefixes followed by `*`).
     pub fn new(patterns: &[String], depth: Option<u32>, same_host: bool) -> State {
-        let symbols: Vec<String> = patterns.iter().filter(|pattern| !pattern.ends_with('*')).cloned().collect();
+        let symbols: Vec<String> =
+            patterns.iter().filter(|pattern| !pattern.ends_with('*')).cloned().collect();
         State {
             patterns: patterns.to_vec(),
             same_host,
@@ -198,7 +199,8 @@ impl State {
             })
         };
         let plain = self.patterns.iter().filter(|pattern| !pattern.ends_with('*'));
-        let mut symbols: Vec<String> = plain.chain(listed.iter().filter(|symbol| matches(symbol))).cloned().collect();
+        let mut symbols: Vec<String> =
+            plain.chain(listed.iter().filter(|symbol| matches(symbol))).cloned().collect();
         symbols.sort_unstable();
         symbols.dedup();
         self.changed |= symbols != self.symbols;

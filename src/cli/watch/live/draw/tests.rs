@@ -45,7 +45,8 @@ fn trade(seq: u64, price: i64, quantity: i64, aggressor: Aggressor) -> Update {
 fn market() -> State {
     let mut state = State::new(&["BTC-USD".into()], Some(25), true);
     hear(&mut state, Update::Connected { server: "s/1".into(), epoch: 7 });
-    let granted = |channel, depth| Update::Granted { listing: listing(-2, -3), channel, depth, interval_ms: 0 };
+    let granted =
+        |channel, depth| Update::Granted { listing: listing(-2, -3), channel, depth, interval_ms: 0 };
     hear(&mut state, granted(Channel::Book, Some(25)));
     hear(&mut state, trade(1, 10_005, 1_250, Aggressor::Buy));
     hear(&mut state, trade(2, 10_000, 40, Aggressor::Sell));
@@ -72,7 +73,8 @@ fn drawn(state: &State, look: Look, width: u16, height: u16) -> Buffer {
 
 fn lines(buffer: &Buffer) -> Vec<String> {
     let rows = buffer.content.chunks(buffer.area.width.max(1).into());
-    rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>().trim_end().to_owned()).collect()
+    rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>().trim_end().to_owned())
+        .collect()
 }
 
 fn text(state: &State, width: u16, height: u16) -> String {
@@ -86,18 +88,18 @@ fn a_trader_reads_ladder_tape_and_figures() {
         lines(&drawn(&state, MODERN, 78, 16)),
         [
             "BTC-USD  trading                                                        ● live",
-            "last 100.00 ▼   bid 100.00 x 2.000   ask 100.10 x 4.000   volume 1.290",
+            "last 100.00 ▼  bid 100.00 x 2.000  ask 100.10 x 4.000  vol 1.290",
             "",
-            "             bids   price   asks              │ trades",
-            "                                              │ 00:00:00.750  100.00  0.040 sell",
-            "                   101.50  0.250 ▌            │ 00:00:00.750  100.05  1.250 buy",
-            "                   100.20  1.000 ██▌          │",
-            "                   100.10  4.000 ██████████   │",
-            "─────────── spread 0.10  9.99 bp ──────────── │",
-            "      █████ 2.000  100.00                     │",
-            "         ▐█ 0.500   99.95                     │",
-            "          ▐ 0.001   99.80                     │",
-            "                                              │",
+            "            bids   price   asks             │ trades",
+            "                                            │ 00:00:00.750  100.00  0.040 sell",
+            "                  101.50  0.250 ▌           │ 00:00:00.750  100.05  1.250 buy",
+            "                  100.20  1.000 ██▌         │",
+            "                  100.10  4.000 ██████████  │",
+            "────────── spread 0.10  10.00 bp ────────── │",
+            "     █████ 2.000  100.00                    │",
+            "         █ 0.500   99.95                    │",
+            "         ▐ 0.001   99.80                    │",
+            "                                            │",
             "",
             "2 msg/s   latency p50 80 µs p99 80 µs (same host)   merged 0   lost 0",
             "+/- depth 25   space hold tape   ? keys   q quit",
@@ -110,7 +112,9 @@ fn without_colours_and_blocks_the_same_can_be_read() {
     let buffer = drawn(&market(), PLAIN, 78, 16);
     let text = lines(&buffer).join("\n");
     assert!(text.is_ascii(), "{text}");
-    for part in ["* live", "100.10  4.000 ####", "##### 2.000  100.00", "-- spread 0.10", "80 us", "0.040 sell"] {
+    for part in
+        ["* live", "100.10  4.000 ####", "##### 2.000  100.00", "-- spread 0.10", "80 us", "0.040 sell"]
+    {
         assert!(text.contains(part), "{part:?} in\n{text}");
     }
     let coloured = |buffer: &Buffer| {
@@ -143,11 +147,15 @@ fn every_state_of_the_connection_is_told() {
         hear(&mut state, notice(code));
         assert!(text(&state, 80, 24).contains(told), "{code}: {}", text(&state, 80, 24));
     }
+    hear(&mut state, notice("stale"));
+    assert_eq!(text(&state, 20, 1), "BTC-USD      ● stale", "in few words where there is little room");
+    hear(&mut state, notice("live"));
     let why = Disconnect::Lost("connection reset by peer".into());
     hear(&mut state, Update::Disconnected { why, retry_in: Duration::from_secs(3) });
     state.show(Mirrored::default());
     let lost = text(&state, 80, 24);
-    for told in ["● reconnecting in 3 s\n", "no connection\n", "connection lost: connection reset by peer\n"] {
+    for told in ["● reconnecting in 3 s\n", "no connection\n", "connection lost: connection reset by peer\n"]
+    {
         assert!(lost.contains(told), "{told:?} in\n{lost}");
     }
     assert!(!lost.contains("100.10"), "a book that is not known is not shown:\n{lost}");
@@ -241,7 +249,8 @@ fn an_instrument_without_a_book_has_its_tape() {
 
 #[test]
 fn other_hosts_have_other_clocks() {
-    let state = State { same_host: false, ..market() };
+    let mut state = market();
+    state.same_host = false;
     assert!(text(&state, 80, 24).contains("p99 80 µs (two hosts' clocks)"));
 }
 
@@ -253,7 +262,11 @@ fn number() -> impl Strategy<Value = i64> {
 /// Anything that a state can hear, and any key.
 fn step() -> impl Strategy<Value = Step> {
     let words = prop_oneof![
-        Just("conflating"), Just("stale"), Just("replay_ended"), Just("shutting_down"), Just("µ 株 \u{1b}[2J \n"),
+        Just("conflating"),
+        Just("stale"),
+        Just("replay_ended"),
+        Just("shutting_down"),
+        Just("µ 株 \u{1b}[2J \n"),
     ];
     prop_oneof![
         (number(), number(), 0_u8..3, any::<u64>()).prop_map(|(price, quantity, side, seq)| {
@@ -286,9 +299,14 @@ fn step() -> impl Strategy<Value = Step> {
             declared: false,
             resync: false,
         })),
-        Just(Step::Hear(Update::Connected { server: "s".into(), epoch: 1 })),
+        any::<u64>().prop_map(|epoch| Step::Hear(Update::Connected { server: "s".into(), epoch })),
         proptest::sample::select(vec![
-            Action::Next, Action::Previous, Action::Deeper, Action::Shallower, Action::Pause, Action::Help,
+            Action::Next,
+            Action::Previous,
+            Action::Deeper,
+            Action::Shallower,
+            Action::Pause,
+            Action::Help,
         ])
         .prop_map(Step::Act),
         (

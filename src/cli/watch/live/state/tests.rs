@@ -99,7 +99,11 @@ fn the_time_until_the_next_attempt_counts_down_in_seconds() {
             seen.push((ms, shown(&state)));
         }
     }
-    assert_eq!(seen, [(0, 3), (500, 2), (1_500, 1), (2_500, 0)], "drawn when the number changes, and only then");
+    assert_eq!(
+        seen,
+        [(0, 3), (500, 2), (1_500, 1), (2_500, 0)],
+        "drawn when the number changes, and only then"
+    );
 }
 
 #[test]
