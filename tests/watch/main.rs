@@ -139,6 +139,26 @@ fn a_server_that_was_killed_and_comes_back_is_shown_again() {
 }
 
 #[test]
+fn a_prefix_waits_for_a_server_and_for_a_match() {
+    let server = Server::start(ENDED);
+    let address = server.address.clone();
+    let mut none = watch(&server, "ZZ*");
+    none.until_text(&["ZZ*", "waiting for an instrument", "no instrument of the server matches ZZ*"]);
+    none.keys("q");
+    assert_eq!(none.end().status.code(), Some(0));
+
+    let url = url(&server);
+    drop(server);
+    let mut terminal = Terminal::watch(&["BTC*", "--url", &url], MODERN);
+    terminal.until_text(&["● reconnecting", "no list of instruments from", "refused (os error"]);
+    let server = Server::start_at(&address, ENDED);
+    terminal.until_text(&["BTC-USD ", "● replay ended", " spread "]);
+    until_right(&mut terminal, &server, "BTC-USD");
+    terminal.keys("q");
+    terminal.end();
+}
+
+#[test]
 fn however_it_ends_the_terminal_is_as_it_was() {
     let server = Server::start(&["--rate", "1000"]);
     let after = |end: &dyn Fn(&mut Terminal)| {

@@ -161,6 +161,7 @@ fn market(pen: &mut Pen<'_>, area: Rect, state: &State) {
 /// Why there is no book to see.
 fn nothing(pen: &mut Pen<'_>, area: Rect, state: &State) {
     let what = match (state.connection, &state.selected) {
+        (Connection::Connecting, None) if state.note().is_some() => "waiting for an instrument".to_owned(),
         (Connection::Connecting, None) => "waiting for the list of instruments".to_owned(),
         (Connection::Connecting, Some(_)) => "connecting".to_owned(),
         (Connection::Waiting { .. }, _) => "no connection".to_owned(),

@@ -2,8 +2,8 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// How to draw. Colours are the terminal's own eight, so that they fit every palette; whatever a colour says, a word, a
-/// place or a sign says too.
+/// How to draw. Colours are the first eight of the terminal's palette, so that they fit what the user chose (crossterm
+/// writes them in the form of 256 colours, `38;5;2`); whatever a colour says, a word, a place or a sign says too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     /// Whether it shows colours.

@@ -210,6 +210,7 @@ impl State {
             self.note = None;
             self.select(self.symbols[0].clone());
         } else if self.selected.is_none() {
+            self.connection = Connection::Connecting;
             self.say(format!("no instrument of the server matches {}", self.patterns.join(" ")), None);
         }
         first

@@ -194,6 +194,7 @@ fn a_prefix_selects_the_first_match_and_waits_for_one() {
     assert_eq!(state.connection, Connection::Waiting { until_ns: 3 * SECOND, seconds: 2 });
     assert!(!state.instruments(&["A".to_owned()]));
     assert_eq!(state.note(), Some("no instrument of the server matches B*"));
+    assert_eq!(state.connection, Connection::Connecting);
     assert!(state.instruments(&["BB".to_owned(), "BA".to_owned()]));
     assert_eq!((state.selected.as_deref(), state.note()), (Some("BA"), None));
     assert_eq!(state.act(Action::Previous), Effect::Subscribe);
