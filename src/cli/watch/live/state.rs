@@ -362,6 +362,14 @@ impl State {
                 let text = format!("the book differs from the server's at sequence {seq}; fetching it again");
                 self.say_for_a_while(text, now_ns);
             }
+            Update::Stale { .. } => {
+                self.connection = Connection::Stale;
+                self.changed = true;
+            }
+            Update::Live => {
+                self.connection = Connection::Live;
+                self.changed = true;
+            }
             Update::Notice { code, message } => self.notice(code, message, now_ns),
             // The status: it is in the mirror.
             _ => self.changed = true,
