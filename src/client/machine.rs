@@ -97,6 +97,9 @@ impl Machine {
     /// A stream that two subscriptions name is not resumed, since the second of them would begin it anew: it gets a
     /// snapshot.
     pub fn connected(&mut self, now_ns: u64) {
+        if self.connection.is_some() {
+            self.disconnected();
+        }
         let mut connection = Connection {
             requests: VecDeque::new(),
             asked: BTreeMap::new(),
