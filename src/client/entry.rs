@@ -8,8 +8,8 @@ use super::stream::{Declared, Missing, Stream, Verdict, View, is_incremental};
 use super::{BookView, Disconnect, Ledger, Listing, OrdersView, Update};
 use crate::limits;
 use crate::model::{
-    Bar, Channel, L2Book, Level, Order, OrderAction, OrderBook, OrderChange, OrderError, Period, Quote, ResetReason, Side,
-    Status, Ticker,
+    Bar, Channel, L2Book, Level, Order, OrderAction, OrderBook, OrderChange, OrderError, Period, Quote,
+    ResetReason, Side, Status, Ticker,
 };
 use crate::wire::market::{Message, MessageBody};
 use crate::wire::message::{CHECKSUM_LEVELS, Meta, checksum};

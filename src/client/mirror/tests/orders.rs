@@ -156,7 +156,7 @@ fn a_conflated_stretch_is_cleared_and_followed_by_its_snapshot() {
 /// Cut off between the two: what is empty here is not so at the server, and is nothing to go on from.
 #[test]
 fn who_is_cut_off_behind_a_clear_goes_on_from_a_snapshot() {
-    let clear = |first, last, more| {
+    let clear = |first, last, more: bool| {
         let meta = Meta { last: !more, ..meta(first, last, false) };
         frame(EPOCH, &[(meta, Content::Order(OrderChange::CLEAR))])
     };
@@ -185,8 +185,12 @@ fn who_is_cut_off_behind_a_clear_goes_on_from_a_snapshot() {
 
     // Asked for again behind a clear: what was to come will not come.
     mirror.frame(&clear(5, 9, true), &mut out).unwrap();
-    control(&mut mirror, json!({"type": "subscribed", "streams": [{"symbol": SYMBOL, "instrument": NUMBER,
-        "channel": "orders", "price_exponent": 0, "quantity_exponent": 0, "epoch": EPOCH, "seq": 9}]}), &mut out);
+    control(
+        &mut mirror,
+        json!({"type": "subscribed", "streams": [{"symbol": SYMBOL, "instrument": NUMBER,
+        "channel": "orders", "price_exponent": 0, "quantity_exponent": 0, "epoch": EPOCH, "seq": 9}]}),
+        &mut out,
+    );
     assert!(!resumable(&mirror));
 }
 
