@@ -9,6 +9,7 @@ use super::market::{Market, Stamp, book_parts, order_parts};
 use super::session::{State, StreamKey};
 use super::tally::Tally;
 use super::topic::{Frames, SessionId, Topic, encode_frames};
+use super::window::Window;
 use crate::limits;
 use crate::model::{Body, Channel, Event, Level, Order, OrderChange, Period, Side, event_flags};
 use crate::stats::Resumed;
@@ -111,7 +112,10 @@ impl Core {
         let market = &self.markets[topic.instrument as usize];
         let content = match topic.channel {
             Channel::Book => {
-                Some(Content::Book(Levels { bids: &[], asks: &[], checksum: None, part: 1, parts: 1 }))
+                // It is an update like any other: those who count them count it.
+                let is_due = topic.is_checksum_due();
+                let checksum = topic.window.as_ref().filter(|_| is_due).map(Window::checksum);
+                Some(Content::Book(Levels { bids: &[], asks: &[], checksum, part: 1, parts: 1 }))
             }
             channel => market.content(channel, topic.view.period),
         };

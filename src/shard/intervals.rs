@@ -4,6 +4,7 @@ use super::catch_up::NetChange;
 use super::core::{Core, emission, mark};
 use super::market::book_parts;
 use super::topic::Topic;
+use super::window::Window;
 use crate::limits;
 use crate::model::{Channel, Side};
 use crate::wire::control::INTERVALS_MS;
@@ -96,7 +97,6 @@ impl Core {
             }
             return;
         }
-        let checksum = topic.is_checksum_due();
         if let Some(window) = &mut topic.window {
             let mut seen = [Vec::new(), Vec::new()];
             for side in [Side::Bid, Side::Ask] {
@@ -104,7 +104,8 @@ impl Core {
             }
             let [bids, asks] = &seen;
             if !bids.is_empty() || !asks.is_empty() {
-                let checksum = checksum.then(|| window.checksum());
+                let is_due = topic.is_checksum_due();
+                let checksum = topic.window.as_ref().filter(|_| is_due).map(Window::checksum);
                 topic.emit(&to, &meta, &Content::Book(Levels { bids, asks, checksum, part: 1, parts: 1 }));
                 mark(topic, id, &mut self.dirty_topics);
             }
@@ -112,7 +113,7 @@ impl Core {
         }
         match NetChange::since(&self.history, market, topic.instrument, topic.last.seq) {
             Some(NetChange([bids, asks])) => {
-                let checksum = checksum.then(|| market.checksum());
+                let checksum = topic.is_checksum_due().then(|| market.checksum());
                 let levels = Levels { bids: &bids, asks: &asks, checksum, part: 1, parts: 1 };
                 topic.emit(&to, &meta, &Content::Book(levels));
             }

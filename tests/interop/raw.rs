@@ -15,7 +15,7 @@ pub const JSON: &str = "tickcast.v1.json";
 pub const BINARY: &str = "tickcast.v1.bin";
 
 /// Every channel there is, of every instrument.
-pub const EVERYTHING: [&str; 5] = ["quotes", "trades", "book", "ticker", "status"];
+pub const EVERYTHING: [&str; 7] = ["quotes", "trades", "book", "orders", "ticker", "bars", "status"];
 
 pub struct Raw {
     socket: WebSocket<TcpStream>,
@@ -121,7 +121,9 @@ impl Raw {
             "quote" => "quotes",
             "trade" => "trades",
             "orderbook" => "book",
+            "order" | "orders" => "orders",
             "price" => "ticker",
+            "bar" => "bars",
             "status" => "status",
             _ => return Incoming::Control(value),
         };
@@ -142,7 +144,9 @@ impl Raw {
             1 => "quotes",
             2 => "trades",
             3 => "book",
+            4 => "orders",
             5 => "ticker",
+            6 => "bars",
             7 => "status",
             other => panic!("channel {other}"),
         };

@@ -38,7 +38,7 @@ fn picked(value: &Value, keys: &[&str]) -> Value {
 
 #[test]
 fn the_orders_of_a_session_arrive_whole() {
-    let channels = ["book", "trades", "quotes", "ticker"];
+    let channels = ["book", "orders", "trades", "quotes", "ticker", "bars"];
     let file = "dbn/esh4-glbx-mdp3-20231225.mbo.dbn.zst";
     let Some((report, heard)) = replayed(file, "ESH4", &channels) else { return };
 
@@ -68,6 +68,8 @@ fn the_orders_of_a_session_arrive_whole() {
             [["4810.25", "28"], ["4810.5", "40"], ["4810.75", "41"], ["4811", "60"], ["4811.25", "65"]]
         ])
     );
+    assert_eq!(heard["orders"]["count"], 11_217, "their queues add up to the levels");
+    assert!(number(&heard, "bars/right/complete") >= 50, "{heard}");
     let quote = ["bid", "bid_quantity", "ask", "ask_quantity"];
     assert_eq!(picked(&heard["quotes"]["last"], &quote), json!(["4810", "22", "4810.25", "28"]));
     assert_eq!(
@@ -79,7 +81,7 @@ fn the_orders_of_a_session_arrive_whole() {
 
 #[test]
 fn a_best_quote_recording_arrives_whole() {
-    let channels = ["book", "trades", "quotes", "ticker"];
+    let channels = ["book", "trades", "quotes", "ticker", "bars"];
     let file = "dbn/futures_mbp-1_2024-07-01T23-58.dbn.zst";
     let Some((report, heard)) = replayed(file, "ESU4", &channels) else { return };
 
@@ -96,14 +98,14 @@ fn a_best_quote_recording_arrives_whole() {
 #[test]
 fn a_recording_of_trades_has_no_book() {
     let file = "dbn/futures_trades_2024-07-01T23-58.dbn.zst";
-    let Some((report, heard)) = replayed(file, "ESU4", &["trades", "ticker"]) else { return };
+    let Some((report, heard)) = replayed(file, "ESU4", &["trades", "ticker", "bars"]) else { return };
 
     assert_eq!(report["source_actions"], json!({"T": 120}));
     assert_eq!(heard["trades"]["count"], 120);
     assert_eq!(heard["trades"]["volume"], json!({"buy": 142, "sell": 111}));
     assert_eq!(
         heard["refused"],
-        json!({"book": "unavailable", "quotes": "unavailable", "status": "unavailable"})
+        json!({"book": "unavailable", "orders": "unavailable", "quotes": "unavailable", "status": "unavailable"})
     );
     assert_eq!(picked(&heard["ticker"]["last"], &["bid", "ask", "volume"]), json!([null, null, "253"]));
 }

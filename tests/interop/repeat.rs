@@ -39,8 +39,8 @@ pub fn simulated(folder: &TempDir, ticks: u64) -> PathBuf {
     path
 }
 
-/// A feed file of what stood before a recording and of its first second with trades.
-fn recorded(folder: &TempDir) -> Option<PathBuf> {
+/// A feed file of what stood before a recording of orders and of so many seconds from its first trade.
+pub fn recorded(folder: &TempDir, seconds: u64) -> Option<PathBuf> {
     let recording = common::recorded("dbn/esh4-glbx-mdp3-20231225.mbo.dbn.zst")?;
     let whole = folder.path().join("whole.feed");
     run(&["import", "--from", "dbn", recording.to_str().unwrap(), "--out", whole.to_str().unwrap()]);
@@ -51,11 +51,12 @@ fn recorded(folder: &TempDir) -> Option<PathBuf> {
     }
     let trade = primaries.iter().find(|primary| primary.kind().unwrap().name() == "trade").unwrap();
     let start_ns = pacing_time_ns(trade).unwrap();
+    let end_ns = start_ns + seconds * SECOND_NS;
     primaries.retain(|primary| {
         primary.flags & primary_flags::SNAPSHOT != 0
-            || (start_ns..start_ns + SECOND_NS).contains(&pacing_time_ns(primary).unwrap())
+            || (start_ns..end_ns).contains(&pacing_time_ns(primary).unwrap())
     });
-    let path = folder.path().join("second.feed");
+    let path = folder.path().join("begin.feed");
     write(&path, reader.catalog().instruments().to_vec(), &primaries);
     Some(path)
 }
@@ -134,7 +135,7 @@ fn a_simulated_feed_file_gives_the_same_bytes_at_every_speed() {
 #[test]
 fn a_recorded_feed_file_gives_the_same_bytes_at_every_speed() {
     let folder = TempDir::new().unwrap();
-    let Some(file) = recorded(&folder) else { return };
+    let Some(file) = recorded(&folder, 1) else { return };
     same_at_every_speed(&file, 300);
 }
 

@@ -293,7 +293,7 @@ export class Book {
     this.lastSeq = null;
   }
 
-  /** Takes one `orderbook` message, decoded or read by `parseExact`. False: a gap, subscribe again. */
+  /** Takes one `orderbook` message, decoded or read by `parseExact`. False: a gap or a wrong checksum, subscribe again. */
   apply(message) {
     const first = Number(message.first_seq);
     const last = Number(message.last_seq);
@@ -315,7 +315,7 @@ export class Book {
     if (first > this.lastSeq + 1) return false;
     this.#set([this.bids, this.asks], message);
     this.lastSeq = last;
-    return true;
+    return message.checksum === undefined || Number(message.checksum) === this.checksum();
   }
 
   /** Bids and asks as `[price, quantity]` in exact decimal text, best first. */

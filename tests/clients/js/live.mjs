@@ -1,11 +1,14 @@
 // A client of a running server that holds what it hears to docs/protocol.md, and prints what it saw as JSON.
 //
 //     live.mjs market ADDRESS SYMBOL...     every channel, every depth view, both encodings, HTTP beside them
+//     live.mjs resume ADDRESS SYMBOL...     leaves and comes back again and again, with `from`
+//     live.mjs slow ADDRESS SYMBOL...       a market that ends: falls behind by what it reports (`progress`), and recovers
 //     live.mjs stop ADDRESS SYMBOL...       hears until the server closes
 //
 // The first thing that is not as documented ends it with exit code 1 and a message.
 
-import { CHANNELS, Transcript, books, twins } from "./live_checks.mjs";
+import { CHANNELS, Transcript, bars, books, ledgers, queues, twins } from "./live_checks.mjs";
+import { resume, slow } from "./live_delivery.mjs";
 import { BINARY_PROTOCOL, Connection, JSON_PROTOCOL, expect, http } from "./live_session.mjs";
 
 const DEPTHS = [1, 5, 10, 25];
@@ -33,7 +36,8 @@ async function market(address, ...symbols) {
   }
   await dialogue(plain);
   for (const connection of full) {
-    await connection.request("data", { op: "subscribe", symbols, channels: ["quotes", "trades", "book", "ticker"] });
+    const channels = CHANNELS.filter((channel) => channel !== "status");
+    await connection.request("data", { op: "subscribe", symbols, channels, period: "1s" });
     await connection.request(5, { op: "subscribe", symbols: ["*"], channels: ["status"] });
   }
   const everyone = [...full, ...views];
@@ -53,6 +57,7 @@ async function market(address, ...symbols) {
     }
   })();
   await text.until(() => text.trades >= ENOUGH, "enough trades");
+  const { connections } = await http(address, "/api/v1/connections?streams=true");
   // A heartbeat tells how far the views are complete.
   for (const connection of everyone) {
     const seen = connection.heartbeats;
@@ -72,7 +77,10 @@ async function market(address, ...symbols) {
   for (const symbol of symbols) {
     const streams = views.map((view) => transcripts.get(view).of(symbol, "book"));
     for (const transcript of [b, c]) add(right, books(transcript.of(symbol, "book"), streams, bodies.get(symbol)));
+    for (const transcript of [b, c]) add(right, bars(transcript.of(symbol, "bars"), transcript.of(symbol, "trades")));
+    add(right, { orders: queues(b.of(symbol, "orders"), c.of(symbol, "orders")) });
   }
+  for (const transcript of transcripts.values()) add(right, { ledgers: ledgers(transcript, connections) });
   for (let i = 0; i < views.length; i += 2) {
     const counts = twins(transcripts.get(views[i]), transcripts.get(views[i + 1]));
     add(compared, { [`depth ${DEPTHS[i / 2]}`]: counts.book });
@@ -137,7 +145,7 @@ async function stop(address, ...symbols) {
 
 const [mode, ...parameters] = process.argv.slice(2);
 try {
-  console.log(JSON.stringify(await { market, stop }[mode](...parameters)));
+  console.log(JSON.stringify(await { market, resume, slow, stop }[mode](...parameters)));
 } catch (error) {
   console.error(`live.mjs ${mode}: ${error.stack}`);
   process.exit(1);

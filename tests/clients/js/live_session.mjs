@@ -6,7 +6,16 @@ import { parseExact } from "./decode.mjs";
 
 export const JSON_PROTOCOL = "tickcast.v1.json";
 export const BINARY_PROTOCOL = "tickcast.v1.bin";
-export const DATA = { quote: "quotes", trade: "trades", orderbook: "book", price: "ticker", status: "status" };
+export const DATA = {
+  quote: "quotes",
+  trade: "trades",
+  orderbook: "book",
+  order: "orders",
+  orders: "orders",
+  price: "ticker",
+  bar: "bars",
+  status: "status",
+};
 
 // Longer than anything may take, on a machine that is busy with something else.
 const PATIENCE_MS = 60_000;
@@ -28,6 +37,10 @@ export class Connection {
   messages = 0;
   trades = 0;
   heartbeats = 0;
+  notices = new Set();
+  // Messages, text and binary; whether their number is reported as they come.
+  received = 0;
+  reports = false;
   close = null;
   #waiting = [];
 
@@ -44,7 +57,12 @@ export class Connection {
     this.protocol = protocol;
     this.name = protocol ?? "no subprotocol";
     this.socket = new WebSocket(`ws://${address}/ws`, protocol ? [protocol] : [], { perMessageDeflate: false });
+    this.socket.on("upgrade", (response) => {
+      this.peer = `${response.socket.localAddress}:${response.socket.localPort}`;
+    });
     this.socket.on("message", (data, isBinary) => {
+      this.received++;
+      if (this.reports && this.received % 16 === 0) this.progress(this.received);
       const entry = isBinary ? data : parseExact(data.toString());
       if (!isBinary) this.#note(entry);
       else this.messages++;
@@ -62,6 +80,7 @@ export class Connection {
     if (message.type === "heartbeat") this.heartbeats++;
     if (message.type in DATA) this.messages++;
     if (message.type === "trade") this.trades++;
+    if (message.type === "notice") this.notices.add(message.code);
     if (message.id !== undefined && !message.more) this.replies[message.id] = message;
   }
 
@@ -94,6 +113,20 @@ export class Connection {
     return this.replies[id];
   }
 
+  progress(received) {
+    this.socket.send(JSON.stringify({ op: "progress", received }));
+  }
+
+  untilNoticed(code) {
+    return this.until(() => this.notices.has(code), `notice: ${code}`);
+  }
+
+  /** The connection breaks: nothing is said any more. */
+  abort() {
+    this.socket.terminate();
+    return this.untilClosed();
+  }
+
   untilClosed() {
     return this.until(() => this.close !== null, "the close");
   }
@@ -105,6 +138,7 @@ export class Connection {
 }
 
 export async function http(address, path) {
-  const answer = await fetch(`http://${address}${path}`);
+  // One connection each: a kept one may be closed by the server while this program computes.
+  const answer = await fetch(`http://${address}${path}`, { headers: { connection: "close" } });
   return parseExact(await answer.text());
 }

@@ -2,6 +2,9 @@
 
     live.py market ADDRESS SYMBOL...     every channel, every depth view, both encodings, HTTP beside them
     live.py replay ADDRESS SYMBOL CHANNEL...   a paused replay: starts it and hears it to its end, fast and slowly
+    live.py views ADDRESS SYMBOL         a paused replay: intervals, depths and periods, changed while it plays; late joiners
+    live.py resume ADDRESS SYMBOL...     leaves and comes back again and again, with `from`
+    live.py slow ADDRESS SYMBOL...       a market that ends: falls behind until it does, by not reading and by `progress`
     live.py stop ADDRESS SYMBOL...       hears until the server closes
 
 The first thing that is not as documented ends it with exit code 1 and a message.
@@ -13,7 +16,8 @@ import contextlib
 import json
 import sys
 
-from live_checks import CHANNELS, Transcript, books, twins
+from live_checks import CHANNELS, Transcript, add_up, bars, books, ledgers, queues, twins
+from live_delivery import resume, slow, views
 from live_session import BINARY, JSON, Connection, Violation, expect, http_soon
 
 DEPTHS = [1, 5, 10, 25]
@@ -31,8 +35,9 @@ async def market(address, *symbols):
     }
     changing = await Connection.open(address, BINARY)
     for number, connection in enumerate(full):
-        channels = ["quotes", "trades", "book", "ticker"]
-        await connection.request(f"data {number}", op="subscribe", symbols=symbols, channels=channels)
+        channels = [channel for channel in CHANNELS if channel != "status"]
+        period = {"period": "1s"}
+        await connection.request(f"data {number}", op="subscribe", symbols=symbols, channels=channels, **period)
         await connection.request(number, op="subscribe", symbols=["*"], channels=["status"])
     for (depth, _), connection in views.items():
         await connection.request(depth, op="subscribe", symbols=symbols, channels=["book"], depth=depth)
@@ -53,6 +58,7 @@ async def market(address, *symbols):
     await text.until(lambda: trades() >= ENOUGH, "enough trades")
     # Another heartbeat tells how far the views are complete.
     seen = views[1, JSON].heartbeats
+    counted = await http_soon(address, "/api/v1/connections?streams=true")
     await views[1, JSON].until(lambda: views[1, JSON].heartbeats > seen, "second heartbeat")
     polling.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -81,6 +87,11 @@ async def market(address, *symbols):
         ]
         for transcript in (b, c):
             right += books(transcript.of(symbol, "book"), of_views, bodies[symbol])
+        for transcript in (b, c):
+            right += bars(transcript.of(symbol, "bars"), transcript.of(symbol, "trades"))
+        right["orders"] += queues(b.of(symbol, "orders"), c.of(symbol, "orders"))
+    for transcript in transcripts.values():
+        right["ledgers"] += ledgers(transcript, counted["connections"])
     finished = [stream for stream in transcripts[changing].finished if stream.snapshots == 1]
     return {
         "messages": sum(sum(t.counts[c] for c in CHANNELS) for t in transcripts.values()),
@@ -162,8 +173,7 @@ async def replay(address, symbol, *channels):
     await http_soon(address, "/api/v1/replay", {"action": "play"})
     transcripts = []
     for connection in (fast, slow):
-        has_ended = lambda: any(isinstance(entry, dict) and entry["type"] == "notice" for entry in connection.log)
-        await connection.until(has_ended, "end of the replay")
+        await connection.until(lambda: "replay_ended" in connection.notices, "end of the replay")
         transcripts.append(Transcript(connection))
         expect(transcripts[-1].notices == ["replay_ended"], transcripts[-1].notices)
     ended = await http_soon(address, "/api/v1/replay")
@@ -195,6 +205,13 @@ def story(transcript, symbol, channels):
         for trade in trades:
             volumes[trade["aggressor"]] += int(trade["quantity"])
         told["trades"]["volume"] = volumes
+    if "bars" in channels:
+        told["bars"]["right"] = bars(transcript.of(symbol, "bars"), transcript.of(symbol, "trades"))
+    if "orders" in channels:
+        orders = transcript.of(symbol, "orders").state
+        told["orders"]["count"] = len(orders.orders)
+        told["orders"]["first"] = [[order[0] for order in orders.side(side)[:3]] for side in ("bid", "ask")]
+        add_up(orders, transcript.of(symbol, "book").state)
     if "book" in channels:
         book = transcript.of(symbol, "book").book
         told["book"]["levels"] = [len(book.bids), len(book.asks)]
@@ -222,7 +239,7 @@ async def stop(address, *symbols):
 
 
 def main(mode, *arguments):
-    modes = {"market": market, "replay": replay, "stop": stop}
+    modes = {"market": market, "replay": replay, "views": views, "resume": resume, "slow": slow, "stop": stop}
     try:
         print(json.dumps(asyncio.run(modes[mode](*arguments))))
     except Violation as violation:

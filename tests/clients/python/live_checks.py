@@ -1,11 +1,14 @@
 """Holds what connections heard to docs/protocol.md: shapes, order, sequences, books, the encodings side by side."""
 
 import collections
+import fractions
 
 import tickcast_decode as tickcast
 from live_session import BINARY, DATA, JSON, expect
 
-CHANNELS = ["quotes", "trades", "book", "ticker", "status"]
+CHANNELS = ["quotes", "trades", "book", "orders", "ticker", "bars", "status"]
+INTERVALS_MS = [0, 10, 50, 100, 250, 500, 1000, 5000]
+PERIODS_NS = {"1s": 10**9, "1m": 60 * 10**9, "5m": 300 * 10**9, "1h": 3600 * 10**9}
 INSTRUMENT = {"symbol", "instrument", "price_exponent", "quantity_exponent", "tick_size", "lot_size"}
 GRANTED = INSTRUMENT | {"channel", "depth", "interval_ms", "epoch", "seq"}
 LISTED = INSTRUMENT | {"channels", "status"}
@@ -14,64 +17,162 @@ BODY = {
     "quote": {"bid", "bid_quantity", "ask", "ask_quantity"},
     "trade": {"price", "quantity", "aggressor", "trade_id"},
     "orderbook": {"snapshot", "bids", "asks"},
+    "order": {"action", "order_id", "side", "price", "quantity"},
+    "orders": {"orders"},
     "price": {"bid", "ask", "last", "volume"},
+    "bar": {"period", "start", "open", "high", "low", "close", "volume", "complete"},
     "status": {"status"},
 }
+BODY_MAY = {"orderbook": {"checksum", "part", "parts"}, "orders": {"part", "parts"}, "order": {"executed"}}
+# Updates of a book without a checksum that may follow one another.
+UNCHECKED_MAX = 99
 
 
 class Stream:
     """One stream from its ``subscribed`` to its end."""
 
-    def __init__(self, entry, with_snapshot):
+    def __init__(self, entry, request, earlier=None):
         self.entry = entry
         self.channel = entry["channel"]
         self.epoch = int(entry["epoch"])
         self.depth = entry["depth"] and int(entry["depth"])
-        self.with_snapshot = with_snapshot
-        self.begin(None if with_snapshot else int(entry["seq"]))
-
-    def begin(self, last):
-        self.last = last
+        self.interval_ms = int(entry["interval_ms"])
+        self.period = entry.get("period")
+        known = [f for f in request.get("from", []) if (f["symbol"], f["channel"]) == stream_key(self)]
+        is_exact = self.channel == "bars" or not (self.depth or self.interval_ms)
+        self.resumed = is_exact and any((f["epoch"], f["seq"]) == (self.epoch, int(entry["seq"])) for f in known)
+        # Who comes back is given what he lacks, whatever he says of snapshots.
+        self.with_snapshot = request.get("snapshot", self.channel != "trades") or bool(known)
+        self.at_least = max((f["seq"] for f in known if f["epoch"] == self.epoch), default=0)
+        # Without a state there is no snapshot: of trades before the first one, of bars while none runs.
+        may_begin = self.resumed or not self.with_snapshot or self.channel in ("trades", "bars")
+        self.last = int(entry["seq"]) if may_begin else None
         self.snapshots = 0
         self.part = 0
         self.messages = []
+        # Where in the connection's log each of them stands.
+        self.positions = []
         self.complete_to = 0
-        numbers = {key: int(self.entry[key]) for key in ("price_exponent", "quantity_exponent")}
-        self.book = tickcast.Book(numbers) if self.channel == "book" else None
-        if self.book:
-            self.book.last_seq = last
+        self.gaps = []
+        self.stale = False
+        self.unchecked = 0
+        self.ledger = {"delivered": 0, "merged": 0, "lost": 0}
+        # The ledger as it was when the stream stood at a sequence.
+        self.ledgers = {} if self.last is None else {self.last: dict(self.ledger)}
+        numbers = {key: int(entry[key]) for key in ("price_exponent", "quantity_exponent")}
+        makers = {"book": tickcast.Book, "orders": tickcast.Orders}
+        self.state = makers[self.channel](numbers) if self.channel in makers else None
+        self.bar = None
+        if self.resumed and earlier is not None:
+            self._go_on_from(earlier)
+        elif self.state is not None and may_begin:
+            self.state.last_seq = self.last
 
-    def take(self, message):
+    @property
+    def book(self):
+        return self.state
+
+    @property
+    def leaves_out(self):
+        return bool(self.depth or self.interval_ms or self.channel == "bars")
+
+    def _go_on_from(self, earlier):
+        expect((earlier.epoch, earlier.last) == (self.epoch, self.last), "resumed from", self.entry, earlier.last)
+        self.state, self.bar, self.unchecked = earlier.state, earlier.bar, earlier.unchecked
+
+    def take(self, message, position, may_merge):
         first, last = int(message["first_seq"]), int(message["last_seq"])
+        whole = True
         if message.get("snapshot"):
-            self._take_snapshot(message, first, last)
+            whole = self._take_snapshot(message, first, last, may_merge)
         else:
-            if self.last is None and self.channel == "trades":
-                self.last = int(self.entry["seq"])  # There was no trade yet.
             expect(self.last is not None, "a change before the snapshot:", message)
+            expect(not self.stale, "a change before the snapshot after a gap:", message)
+            expect(self.part == 0, "a change between the parts of a snapshot:", message)
             expect(first == self.last + 1 <= last, f"sequences after {self.last}:", message)
-            self.last = last
-        if self.book:
-            expect(self.book.apply(message), "gap or wrong checksum in the book:", message)
-            expect("checksum" in message or not message.get("snapshot") or self.part, "no checksum:", message)
+            carried = len(message["bids"]) + len(message["asks"]) if self.channel == "book" else 1
+            delivered = min(carried, last - self.last)
+            self._count(last, delivered=delivered, merged=last - self.last - delivered)
+        if self.state is not None:
+            expect(self.state.apply(message), "gap or wrong checksum:", message)
+        if self.channel == "book" and whole:
+            self._look_at_checksum(message)
+        if self.channel == "bars":
+            self._look_at_bar(message)
         self.messages.append(message)
+        self.positions.append(position)
 
-    def _take_snapshot(self, message, first, last):
+    def _take_snapshot(self, message, first, last, may_merge):
         part, parts = int(message.get("part", 1)), int(message.get("parts", 1))
-        expect(self.with_snapshot, "nobody asked for a snapshot:", message)
-        expect(self.snapshots == 0, "a second snapshot:", message)
+        expect(self.with_snapshot or self.interval_ms or may_merge, "nobody asked for a snapshot:", message)
+        # A full book with an interval may be told whole where that is shorter.
+        expected = self.snapshots == 0 or self.stale or may_merge or (self.interval_ms and self.channel == "book")
+        expect(expected, "a second snapshot:", message)
         expect(first == last, "a snapshot covers nothing:", message)
+        expect(last >= max(self.at_least, self.last or 0), "a snapshot from before what was held:", message)
         expect(part == self.part + 1 <= parts, "part after", self.part, message)
         self.part = part % parts
-        if part == parts:
-            self.snapshots, self.last = 1, last
+        if part < parts:
+            return False
+        begins = self.snapshots == 0 and not self.resumed and not self.messages
+        self._count(last, merged=0 if begins or self.last is None else last - self.last)
+        self.snapshots += 1
+        self.stale = False
+        return True
+
+    def take_gap(self, message):
+        first, last = int(message["from"]), int(message["to"])
+        expect(int(message["epoch"]) == self.epoch, "a gap of another epoch:", message)
+        expect(first == self.last + 1 <= last and int(message["count"]) == last - first + 1, self.last, message)
+        self._count(last, lost=last - self.last)
+        self.gaps.append((first, last))
+        self.stale = self.channel in ("book", "orders")
+        self.bar = None
+
+    def _count(self, last, **what):
+        for name, count in what.items():
+            self.ledger[name] += count
+        self.last = last
+        self.ledgers[last] = dict(self.ledger)
+
+    def _look_at_checksum(self, message):
+        self.unchecked = 0 if "checksum" in message else self.unchecked + 1
+        expect(self.unchecked <= UNCHECKED_MAX, self.unchecked, "updates without a checksum:", message)
+        expect("checksum" in message or not message["snapshot"], "no checksum:", message)
+
+    def _look_at_bar(self, message):
+        """Each is the whole bar of the period: one running at a time, told once more when it is complete, then over."""
+        bar = {key: message[key] for key in BODY["bar"]}
+        start_ns = int(bar["start"]) * 10**6
+        expect(bar["period"] == self.period and start_ns % PERIODS_NS[self.period] == 0, self.period, message)
+        low, *between, high = [decimal(bar[key]) for key in ("low", "open", "close", "high")]
+        expect(all(low <= price <= high for price in between) and decimal(bar["volume"]) > 0, message)
+        if self.bar and int(bar["start"]) == int(self.bar["start"]):
+            expect(not self.bar["complete"], "a bar that was complete:", message)
+            expect(bar["open"] == self.bar["open"], "another open than", self.bar, message)
+            grows = decimal(bar["volume"]) >= decimal(self.bar["volume"])
+            wider = low <= decimal(self.bar["low"]) and high >= decimal(self.bar["high"])
+            expect(grows and wider, "a bar that shrinks, after", self.bar, message)
+        elif self.bar:
+            expect(int(bar["start"]) > int(self.bar["start"]), "an older bar than", self.bar, message)
+            # A snapshot may pass over the end of the bar before.
+            expect(self.bar["complete"] or message.get("snapshot"), "a bar begins before the end of", self.bar, message)
+        self.bar = bar
 
 
 class Transcript:
-    """What one connection heard, checked message by message. ``streams`` and ``finished`` hold the streams."""
+    """What one connection heard, checked message by message. ``streams`` and ``finished`` hold the streams.
 
-    def __init__(self, connection):
+    ``earlier`` is what the same client heard on the connection before: streams that are resumed go on from there.
+    """
+
+    def __init__(self, connection, earlier=None):
         self.name = connection.name
+        self.peer = connection.peer
+        self.earlier = earlier.streams if earlier else {}
+        self.is_conflating = False
+        self.was_conflated = False
+        self.position = 0
         self.is_binary = connection.protocol == BINARY
         self.requests = connection.requests
         self.streams = {}
@@ -81,6 +182,7 @@ class Transcript:
         self.notices = []
         self.resets = []
         for position, entry in enumerate(connection.log):
+            self.position = position
             try:
                 if isinstance(entry, bytes):
                     expect(self.is_binary, "a binary message")
@@ -116,16 +218,15 @@ class Transcript:
 
     def _data(self, message, epoch):
         kind = message["type"]
-        must, may = HEAD | BODY[kind], {"merged", "more", "snapshot"}
-        if kind == "orderbook":
-            may |= {"checksum", "part", "parts"}
+        must, may = HEAD | BODY[kind], {"merged", "more", "snapshot"} | BODY_MAY.get(kind, set())
         expect(must <= set(message) <= must | may, "keys of", message)
         expect(message.get("more", True) is True and message.get("snapshot", True) in (True, False), message)
         expect(int(message["ts_ns"]) // 1_000_000 == int(message["timestamp"]), "timestamp of", message)
         stream = self.streams.get((message["symbol"], DATA[kind]))
         expect(stream is not None, "data of a stream that is not subscribed:", message)
         expect(epoch in (None, stream.epoch), "epoch", epoch, "instead of", stream.epoch, message)
-        stream.take(message)
+        expect(kind != "orders" or message.get("snapshot"), "orders that are no snapshot:", message)
+        stream.take(message, self.position, self.was_conflated)
         self.counts[DATA[kind]] += 1
 
     def _welcome(self, message):
@@ -138,13 +239,16 @@ class Transcript:
         keys(message, {"type", "id", "streams", "more"})
         request = self.requests[message["id"]]
         for entry in message["streams"]:
-            keys(entry, GRANTED)
-            expect(entry["interval_ms"] == "0" and entry["channel"] in request["channels"], entry)
-            with_snapshot = request.get("snapshot", entry["channel"] != "trades")
+            keys(entry, GRANTED | ({"period"} if entry["channel"] == "bars" else set()))
+            expect(entry["channel"] in request["channels"], entry)
+            has_interval = entry["channel"] in ("quotes", "book", "ticker")
+            interval_ms = rounded_up(request.get("interval_ms", 0)) if has_interval else 0
+            expect(int(entry["interval_ms"]) == interval_ms, interval_ms, entry)
+            expect(entry.get("period", "1m") == request.get("period", "1m") or entry["channel"] != "bars", entry)
             key = entry["symbol"], entry["channel"]
             if key in self.streams:
                 self.finished.append(self.streams.pop(key))
-            self.streams[key] = Stream(entry, with_snapshot)
+            self.streams[key] = Stream(entry, request, self.earlier.get(key))
             self.numbers[int(entry["instrument"])] = {
                 **{name: int(entry[name]) for name in ("instrument", "price_exponent", "quantity_exponent")},
                 "symbol": entry["symbol"],
@@ -167,10 +271,9 @@ class Transcript:
             expect(stream is not None, "a heartbeat names what is not subscribed:", entry)
             expect(int(entry["epoch"]) == stream.epoch, "epoch of", entry, "instead of", stream.epoch)
             last = stream.last
-            if last is None and stream.channel == "trades":
-                last = int(stream.entry["seq"])
             expect(last is not None, "a heartbeat names a stream before its snapshot:", entry)
-            behind = last <= seq if stream.depth else last == seq
+            expect(not stream.stale, "a heartbeat names a stream whose snapshot is to come:", entry)
+            behind = last <= seq if stream.leaves_out else last == seq
             expect(behind, f"heartbeat says complete up to {seq}, heard up to {last}:", entry)
             stream.complete_to = seq
 
@@ -180,11 +283,19 @@ class Transcript:
         self.resets.append(message)
         for (symbol, channel), stream in list(self.streams.items()):
             if symbol == message["symbol"]:
+                if int(message["epoch"]) == stream.epoch and not stream.messages and message["reason"] == "restart":
+                    continue  # Its ``subscribed`` has named this epoch already.
                 expect(int(message["epoch"]) > stream.epoch, "epochs only grow:", message)
                 entry = {**stream.entry, "epoch": message["epoch"], "seq": "0"}
                 self.finished.append(stream)
-                with_snapshot = stream.with_snapshot and channel != "trades"
-                self.streams[symbol, channel] = Stream(entry, with_snapshot)
+                snapshot = stream.with_snapshot and channel != "trades"
+                self.streams[symbol, channel] = Stream(entry, {"snapshot": snapshot})
+
+    def _gap(self, message):
+        keys(message, {"type", "symbol", "channel", "epoch", "from", "to", "count"})
+        stream = self.streams.get((message["symbol"], message["channel"]))
+        expect(stream is not None, "a gap of a stream that is not subscribed:", message)
+        stream.take_gap(message)
 
     def _instruments(self, message):
         keys(message, {"type", "id", "epoch", "instruments", "more"})
@@ -198,6 +309,10 @@ class Transcript:
     def _notice(self, message):
         keys(message, {"type", "code", "message"})
         self.notices.append(message["code"])
+        if message["code"] in ("conflating", "recovered"):
+            expect(self.is_conflating == (message["code"] == "recovered"), "in the wrong order:", message)
+            self.is_conflating = message["code"] == "conflating"
+            self.was_conflated = True
 
     def _error(self, message):
         must = {"type", "code", "message", "retry"}
@@ -209,6 +324,15 @@ def keys(message, wanted):
     expect(set(message) == wanted, "keys of", message, "instead of", sorted(wanted))
 
 
+def rounded_up(interval_ms):
+    return next((step for step in INTERVALS_MS if step >= interval_ms), INTERVALS_MS[-1])
+
+
+def decimal(text):
+    """A number to compare with others."""
+    return fractions.Fraction(text)
+
+
 def twins(a, b):
     """Two transcripts of the same streams say the same, message by message, as far as both go. How many by channel."""
     compared = collections.Counter()
@@ -216,7 +340,8 @@ def twins(a, b):
         compared[key[1]] += twin_streams(a.of(*key), b.of(*key))
     for one in a.finished:
         for other in b.finished:
-            if (stream_key(one), one.depth, one.epoch) == (stream_key(other), other.depth, other.epoch):
+            views = [(stream_key(s), s.depth, s.interval_ms, s.period, s.epoch) for s in (one, other)]
+            if views[0] == views[1]:
                 compared[one.channel] += twin_streams(one, other)
     return compared
 
@@ -293,3 +418,89 @@ def books(full, views, bodies):
                 expect(body["ts_ns"] == message["ts_ns"], f"time over HTTP at {seq}:", body["ts_ns"])
             compared["http"] += 1
     return compared
+
+
+def ledgers(transcript, connections):
+    """What the server counted (``/api/v1/connections``) is what this client did. How many streams were compared."""
+    compared = 0
+    for connection in connections:
+        if connection["peer"] != transcript.peer:
+            continue
+        for theirs in connection["streams"]:
+            ours = transcript.streams.get((theirs["symbol"], theirs["channel"]))
+            if ours is None or int(theirs["epoch"]) != ours.epoch:
+                continue
+            counted = {name: int(theirs[name]) for name in ("delivered", "merged", "lost")}
+            # What waits for its snapshot has no ledger yet.
+            if int(theirs["seq"]) in ours.ledgers:
+                expect(ours.ledgers[int(theirs["seq"])] == counted, "the ledgers differ:", theirs, ours.ledgers[int(theirs["seq"])])
+                compared += 1
+    return compared
+
+
+def queues(one, other):
+    """Two connections hold the same queues in the same order at the last sequence that both reached."""
+    end = min(one.last, other.last)
+    held = []
+    for stream in (one, other):
+        orders = tickcast.Orders(stream.state.stream)
+        for message in stream.messages:
+            if int(message["last_seq"]) <= end:
+                orders.apply(message)
+        expect(orders.last_seq == end, stream_key(stream), "ends at", orders.last_seq, "instead of", end)
+        held.append([orders.side(side) for side in ("bid", "ask")])
+    expect(held[0] == held[1], f"queues of {stream_key(one)} at {end} differ")
+    return sum(map(len, held[0]))
+
+
+def add_up(orders, book):
+    """The levels of a book are the sums of the queues of its orders."""
+    for side, levels in (("bid", book.bids), ("ask", book.asks)):
+        sums = collections.Counter()
+        for _, price, quantity in orders.side(side):
+            sums[price] += quantity
+        expect(sums == levels, f"the {side} orders add up to", sums, "instead of", levels)
+
+
+def bars(stream, trades):
+    """The bars of a stream are those of the trades that the connection heard. How many were compared, and were complete."""
+    period_ns, numbers = PERIODS_NS[stream.period], stream.entry
+    integer = lambda text, key: tickcast.decimal_integer(text, int(numbers[key]))
+    running, closed_ns, begin = None, 0, -1
+    messages = list(zip(stream.messages, stream.positions))
+    if messages and messages[0][0].get("snapshot"):
+        running, begin = bar_integers(messages[0][0], integer), messages.pop(0)[1]
+    left = collections.deque(
+        trade for trade, position in zip(trades.messages, trades.positions) if position > begin and not trade.get("snapshot")
+    )
+    compared = complete = 0
+    for message, _ in messages:
+        expect(not message.get("snapshot"), "a second snapshot:", message)
+        if message["complete"]:
+            complete += 1
+            closed_ns = running[0] + period_ns
+        else:
+            wanted, trade = bar_integers(message, integer), None
+            # One for all the trades of an exchange event.
+            for _ in range(int(message["first_seq"]), int(message["last_seq"]) + 1):
+                if running and running[5] >= wanted[5] and trade:
+                    break
+                expect(left, "a bar without a trade:", message)
+                trade = left.popleft()
+                price, quantity = integer(trade["price"], "price_exponent"), integer(trade["quantity"], "quantity_exponent")
+                start_ns = max(int(trade["ts_ns"]) // period_ns * period_ns, closed_ns)
+                if running is None:
+                    running = [start_ns, price, price, price, price, 0]
+                expect(start_ns <= running[0], "a trade of a later bar:", trade, message)
+                running = [*running[:2], max(running[2], price), min(running[3], price), price, running[5] + quantity]
+            expect(message["ts_ns"] == trade["ts_ns"], "time of the bar:", message, trade)
+        expect(bar_integers(message, integer) == running, "the trades make", running, "instead of", message)
+        compared += 1
+        if message["complete"]:
+            running = None
+    return {"bars": compared, "complete": complete}
+
+
+def bar_integers(message, integer):
+    prices = [integer(message[key], "price_exponent") for key in ("open", "high", "low", "close")]
+    return [int(message["start"]) * 10**6, *prices, integer(message["volume"], "quantity_exponent")]

@@ -30,14 +30,21 @@ class Connection:
         self.socket = socket
         self.name = name
         self.address = "%s:%d" % socket.remote_address[:2]
+        self.peer = "%s:%d" % socket.local_address[:2]
         self.protocol = socket.subprotocol
         self.log = []
         self.requests = {}
         self.replies = {}
         self.messages = 0
         self.heartbeats = 0
+        self.notices = set()
         self.ended = False
         self.pause_s = 0
+        # Messages, text and binary; whether their number is reported as they come.
+        self.received = 0
+        self.reports = False
+        self._may_read = asyncio.Event()
+        self._may_read.set()
         self._news = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
 
@@ -56,7 +63,9 @@ class Connection:
     async def _read(self):
         try:
             while True:
+                await self._may_read.wait()
                 raw = await self.socket.recv()
+                self.received += 1
                 if isinstance(raw, str):
                     raw = tickcast.parse_exact(raw)
                     self._note(raw)
@@ -64,6 +73,8 @@ class Connection:
                     self.messages += 1
                 self.log.append(raw)
                 self._news.set()
+                if self.reports and self.received % 16 == 0:
+                    await self.progress(self.received)
                 if self.pause_s and self.messages % 64 == 0:
                     await asyncio.sleep(self.pause_s)
         except ConnectionClosed:
@@ -74,6 +85,8 @@ class Connection:
         kind = message["type"]
         self.heartbeats += kind == "heartbeat"
         self.messages += kind in DATA
+        if kind == "notice":
+            self.notices.add(message["code"])
         if "id" in message and not message.get("more"):
             self.replies[message["id"]] = message
 
@@ -99,6 +112,16 @@ class Connection:
         await self.until(lambda: str(identifier) in self.replies, f"reply to {request}")
         return self.replies[str(identifier)]
 
+    async def progress(self, received):
+        await self.socket.send(json.dumps({"op": "progress", "received": received}))
+
+    def stand_still(self):
+        """Reads nothing until it is to go on."""
+        self._may_read.clear()
+
+    def go_on(self):
+        self._may_read.set()
+
     async def heard(self, kind, text=None):
         """Sends a text as it is, and waits for the next message of that type."""
         before = len(self.log)
@@ -120,7 +143,16 @@ class Connection:
         return self.socket.close_code, self.socket.close_reason
 
 
-DATA = {"quote": "quotes", "trade": "trades", "orderbook": "book", "price": "ticker", "status": "status"}
+DATA = {
+    "quote": "quotes",
+    "trade": "trades",
+    "orderbook": "book",
+    "order": "orders",
+    "orders": "orders",
+    "price": "ticker",
+    "bar": "bars",
+    "status": "status",
+}
 
 
 def http(address, path, body=None):

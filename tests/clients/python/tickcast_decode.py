@@ -294,7 +294,8 @@ class Book:
         self._parts = None
 
     def apply(self, message):
-        """Takes one ``orderbook`` message, decoded or read by ``parse_exact``. False: a gap, subscribe again."""
+        """Takes one ``orderbook`` message, decoded or read by ``parse_exact``. False: a gap or a wrong checksum,
+        subscribe again."""
         first, last = int(message["first_seq"]), int(message["last_seq"])
         if message["snapshot"]:
             if int(message.get("part", 1)) == 1:
@@ -315,7 +316,7 @@ class Book:
             return False
         self._set((self.bids, self.asks), message)
         self.last_seq = last
-        return True
+        return "checksum" not in message or int(message["checksum"]) == self.checksum()
 
     def levels(self, depth=None):
         """Bids and asks as ``[price, quantity]`` in exact decimal text, best first."""
