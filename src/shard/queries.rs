@@ -51,7 +51,7 @@ impl Core {
         connections.truncate(listing.limit);
         let mut room = listing.streams_max;
         for (id, connection) in &mut connections {
-            if connection.subscriptions <= room {
+            if listing.streams_max > 0 && connection.subscriptions <= room {
                 room -= connection.subscriptions;
                 connection.streams = Some(self.connection_streams(*id));
             }
