@@ -1,7 +1,7 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test load fmt lint doc bench feeds advisories
+.PHONY: help run test load delivery fmt lint doc bench feeds advisories
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ test: ## Every check there is; installs what it needs when it may (some: STEPS="
 
 load: ## The load tests in their full form; prints what they saw (one: TEST=churn; longer: TICKCAST_LOAD_SECONDS=300)
 	TICKCAST_LOAD=full cargo test --release --locked --test load -- --nocapture --test-threads 1 $(TEST)
+
+delivery: ## What docs/delivery.md promises, in full; prints what it saw (one: TEST=stalls; a run of the crowd: TICKCAST_DELIVERY_SECONDS=10)
+	@tests/run.sh python
+	TICKCAST_DELIVERY=full TICKCAST_PYTHON=$(CURDIR)/.venv/bin/python cargo test --release --locked --test delivery -- --nocapture --test-threads 1 $(TEST)
 
 fmt: ## Format the code
 	cargo fmt

@@ -11,6 +11,8 @@ use tickcast::model::{Catalog, Channel, ChannelSet, Instrument, Primary};
 use tickcast::node;
 use tickcast::source::{Next, Source, SourceError};
 
+use crate::client::Client;
+
 /// Longer than anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,6 +55,29 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
+/// Listens in a thread of its own; tells each notice with the moment at which it came.
+fn notices(address: SocketAddr) -> Receiver<(Instant, String)> {
+    let (sender, receiver) = channel();
+    let (open, is_open) = channel();
+    std::thread::spawn(move || {
+        crate::block_on(async {
+            let mut client = Client::open(address).await;
+            open.send(()).unwrap();
+            let mut told = 0;
+            // To the end of the server.
+            while client.read().await.is_ok_and(|read| read > 0) {
+                for notice in &client.ledger.notices[told..] {
+                    // Nobody listens any more once the test is over.
+                    let _ = sender.send((Instant::now(), notice.clone()));
+                }
+                told = client.ledger.notices.len();
+            }
+        });
+    });
+    is_open.recv_timeout(PATIENCE).unwrap();
+    receiver
+}
+
 /// Asks until the answer has that status; how long it took, and the body.
 fn until_status(address: SocketAddr, status: u16) -> (Duration, String) {
     let began = Instant::now();
@@ -76,8 +101,16 @@ fn a_stuck_source_shows_within_a_second_and_so_does_its_return() {
     let (asked, is_asked) = channel();
     let (answer, answers) = channel();
     let settings = Settings { listen: "127.0.0.1:0".parse().unwrap(), ..Settings::default() };
+    let began = Instant::now();
     let node = node::start_with(settings, Box::new(Stuck { asked, answers })).unwrap();
     let (address, pump) = (node.address(), node.source_unparker());
+    let notices = notices(address);
+    let next_notice = |since: Instant| {
+        let (at, notice) = notices.recv_timeout(PATIENCE).unwrap();
+        // A second, and some patience with a busy machine.
+        assert!(at - since < Duration::from_millis(1_500), "{notice} after {:?}", at - since);
+        notice
+    };
 
     // Stuck in `poll`.
     is_asked.recv_timeout(PATIENCE).unwrap();
@@ -85,23 +118,29 @@ fn a_stuck_source_shows_within_a_second_and_so_does_its_return() {
     assert!(after < Duration::from_secs(1), "{after:?}");
     assert!(body.contains("\"stale: the source has been overdue for "), "{body}");
     assert!(is_stale(address));
+    assert_eq!(next_notice(began), "stale");
 
     // Back, with nothing to say until it is woken: a paused replay is not stale.
+    let began = Instant::now();
     answer.send(Next::Idle).unwrap();
     let (after, body) = until_status(address, 200);
     assert!(after < Duration::from_secs(1) && body == "ready\n", "{after:?} {body}");
-    let began = Instant::now();
+    assert_eq!(next_notice(began), "live");
     while began.elapsed() < Duration::from_millis(800) {
         assert_eq!(get(address, "/readyz").0, 200);
     }
     assert!(!is_stale(address));
 
     // Stuck again, and back with an hour to wait.
+    let began = Instant::now();
     pump.unpark();
     is_asked.recv_timeout(PATIENCE).unwrap();
     assert!(until_status(address, 503).0 < Duration::from_secs(1));
+    assert_eq!(next_notice(began), "stale");
+    let began = Instant::now();
     answer.send(Next::At(3_600_000_000_000)).unwrap();
     assert!(until_status(address, 200).0 < Duration::from_secs(1));
+    assert_eq!(next_notice(began), "live");
 
     // At its end it is not stale either.
     pump.unpark();

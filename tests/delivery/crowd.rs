@@ -1,0 +1,252 @@
+//! Half of the clients read, half do not: memory keeps its bound, both sides of every ledger balance, and those who
+//! read notice nothing.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep_until};
+
+use crate::client::Client;
+use crate::latency::Histogram;
+use crate::ledger::{Counts, Ledger, Stream};
+use crate::server::Server;
+use crate::{balance, block_on, full_or, has_ended, is_full, published};
+
+const CHANNELS: [&str; 3] = ["quotes", "trades", "book"];
+/// Of how many symbols each client has the streams.
+const SYMBOLS_EACH: usize = 10;
+/// What a crawling client reads ten times a second.
+const CRAWL_BYTES: usize = 2 * 1_024;
+
+/// One run.
+#[derive(Clone, Copy)]
+struct Form {
+    live: usize,
+    slow: usize,
+    symbols: usize,
+    rate: u64,
+    time: Duration,
+    /// `--outboxes-bytes` and `--ring-bytes`.
+    budget: u64,
+}
+
+/// What one run showed.
+struct Outcome {
+    latency: Histogram,
+    live: Counts,
+    slow: Counts,
+    /// Resident bytes before anybody was slow, and at the most afterwards.
+    resident: (u64, u64),
+    /// At the most.
+    outbox_bytes: f64,
+    conflated: f64,
+}
+
+fn form(slow: usize) -> Form {
+    let seconds = std::env::var("TICKCAST_DELIVERY_SECONDS").map_or(60, |text| text.parse().unwrap());
+    full_or(
+        Form {
+            live: 500,
+            slow,
+            symbols: 1_000,
+            rate: 100_000,
+            time: Duration::from_secs(seconds),
+            budget: 64 << 20,
+        },
+        Form { live: 20, slow, symbols: 50, rate: 15_000, time: Duration::from_secs(3), budget: 8 << 20 },
+    )
+}
+
+/// Connects and subscribes; each to symbols of its own choice.
+async fn subscribed(address: SocketAddr, number: usize, names: &[String], narrow: bool) -> Client {
+    let mut client = if narrow { Client::open_narrow(address).await } else { Client::open(address).await };
+    let mut random = Pcg64::seed_from_u64(number as u64);
+    let mut symbols = std::collections::BTreeSet::new();
+    while symbols.len() < SYMBOLS_EACH {
+        symbols.insert(&names[random.random_range(0..names.len())]);
+    }
+    client.subscribe(json!({"symbols": symbols, "channels": CHANNELS})).await;
+    client
+}
+
+/// Those who read: their latency is measured, once everybody is there.
+async fn live(
+    server: &Server,
+    form: Form,
+    names: &[String],
+    all_there: &Barrier,
+) -> (Histogram, Counts, Vec<Ledger>) {
+    let mut clients = Vec::new();
+    for number in 0..form.live {
+        clients.push(subscribed(server.address(), number, names, false).await);
+    }
+    all_there.wait();
+    let mut reading = JoinSet::new();
+    for mut client in clients {
+        reading.spawn_local(async move {
+            client.read_for(form.time / 10).await;
+            client.ledger.latency = Some(Histogram::default());
+            client.read_for(form.time * 9 / 10).await;
+            let latency = client.ledger.latency.take().unwrap();
+            client.until_within(Duration::from_secs(120), "the end", has_ended).await;
+            (client, latency)
+        });
+    }
+    let (clients, latencies): (Vec<_>, Vec<_>) = reading.join_all().await.into_iter().unzip();
+    let mut latency = Histogram::default();
+    latencies.iter().for_each(|one| latency.merge(one));
+    let (counts, ledgers) = audit(server, clients).await;
+    (latency, counts, ledgers)
+}
+
+/// Those who do not read, and those who read too little; in the end they read all there is.
+async fn slow(server: &Server, form: Form, names: &[String], all_there: &Barrier) -> (Counts, Vec<Ledger>) {
+    let mut clients = Vec::new();
+    for number in 0..form.slow {
+        clients.push(subscribed(server.address(), form.live + number, names, true).await);
+    }
+    all_there.wait();
+    let until = tokio::time::Instant::now() + form.time;
+    let mut reading = JoinSet::new();
+    for (number, mut client) in clients.into_iter().enumerate() {
+        reading.spawn_local(async move {
+            if number % 2 == 0 {
+                sleep_until(until).await;
+            } else {
+                let mut pace = interval(Duration::from_millis(100));
+                while tokio::time::Instant::now() < until {
+                    pace.tick().await;
+                    assert!(client.read_up_to(CRAWL_BYTES).await.unwrap() > 0, "{:?}", client.ledger.closed);
+                }
+            }
+            client.until_within(Duration::from_secs(120), "the end", has_ended).await;
+            client
+        });
+    }
+    audit(server, reading.join_all().await).await
+}
+
+/// Both sides of the ledger of each of these.
+async fn audit(server: &Server, clients: Vec<Client>) -> (Counts, Vec<Ledger>) {
+    let clients = if clients.is_empty() { clients } else { balance(server, clients).await };
+    let ledgers: Vec<_> = clients.into_iter().map(|client| client.ledger).collect();
+    let mut sum = Counts::default();
+    for ledger in &ledgers {
+        ledger.streams.iter().for_each(Stream::assert_balanced);
+        let here = ledger.here();
+        sum = Counts {
+            delivered: sum.delivered + here.delivered,
+            merged: sum.merged + here.merged,
+            lost: sum.lost + here.lost,
+        };
+    }
+    (sum, ledgers)
+}
+
+fn run(form: Form) -> Outcome {
+    // Connecting takes its time before, and the tail is read behind.
+    let ticks = form.rate * (form.time.as_secs() + full_or(12, 2));
+    let (symbols, rate, ticks, budget) =
+        (form.symbols.to_string(), form.rate.to_string(), ticks.to_string(), form.budget.to_string());
+    let arguments = ["--symbols", &symbols, "--rate", &rate, "--ticks", &ticks];
+    let bounds = ["--outboxes-bytes", &budget, "--ring-bytes", &budget, "--log", "warn"];
+    let mut server = Server::start(&[&arguments[..], &bounds].concat());
+    let listed: Value = serde_json::from_str(&server.get("/api/v1/instruments")).unwrap();
+    let instruments = listed["instruments"].as_array().unwrap().iter();
+    let names: Vec<String> = instruments.map(|one| one["symbol"].as_str().unwrap().to_owned()).collect();
+    let (all_there, is_over) = (Barrier::new(3), AtomicBool::new(false));
+    let watched = Mutex::new((0, 0, 0.0_f64));
+    let (server_ref, names) = (&server, &names[..]);
+    let ((latency, live, of_live), (slow, of_slow)) = std::thread::scope(|scope| {
+        let live = scope.spawn(|| block_on(live(server_ref, form, names, &all_there)));
+        let slow = scope.spawn(|| block_on(slow(server_ref, form, names, &all_there)));
+        let watch = scope.spawn(|| {
+            all_there.wait();
+            let before = server_ref.resident();
+            while !is_over.load(Ordering::Relaxed) {
+                let mut seen = watched.lock().unwrap();
+                let waiting = server_ref.metrics().get("tickcast_outbox_bytes");
+                *seen = (before, seen.1.max(server_ref.resident()), seen.2.max(waiting));
+                drop(seen);
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let both = (live.join().unwrap(), slow.join().unwrap());
+        is_over.store(true, Ordering::Relaxed);
+        watch.join().unwrap();
+        both
+    });
+    // Every stream of everybody is known to its end.
+    let final_seqs = block_on(published(server_ref, &CHANNELS));
+    for stream in of_live.iter().chain(&of_slow).flat_map(|ledger| &ledger.streams) {
+        assert_eq!(stream.held, final_seqs[&(stream.symbol.clone(), stream.channel)]);
+    }
+    let metrics = server.metrics();
+    assert_eq!(metrics.get("tickcast_closed_slow_total"), 0.0, "nobody is thrown out");
+    server.assert_well();
+    let (before, most, outbox_bytes) = *watched.lock().unwrap();
+    let conflated = metrics.get("tickcast_conflations_total");
+    Outcome { latency, live, slow, resident: (before, most), outbox_bytes, conflated }
+}
+
+impl Outcome {
+    fn show(&self, what: &str) {
+        let milliseconds = |share| self.latency.quantile(share) as f64 / 1e6;
+        println!(
+            "crowd, {what}: live p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms of {} messages; live {:?}; slow {:?}; \
+             {} conflations; resident {} MiB before, at most {} MiB; outboxes at most {:.1} MiB",
+            milliseconds(0.5),
+            milliseconds(0.99),
+            milliseconds(0.999),
+            self.latency.count(),
+            self.live,
+            self.slow,
+            self.conflated,
+            self.resident.0 >> 20,
+            self.resident.1 >> 20,
+            self.outbox_bytes / f64::from(1 << 20),
+        );
+    }
+
+    /// What slow clients may cost in memory.
+    fn assert_bounded(&self, form: Form) {
+        // A socket's buffers are the kernel's. Beside outboxes and rings: what each stream of a slow client needs.
+        let bound = self.resident.0 + 2 * form.budget + (32 << 20);
+        assert!(self.resident.1 < bound, "{:?} bytes, bound {bound}", self.resident);
+        assert!(self.outbox_bytes <= form.budget as f64, "{} bytes wait", self.outbox_bytes);
+        assert!(self.conflated >= form.slow as f64 / 2.0, "{} conflations", self.conflated);
+        assert!(self.slow.merged > 0);
+    }
+}
+
+#[test]
+fn slow_clients_cost_bounded_memory_and_nobody_else_anything() {
+    let with = form(full_or(500, 20));
+    let outcome = run(with);
+    outcome.show("half of it slow");
+    outcome.assert_bounded(with);
+    if !is_full() {
+        return; // Latencies mean nothing beside other tests.
+    }
+    let began = Instant::now();
+    let mut ratios = Vec::new();
+    for pair in 0..7 {
+        let alone = run(form(0));
+        alone.show("all live");
+        let crowded = run(with);
+        crowded.show("half of it slow");
+        crowded.assert_bounded(with);
+        let ratio = crowded.latency.quantile(0.99) as f64 / alone.latency.quantile(0.99) as f64;
+        println!("crowd, pair {pair}: live p99 with the slow ones is {ratio:.2} times that without");
+        ratios.push(ratio);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("crowd: median of seven pairs {:.2} ({ratios:.2?}), in {:?}", ratios[3], began.elapsed());
+    assert!(ratios[3] <= 1.3, "{ratios:?}");
+}
