@@ -47,6 +47,8 @@ class Stream:
         # Without a state there is no snapshot: of trades before the first one, of bars while none runs.
         may_begin = self.resumed or not self.with_snapshot or self.channel in ("trades", "bars")
         self.last = int(entry["seq"]) if may_begin else None
+        # Where the ledger begins.
+        self.begin = self.last
         self.snapshots = 0
         self.part = 0
         self.messages = []
@@ -117,8 +119,10 @@ class Stream:
         self.part = part % parts
         if part < parts:
             return False
-        begins = self.snapshots == 0 and not self.resumed and not self.messages
-        self._count(last, merged=0 if begins or self.last is None else last - self.last)
+        begins = self.last is None or (self.snapshots == 0 and not self.resumed and not self.messages)
+        if begins:
+            self.begin = last
+        self._count(last, merged=0 if begins else last - self.last)
         self.snapshots += 1
         self.stale = False
         return True
