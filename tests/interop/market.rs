@@ -23,15 +23,22 @@ fn hears_the_market(variable: &str, script: &str) {
         // Every instrument's status came as a snapshot.
         assert!(heard("status") >= 300, "{summary}");
     }
-    for (what, least) in [("quotes", 300), ("trades", 250), ("book", 1_000), ("orders", 1_000), ("ticker", 100), ("bars", 250), ("status", 1)]
-    {
+    for (what, least) in [
+        ("quotes", 300),
+        ("trades", 250),
+        ("book", 1_000),
+        ("orders", 1_000),
+        ("ticker", 100),
+        ("bars", 250),
+        ("status", 1),
+    ] {
         assert!(number(&summary, &format!("compared/{what}")) >= least, "{what}: {summary}");
     }
     for depth in ["depth 1", "depth 5", "depth 10", "depth 25"] {
         assert!(number(&summary, &format!("compared/{depth}")) >= 200, "{depth}: {summary}");
         assert!(number(&summary, &format!("right/{depth}")) >= 1_000, "{depth}: {summary}");
     }
-    for (what, least) in [("http", 100), ("bars", 250), ("complete", 20), ("orders", 100), ("ledgers", 300)] {
+    for (what, least) in [("http", 100), ("bars", 250), ("complete", 4), ("orders", 100), ("ledgers", 300)] {
         assert!(number(&summary, &format!("right/{what}")) >= least, "{what}: {summary}");
     }
     assert_eq!(server.counter("tickcast_closed_slow_total"), 0);

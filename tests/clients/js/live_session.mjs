@@ -38,9 +38,8 @@ export class Connection {
   trades = 0;
   heartbeats = 0;
   notices = new Set();
-  // Messages, text and binary; whether their number is reported as they come.
+  // Messages, text and binary.
   received = 0;
-  reports = false;
   close = null;
   #waiting = [];
 
@@ -62,7 +61,6 @@ export class Connection {
     });
     this.socket.on("message", (data, isBinary) => {
       this.received++;
-      if (this.reports && this.received % 16 === 0) this.progress(this.received);
       const entry = isBinary ? data : parseExact(data.toString());
       if (!isBinary) this.#note(entry);
       else this.messages++;
@@ -115,6 +113,11 @@ export class Connection {
 
   progress(received) {
     this.socket.send(JSON.stringify({ op: "progress", received }));
+  }
+
+  /** From now on reports its progress, as the document advises. */
+  report() {
+    const timer = setInterval(() => (this.close ? clearInterval(timer) : this.progress(this.received)), 100);
   }
 
   untilNoticed(code) {

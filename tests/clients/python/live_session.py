@@ -1,6 +1,7 @@
 """Connections to a running server that keep all they hear, and plain HTTP. ``live.py`` drives them."""
 
 import asyncio
+import contextlib
 import json
 import urllib.request
 
@@ -40,9 +41,9 @@ class Connection:
         self.notices = set()
         self.ended = False
         self.pause_s = 0
-        # Messages, text and binary; whether their number is reported as they come.
+        # Messages, text and binary.
         self.received = 0
-        self.reports = False
+        self._reports = None
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._news = asyncio.Event()
@@ -73,8 +74,6 @@ class Connection:
                     self.messages += 1
                 self.log.append(raw)
                 self._news.set()
-                if self.reports and self.received % 16 == 0:
-                    await self.progress(self.received)
                 if self.pause_s and self.messages % 64 == 0:
                     await asyncio.sleep(self.pause_s)
         except ConnectionClosed:
@@ -114,6 +113,17 @@ class Connection:
 
     async def progress(self, received):
         await self.socket.send(json.dumps({"op": "progress", "received": received}))
+
+    def report(self):
+        """From now on reports its progress, as the document advises."""
+
+        async def report():
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await self.progress(self.received)
+                    await asyncio.sleep(0.1)
+
+        self._reports = asyncio.create_task(report())
 
     def stand_still(self):
         """Reads nothing until it is to go on."""
