@@ -45,8 +45,15 @@ fn trade(seq: u64, price: i64, quantity: i64, aggressor: Aggressor) -> Update {
 fn market() -> State {
     let mut state = State::new(&["BTC-USD".into()], Some(25), true);
     hear(&mut state, Update::Connected { server: "s/1".into(), epoch: 7 });
-    let granted =
-        |channel, depth| Update::Granted { listing: listing(-2, -3), channel, depth, interval_ms: 0, period: None, epoch: 1, seq: 0 };
+    let granted = |channel, depth| Update::Granted {
+        listing: listing(-2, -3),
+        channel,
+        depth,
+        interval_ms: 0,
+        period: None,
+        epoch: 1,
+        seq: 0,
+    };
     hear(&mut state, granted(Channel::Book, Some(25)));
     hear(&mut state, trade(1, 10_005, 1_250, Aggressor::Buy));
     hear(&mut state, trade(2, 10_000, 40, Aggressor::Sell));
@@ -282,7 +289,15 @@ fn step() -> impl Strategy<Value = Step> {
         })),
         (-18_i8..=18, -18_i8..=18, any::<Option<u32>>()).prop_map(|(price, quantity, depth)| {
             let listing = listing(price, quantity);
-            Step::Hear(Update::Granted { listing, channel: Channel::Book, depth, interval_ms: 0, period: None, epoch: 1, seq: 0 })
+            Step::Hear(Update::Granted {
+                listing,
+                channel: Channel::Book,
+                depth,
+                interval_ms: 0,
+                period: None,
+                epoch: 1,
+                seq: 0,
+            })
         }),
         (0_usize..7).prop_map(|subscription| Step::Hear(Update::Refused {
             subscription: Some(subscription),

@@ -269,7 +269,15 @@ fn what_an_instrument_lacks_is_remembered_and_other_refusals_are_said() {
 #[test]
 fn numbers_line_up_by_what_was_seen() {
     let mut state = state(&["B"]);
-    let granted = |channel, depth| Update::Granted { listing: listing(), channel, depth, interval_ms: 0, period: None, epoch: 1, seq: 0 };
+    let granted = |channel, depth| Update::Granted {
+        listing: listing(),
+        channel,
+        depth,
+        interval_ms: 0,
+        period: None,
+        epoch: 1,
+        seq: 0,
+    };
     hear(&mut state, 0, granted(Channel::Book, Some(25)));
     let bids = vec![Level { price: 10_000, quantity: 5 }, Level { price: 9_950, quantity: 1_234 }];
     state.show(Mirrored { ladder: Some(Ladder { bids, asks: vec![] }), ..Mirrored::default() });
