@@ -54,8 +54,8 @@ impl Core {
     /// Tells the views whose interval has ended what changed; to be called every
     /// [`limits::INTERVAL_MILLISECONDS`]. `now_ns` is monotonic.
     pub fn end_intervals(&mut self, now_ns: u64) {
-        for class in 1..INTERVALS_MS.len() {
-            let slot = now_ns / (u64::from(INTERVALS_MS[class]) * MILLISECOND_NS);
+        for (class, interval_ms) in INTERVALS_MS.into_iter().enumerate().skip(1) {
+            let slot = now_ns / (u64::from(interval_ms) * MILLISECOND_NS);
             if std::mem::replace(&mut self.intervals.slots[class], slot) != slot {
                 self.release_class(class);
             }

@@ -32,6 +32,8 @@ pub struct Outbox {
     allowance: usize,
     /// Whole frames that may overtake what waits: they go right behind the frame that the client has the start of.
     urgent: Vec<u8>,
+    /// Bytes at the front that nothing may overtake: what is left of the first message.
+    pinned: usize,
     /// Bytes put here since the kernel refused some that nothing can be merged with.
     firm: usize,
 }
@@ -41,6 +43,12 @@ impl Outbox {
     pub fn push(&mut self, frames: Bytes) {
         self.queued_bytes += frames.len();
         self.queued.push(frames);
+    }
+
+    /// Puts the first message here: nothing ever overtakes it.
+    pub fn push_first(&mut self, frames: Bytes) {
+        self.pinned = frames.len();
+        self.push(frames);
     }
 
     /// Appends whole frames that nothing can be merged with, and that are not to be lost.
@@ -112,6 +120,7 @@ impl Outbox {
         self.queued_bytes = 0;
         self.urgent = Vec::new();
         self.backlog.truncate(self.cut_frame);
+        self.pinned = 0;
         self.allowance = 0;
         self.firm = 0;
         before - self.len()
@@ -159,6 +168,7 @@ impl Outbox {
                 }
             };
             let sent = written(send(gathered))?;
+            self.pinned = self.pinned.saturating_sub(sent);
             if sent < gathered.len() {
                 self.cut_frame = frame::rest_of_cut_frame(gathered, sent);
                 self.backlog.extend_from_slice(&gathered[sent..]);
@@ -184,7 +194,7 @@ impl Outbox {
         if self.urgent.is_empty() {
             return;
         }
-        let behind = self.backlog.split_off(self.cut_frame);
+        let behind = self.backlog.split_off(self.cut_frame.max(self.pinned));
         self.backlog.extend_from_slice(&self.urgent);
         self.backlog.extend_from_slice(&behind);
         self.urgent = Vec::new();
@@ -196,6 +206,7 @@ impl Outbox {
             Some(beyond) => frame::rest_of_cut_frame(&self.backlog[self.cut_frame..], beyond),
         };
         self.backlog.advance(sent);
+        self.pinned = self.pinned.saturating_sub(sent);
         self.allowance = self.allowance.saturating_sub(sent);
     }
 }
@@ -288,6 +299,31 @@ mod tests {
             let expected =
                 [&whole[..begun], &framed(4, 8), &framed(4, 9), &whole[begun..], &framed(10, 4)].concat();
             assert_eq!(received, expected, "{taken} bytes were taken before");
+        }
+    }
+
+    #[test]
+    fn nothing_overtakes_the_first_message() {
+        for taken in 0..framed(10, 1).len() {
+            let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
+            outbox.push_first(framed(10, 1));
+            outbox.push(framed(10, 2));
+            outbox
+                .offer(&mut scratch, |bytes| {
+                    received.extend_from_slice(&bytes[..taken]);
+                    Ok(taken)
+                })
+                .unwrap();
+            outbox.push_urgent(framed(4, 8));
+            while !outbox.is_empty() {
+                outbox
+                    .offer(&mut scratch, |bytes| {
+                        received.push(bytes[0]);
+                        Ok(1)
+                    })
+                    .unwrap();
+            }
+            assert_eq!(received, [framed(10, 1), framed(4, 8), framed(10, 2)].concat(), "{taken}");
         }
     }
 
