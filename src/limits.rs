@@ -40,8 +40,8 @@ pub const STALE_MS: u64 = 500;
 
 // The simulated market.
 
-/// Orders that rest in one simulated book, both sides together: an order that filled every one of them would still
-/// make an event that fits on the bus whole.
+/// Orders that rest in one simulated book, both sides together: an auction that filled every one of them would still
+/// make an event that fits on the bus whole, with a trade, a step of the bars, an order and a level for each.
 pub const SIM_ORDERS_MAX: u32 = 1_000;
 
 /// Ticks a second that a simulation can be asked for: one a nanosecond, the clock's own step.
@@ -372,6 +372,8 @@ pub const CLIENT_RESYNC_MS_MIN: u64 = 1_000;
 // What must fit into what.
 
 const _: () = assert!(EVENT_RECORDS_MAX < QUEUE_CHUNKS_MAX * CHUNK_RECORDS_MAX, "an event fits in a queue");
+const _: () =
+    assert!(4 * (SIM_ORDERS_MAX as usize) + 8 <= EVENT_RECORDS_MAX, "a simulated event stays whole");
 const _: () = assert!(FEED_BLOCK_RECORDS <= FEED_BLOCK_RECORDS_MAX);
 const _: () = assert!(
     16 + 40 + 16 + SNAPSHOT_PART_LEVELS * 16 <= OUTBOX_BYTES_MIN,

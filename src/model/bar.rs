@@ -175,3 +175,56 @@ impl Default for Bars {
         Bars::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn periods_are_found_by_name_and_number() {
+        for (number, period) in (0..).zip(Period::ALL) {
+            assert_eq!(Period::from_name(period.name()), Some(period));
+            assert_eq!(Period::from_number(number), Some(period));
+            assert_eq!(period.index(), usize::from(number));
+        }
+        assert_eq!((Period::from_name("1d"), Period::from_number(4)), (None, None));
+    }
+
+    #[test]
+    fn a_bar_that_is_closed_stays_as_it_is() {
+        let mut bars = Bars::new();
+        bars.trade(10 * SECOND + 5, 100, 1);
+        assert_eq!(
+            (bars.next_end_ns(), bars.due(11 * SECOND - 1), bars.due(11 * SECOND)),
+            (11 * SECOND, 0, 1)
+        );
+        let mut closed = Vec::new();
+        bars.end(bars.due(13 * SECOND), |bar| closed.push(bar));
+        assert_eq!(bars.next_end_ns(), 60 * SECOND, "the minute is the next to end");
+        // Late by more than a second: there is no bar of that time any more.
+        bars.trade(9 * SECOND, 90, 2);
+        let bar = bars.running(Period::Second).unwrap();
+        assert_eq!((closed[0].start_ns, closed[0].close, closed[0].complete), (10 * SECOND, 100, true));
+        assert_eq!((bar.start_ns, bar.open, bar.complete), (11 * SECOND, 90, false));
+        let minute = bars.running(Period::Minute).unwrap();
+        assert_eq!(
+            (minute.open, minute.high, minute.low, minute.close, minute.volume),
+            (100, 100, 90, 90, 3)
+        );
+        bars.end(0b1111, |bar| closed.push(bar));
+        assert!(closed[1..].iter().map(|bar| bar.period).eq(Period::ALL), "the shortest first");
+        assert_eq!(bars.next_end_ns(), u64::MAX);
+        bars.end(0b1111, |bar| panic!("{bar:?} was over already"));
+    }
+
+    #[test]
+    fn no_time_and_no_volume_is_too_large() {
+        let mut bars = Bars::new();
+        bars.trade(u64::MAX, 1, i64::MAX);
+        bars.trade(u64::MAX, 1, i64::MAX);
+        assert!(Period::ALL.iter().all(|period| bars.running(*period).unwrap().volume == i64::MAX));
+        assert_eq!(bars.due(u64::MAX), 0b1111);
+    }
+}

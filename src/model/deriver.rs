@@ -13,8 +13,8 @@ use std::sync::Arc;
 use self::market::Market;
 use self::pending::Pending;
 use super::{
-    Body, Catalog, Channel, Event, L2Book, OrderBook, Primary, PrimaryKind, Quote, ResetReason, Status,
-    Ticker, event_flags,
+    ABSENT_TIME, Bar, Body, Catalog, Channel, Event, L2Book, OrderAction, OrderBook, Period, Primary,
+    PrimaryKind, Quote, ResetReason, Status, Ticker, event_flags, primary_flags,
 };
 
 /// Why a primary could not be taken. Nothing was changed by it.
@@ -36,11 +36,21 @@ pub enum DeriveError {
 /// Primaries in, sequenced records out.
 ///
 /// **Events.** What the primaries of one exchange event do is collected and comes out at its end: the statuses, the
-/// trades, one record for each level that ended otherwise than it began, the quote if the best price or quantity of a
-/// side changed, the ticker if bid, ask, last price or volume did. Only channels that the instrument has are derived;
-/// `orders` and `bars` are not among them yet. An exchange event belongs to one instrument: those of different
+/// trades, each change of an order, one record for each level that ended otherwise than it began, the quote if the best
+/// price or quantity of a side changed, the ticker if bid, ask, last price or volume did, the steps of the bars. Only
+/// channels that the instrument has are derived. An exchange event belongs to one instrument: those of different
 /// instruments may interleave and are kept apart. The last record of each stream carries
 /// [`event_flags::LAST_OF_STREAM`], the last of all [`event_flags::LAST`]; an event that changes nothing gives nothing.
+///
+/// **Orders.** Each primary that changes an order gives one record, whatever becomes of the order within the event. A
+/// modify to nothing is told as a cancel, one of an unknown order as an add, a clear only where orders rested.
+///
+/// **Bars.** Each trade gives one step, by its own time. Running bars end when the time passes their end: before a
+/// primary is applied, each instrument (in the order of their numbers) whose running bars end at its event time or
+/// before gives one [`super::BarStep::End`] for all of them, at that time: an event of its own, or, where the
+/// instrument's open event has trades, after those within that event. The primaries of every instrument move the time;
+/// those of a snapshot, and those that do not say when they happened, do not. At the end of a source the running bars
+/// stay open.
 ///
 /// **Cuts.** An event that would give more than [`crate::limits::EVENT_RECORDS_MAX`] records comes out in pieces, each
 /// as soon as it is full. The last record of a piece carries [`event_flags::CUT`]; `LAST_OF_STREAM`, `LAST`, quote and
@@ -48,7 +58,8 @@ pub enum DeriveError {
 /// all left with earlier pieces therefore show no end of this event, and if nothing is left to say at the true end,
 /// `CUT` is the last that is heard of it: a batch may end at either flag.
 ///
-/// **Times.** A trade carries its own time, every other record that of the last primary before it came out.
+/// **Times.** A trade and its step of the bars carry the trade's own time (where the source does not say it, the step
+/// carries the last time before it), every other record that of the last primary before it came out.
 ///
 /// **Inconsistent sources.** Recordings begin in the middle of a session and lose packets, so what cannot be (a cancel
 /// of an unknown order, an order added twice, a price or quantity that is none) is counted, see
@@ -59,6 +70,13 @@ pub struct Deriver {
     markets: Vec<Market>,
     /// Buffers for the next event to begin; `None` while an event holds them (a further one gets its own).
     spare: Option<Box<Pending>>,
+    /// The last event time, nanoseconds since the Unix epoch; 0 before the first.
+    now_ns: u64,
+    /// The earliest end of each instrument's running bars, by its number; the largest u64 where none runs. They stand
+    /// beside the markets so that looking through all of them is fast.
+    bar_ends_ns: Vec<u64>,
+    /// No running bar ends before this.
+    next_bar_end_ns: u64,
     /// Primaries that could not be what the source says.
     inconsistencies: u64,
 }
@@ -66,8 +84,17 @@ pub struct Deriver {
 impl Deriver {
     /// A deriver for these instruments: books empty, every sequence at 0, everything trading.
     pub fn new(catalog: Arc<Catalog>) -> Deriver {
-        let markets = catalog.iter().map(|(id, instrument)| Market::new(id, instrument.channels)).collect();
-        Deriver { markets, spare: None, inconsistencies: 0 }
+        let markets: Vec<Market> =
+            catalog.iter().map(|(id, instrument)| Market::new(id, instrument.channels)).collect();
+        let bar_ends_ns = vec![u64::MAX; markets.len()];
+        Deriver {
+            markets,
+            spare: None,
+            now_ns: 0,
+            bar_ends_ns,
+            next_bar_end_ns: u64::MAX,
+            inconsistencies: 0,
+        }
     }
 
     /// Takes one primary; when it ends its exchange event (or fills a piece of one, see [`Deriver`]) appends the
@@ -76,18 +103,25 @@ impl Deriver {
     #[inline]
     pub fn apply(&mut self, primary: &Primary, out: &mut Vec<Event>) -> Result<(), DeriveError> {
         let kind = primary.kind().ok_or(DeriveError::Kind(primary.kind))?;
-        let instruments = self.markets.len();
-        let market = self
-            .markets
-            .get_mut(primary.instrument as usize)
-            .ok_or(DeriveError::Instrument { instrument: primary.instrument, instruments })?;
+        let (number, instruments) = (primary.instrument as usize, self.markets.len());
+        if number >= instruments {
+            return Err(DeriveError::Instrument { instrument: primary.instrument, instruments });
+        }
+        if primary.ts_event_ns != ABSENT_TIME && primary.flags & primary_flags::SNAPSHOT == 0 {
+            self.now_ns = primary.ts_event_ns;
+            if self.now_ns >= self.next_bar_end_ns {
+                self.end_bars(out);
+            }
+        }
+        let market = &mut self.markets[number];
         let mut pending = market.open.take().or_else(|| self.spare.take()).unwrap_or_default();
         pending.ts_ns = primary.ts_event_ns;
         let consistent = match kind {
             PrimaryKind::Add => market.add(primary, &mut pending, out),
-            PrimaryKind::Cancel | PrimaryKind::Execute => market.reduce(primary, &mut pending, out),
+            PrimaryKind::Cancel => market.reduce(OrderAction::Cancel, primary, &mut pending, out),
+            PrimaryKind::Execute => market.reduce(OrderAction::Execute, primary, &mut pending, out),
             PrimaryKind::Modify => market.modify(primary, &mut pending, out),
-            PrimaryKind::Trade => market.trade(primary, &mut pending, out),
+            PrimaryKind::Trade => market.trade(primary, self.now_ns, &mut pending, out),
             PrimaryKind::Clear => market.clear(&mut pending, out),
             PrimaryKind::Level => market.level(primary, &mut pending, out),
             PrimaryKind::Top => pending.restate(primary),
@@ -101,7 +135,24 @@ impl Deriver {
         } else {
             market.open = Some(pending);
         }
+        let bar_end_ns = self.markets[number].bars.next_end_ns();
+        if self.bar_ends_ns[number] != bar_end_ns {
+            self.bar_ends_ns[number] = bar_end_ns;
+            self.next_bar_end_ns = self.next_bar_end_ns.min(bar_end_ns);
+        }
         Ok(())
+    }
+
+    /// Ends the running bars that are over by now.
+    #[cold]
+    fn end_bars(&mut self, out: &mut Vec<Event>) {
+        for (market, end_ns) in self.markets.iter_mut().zip(&mut self.bar_ends_ns) {
+            if *end_ns <= self.now_ns {
+                market.end_bars(self.now_ns, out);
+                *end_ns = market.bars.next_end_ns();
+            }
+        }
+        self.next_bar_end_ns = self.bar_ends_ns.iter().copied().min().unwrap_or(u64::MAX);
     }
 
     /// Ends every exchange event that is still open, in the order of the instruments' numbers: a source has ended in
@@ -115,8 +166,12 @@ impl Deriver {
     }
 
     /// Begins a new epoch: one [`Body::Reset`] an instrument, each a batch of its own; books empty, quotes, tickers
-    /// and statuses as at the start, every sequence back to 0. What was open of an exchange event is forgotten.
+    /// and statuses as at the start, no bar running, every sequence back to 0. What was open of an exchange event is
+    /// forgotten, and the time with it.
     pub fn reset(&mut self, epoch: u64, reason: ResetReason, ts_ns: u64, out: &mut Vec<Event>) {
+        self.now_ns = 0;
+        self.bar_ends_ns.fill(u64::MAX);
+        self.next_bar_end_ns = u64::MAX;
         for market in &mut self.markets {
             market.reset();
             let mut event = Event::new(market.instrument, 0, ts_ns, Body::Reset { epoch, reason });
@@ -148,6 +203,11 @@ impl Deriver {
     /// The ticker at the end of the instrument's last event. The volume stops at the largest i64.
     pub fn ticker(&self, instrument: u32) -> Ticker {
         self.market(instrument).ticker
+    }
+
+    /// The running bar of a period. Within an event: as the last primary left it.
+    pub fn bar(&self, instrument: u32, period: Period) -> Option<Bar> {
+        self.market(instrument).bars.running(period)
     }
 
     /// Whether the instrument trades.

@@ -78,7 +78,7 @@ const ORDERS_MAX: u32 = limits::SIM_ORDERS_MAX / 2;
 const VOLATILITY_MAX: u32 = 1_000;
 
 impl InstrumentProfile {
-    /// The instrument as the catalog lists it. The simulator tells every channel but bars, at any depth.
+    /// The instrument as the catalog lists it. The simulator tells every channel, at any depth.
     pub fn instrument(&self) -> Instrument {
         Instrument {
             symbol: self.symbol.clone(),
@@ -86,14 +86,7 @@ impl InstrumentProfile {
             quantity_exponent: self.quantity_exponent,
             tick_size: self.tick_size,
             lot_size: self.lot_size,
-            channels: ChannelSet::of(&[
-                Channel::Quotes,
-                Channel::Trades,
-                Channel::Book,
-                Channel::Orders,
-                Channel::Ticker,
-                Channel::Status,
-            ]),
+            channels: ChannelSet::of(&Channel::ALL),
             book_depth: 0,
             source_id: 0,
         }

@@ -3,11 +3,13 @@
 use super::pending::{Before, Pending};
 use crate::limits;
 use crate::model::{
-    ABSENT, Aggressor, Body, Channel, ChannelSet, Event, L2Book, Order, OrderBook, OrderError, Primary,
-    Quote, Side, Status, Ticker, Trade, event_flags, primary_flags,
+    ABSENT, ABSENT_TIME, Aggressor, BarStep, Bars, Body, Channel, ChannelSet, Event, L2Book, Order,
+    OrderAction, OrderBook, OrderChange, OrderError, Primary, Quote, Side, Status, Ticker, Trade,
+    event_flags, primary_flags,
 };
 
-/// Statuses, trades and levels that one piece of an event may hold: two records are kept for quote and ticker.
+/// Statuses, trades, orders, levels and steps of bars that one piece of an event may hold: two records are kept for
+/// quote and ticker.
 const PIECE_RECORDS_MAX: usize = limits::EVENT_RECORDS_MAX - 2;
 
 /// One instrument. The methods named after a kind of primary take one and say whether it was consistent with what is
@@ -30,6 +32,8 @@ pub struct Market {
     last: i64,
     /// Quantity traded in this epoch, also within an event; stops at the largest i64.
     volume: i64,
+    /// The running bars.
+    pub bars: Bars,
     /// Whether it trades.
     pub status: Status,
     /// Last sequence given in each channel, by [`Channel::index`].
@@ -50,6 +54,7 @@ impl Market {
             ticker: Ticker::EMPTY,
             last: Ticker::EMPTY.last,
             volume: Ticker::EMPTY.volume,
+            bars: Bars::new(),
             status: Status::default(),
             sequences: [0; Channel::ALL.len()],
             open: None,
@@ -69,8 +74,10 @@ impl Market {
     pub fn add(&mut self, primary: &Primary, pending: &mut Pending, out: &mut Vec<Event>) -> bool {
         let Some(side) = primary.side() else { return false };
         let Primary { order_id, price, quantity, .. } = *primary;
-        let added = self.orders.add(Order { order_id, side, price, quantity }).is_ok();
+        let order = Order { order_id, side, price, quantity };
+        let added = self.orders.add(order).is_ok();
         if added {
+            self.tell(change(OrderAction::Add, &order, 0), pending, out);
             self.follow_orders(side, price, pending, out);
         }
         added
@@ -78,15 +85,24 @@ impl Market {
 
     /// Part or all of an order leaves; of more than rests, what rests.
     #[inline]
-    pub fn reduce(&mut self, primary: &Primary, pending: &mut Pending, out: &mut Vec<Event>) -> bool {
+    pub fn reduce(
+        &mut self,
+        action: OrderAction,
+        primary: &Primary,
+        pending: &mut Pending,
+        out: &mut Vec<Event>,
+    ) -> bool {
         let order_id = primary.order_id;
-        let reduced = self.orders.reduce(order_id, primary.quantity);
+        let mut leaves = primary.quantity;
+        let mut reduced = self.orders.reduce(order_id, leaves);
         let consistent = reduced.is_ok();
-        let reduced = match reduced {
-            Err(OrderError::TooMuch { resting, .. }) => self.orders.reduce(order_id, resting),
-            reduced => reduced,
-        };
+        if let Err(OrderError::TooMuch { resting, .. }) = reduced {
+            leaves = resting;
+            reduced = self.orders.reduce(order_id, leaves);
+        }
         if let Ok(order) = reduced {
+            let executed = if action == OrderAction::Execute { leaves } else { 0 };
+            self.tell(change(action, &order, executed), pending, out);
             self.follow_orders(order.side, order.price, pending, out);
         }
         consistent
@@ -99,29 +115,44 @@ impl Market {
         let Some(resting) = self.orders.get(order_id) else {
             return self.add(primary, pending, out);
         };
-        let changed = match quantity {
-            0 => self.orders.reduce(order_id, resting.quantity),
-            _ => self.orders.modify(order_id, price, quantity),
+        let (action, changed) = match quantity {
+            0 => (OrderAction::Cancel, self.orders.reduce(order_id, resting.quantity)),
+            _ => (OrderAction::Modify, self.orders.modify(order_id, price, quantity)),
         };
         if changed.is_ok() {
+            let price = if quantity == 0 { resting.price } else { price };
+            self.tell(change(action, &Order { price, quantity, ..resting }, 0), pending, out);
             self.follow_orders(resting.side, resting.price, pending, out);
-            if quantity != 0 && price != resting.price {
+            if price != resting.price {
                 self.follow_orders(resting.side, price, pending, out);
             }
         }
         changed.is_ok()
     }
 
-    /// A trade. It changes no book.
-    pub fn trade(&mut self, primary: &Primary, pending: &mut Pending, out: &mut Vec<Event>) -> bool {
+    /// A trade. It changes no book. Where it does not say when it was, the bars take it to be now.
+    pub fn trade(
+        &mut self,
+        primary: &Primary,
+        now_ns: u64,
+        pending: &mut Pending,
+        out: &mut Vec<Event>,
+    ) -> bool {
         let Primary { price, quantity, .. } = *primary;
         if price == ABSENT || quantity < 0 {
             return false;
         }
         self.last = price;
         self.volume = self.volume.saturating_add(quantity);
-        if self.channels.contains(Channel::Trades) {
-            self.make_room(pending, out);
+        let (has_trades, has_bars) =
+            (self.channels.contains(Channel::Trades), self.channels.contains(Channel::Bars));
+        self.make_room(usize::from(has_trades) + usize::from(has_bars), pending, out);
+        if has_bars {
+            let ts_ns = if primary.ts_event_ns == ABSENT_TIME { now_ns } else { primary.ts_event_ns };
+            self.bars.trade(ts_ns, price, quantity);
+            pending.bars.push((ts_ns, BarStep::Trade { price, quantity }));
+        }
+        if has_trades {
             let aggressor = Aggressor::from_number(primary.side);
             let is_an_orders = primary.flags & primary_flags::ORDER_OF_TRADE != 0;
             let trade_id = if is_an_orders { 0 } else { primary.order_id };
@@ -132,7 +163,10 @@ impl Market {
 
     /// Every order and level is gone, best first.
     pub fn clear(&mut self, pending: &mut Pending, out: &mut Vec<Event>) -> bool {
-        self.orders.clear();
+        if !self.orders.is_empty() {
+            self.orders.clear();
+            self.tell(OrderChange::CLEAR, pending, out);
+        }
         pending.tops.iter_mut().for_each(Vec::clear);
         for side in [Side::Bid, Side::Ask] {
             while let Some(best) = self.book.best(side) {
@@ -160,14 +194,14 @@ impl Market {
         let Some(status) = Status::from_number(primary.level) else { return false };
         let changed = std::mem::replace(&mut self.status, status) != status;
         if changed && self.channels.contains(Channel::Status) {
-            self.make_room(pending, out);
+            self.make_room(1, pending, out);
             pending.statuses.push(status);
         }
         true
     }
 
     /// The exchange event ends here: a side that was restated becomes what was said last, and everything pending
-    /// comes out, with quote and ticker.
+    /// comes out, with quote and ticker before the bars.
     #[inline]
     pub fn end(&mut self, pending: &mut Pending, out: &mut Vec<Event>) {
         for side in [Side::Bid, Side::Ask] {
@@ -187,7 +221,37 @@ impl Market {
             self.ticker = ticker;
             self.emit_whole(Channel::Ticker, pending.ts_ns, Body::Ticker(ticker), out);
         }
+        self.emit_bars(pending, event_flags::LAST_OF_STREAM, out);
         flag_last(&mut out[first..], event_flags::LAST);
+    }
+
+    /// The running bars that are over by now end: an event of its own, or within the open event where that has trades
+    /// for the bars, which come first.
+    pub fn end_bars(&mut self, now_ns: u64, out: &mut Vec<Event>) {
+        let periods = self.bars.due(now_ns);
+        self.bars.end(periods, drop);
+        let step = BarStep::End { periods };
+        match self.open.take() {
+            Some(mut pending) if !pending.bars.is_empty() => {
+                self.make_room(1, &mut pending, out);
+                pending.bars.push((now_ns, step));
+                self.open = Some(pending);
+            }
+            open => {
+                self.open = open;
+                self.emit(Channel::Bars, now_ns, Body::Bar(step), out);
+                flag_last(out, event_flags::LAST_OF_STREAM | event_flags::LAST);
+            }
+        }
+    }
+
+    /// A change of an order, where the instrument has the channel.
+    #[inline]
+    fn tell(&mut self, change: OrderChange, pending: &mut Pending, out: &mut Vec<Event>) {
+        if self.channels.contains(Channel::Orders) {
+            self.make_room(1, pending, out);
+            pending.orders.push(change);
+        }
     }
 
     /// The level at a price now holds what its orders hold.
@@ -211,7 +275,7 @@ impl Market {
             && before != quantity
             && !pending.touched.contains(side, price)
         {
-            self.make_room(pending, out);
+            self.make_room(1, pending, out);
             pending.touched.push(Before { side, price, quantity: before });
         }
     }
@@ -233,17 +297,18 @@ impl Market {
         pending.tops[side.index()].clear();
     }
 
-    /// Lets a full piece go, so that one more status, trade or level fits.
+    /// Lets a full piece go, so that so many more records fit.
     #[inline]
-    fn make_room(&mut self, pending: &mut Pending, out: &mut Vec<Event>) {
-        if pending.len() >= PIECE_RECORDS_MAX {
+    fn make_room(&mut self, records: usize, pending: &mut Pending, out: &mut Vec<Event>) {
+        if pending.len() + records > PIECE_RECORDS_MAX {
             let first = out.len();
             self.emit_pending(pending, 0, out);
+            self.emit_bars(pending, 0, out);
             flag_last(&mut out[first..], event_flags::CUT);
         }
     }
 
-    /// Everything pending comes out, and the last record of each stream gets these flags.
+    /// Everything pending but the bars comes out, and the last record of each stream gets these flags.
     #[inline]
     fn emit_pending(&mut self, pending: &mut Pending, flags: u8, out: &mut Vec<Event>) {
         let first = out.len();
@@ -257,6 +322,11 @@ impl Market {
         }
         flag_last(&mut out[first..], flags);
         let first = out.len();
+        for change in pending.orders.drain(..) {
+            self.emit(Channel::Orders, pending.ts_ns, Body::Order(change), out);
+        }
+        flag_last(&mut out[first..], flags);
+        let first = out.len();
         for &Before { side, price, quantity: before } in &pending.touched.levels {
             let quantity = self.book.quantity(side, price);
             if quantity != before {
@@ -265,6 +335,16 @@ impl Market {
         }
         flag_last(&mut out[first..], flags);
         pending.touched.clear();
+    }
+
+    /// Every pending step of the bars comes out, and the last record gets these flags.
+    #[inline]
+    fn emit_bars(&mut self, pending: &mut Pending, flags: u8, out: &mut Vec<Event>) {
+        let first = out.len();
+        for (ts_ns, step) in pending.bars.drain(..) {
+            self.emit(Channel::Bars, ts_ns, Body::Bar(step), out);
+        }
+        flag_last(&mut out[first..], flags);
     }
 
     /// A record that is the only one of its stream in the event, where the instrument has the channel.
@@ -283,6 +363,13 @@ impl Market {
         *sequence += 1;
         out.push(Event::new(self.instrument, *sequence, ts_ns, body));
     }
+}
+
+/// A change after which an order rests so.
+#[inline]
+fn change(action: OrderAction, order: &Order, executed: i64) -> OrderChange {
+    let Order { order_id, side, price, quantity } = *order;
+    OrderChange { action, order_id, side: Some(side), price, quantity, executed }
 }
 
 /// Sets flags of the last of these records, if there is one.

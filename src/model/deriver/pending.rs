@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::model::{ABSENT, Level, Primary, Side, Status, Trade};
+use crate::model::{ABSENT, BarStep, Level, OrderChange, Primary, Side, Status, Trade};
 
 /// Touched levels up to which a search one by one is faster than hashing.
 const SCAN_LEVELS: usize = 8;
@@ -16,8 +16,12 @@ pub struct Pending {
     pub statuses: Vec<Status>,
     /// Trades, each with its own time.
     pub trades: Vec<(u64, Trade)>,
+    /// Changes of orders, each of them.
+    pub orders: Vec<OrderChange>,
     /// Levels that changed.
     pub touched: Touched,
+    /// Steps of the bars, each with its own time.
+    pub bars: Vec<(u64, BarStep)>,
     /// The best levels of each side as last restated, by number; a quantity of 0: no such level. Empty: the side was
     /// not restated. At most 256 a side, since the number is a byte.
     pub tops: [Vec<Level>; 2],
@@ -27,7 +31,8 @@ impl Pending {
     /// Records that this can give, quote and ticker aside.
     #[inline]
     pub fn len(&self) -> usize {
-        self.statuses.len() + self.trades.len() + self.touched.levels.len()
+        let of_orders = self.orders.len() + self.touched.levels.len();
+        self.statuses.len() + self.trades.len() + of_orders + self.bars.len()
     }
 
     /// Takes a `Top`; it counts when the event ends. False: it says what cannot be, and there is no such level.

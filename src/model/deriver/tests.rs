@@ -1,12 +1,19 @@
 //! Each promise of the deriver by itself; `oracle.rs` holds all of them at once against random sources.
 
+mod bars;
 mod oracle;
+mod orders;
 
 use super::*;
 use crate::limits::EVENT_RECORDS_MAX;
-use crate::model::{ABSENT, Aggressor, ChannelSet, Instrument, Level, Side, Trade, primary_flags};
+use crate::model::{
+    ABSENT, Aggressor, BarStep, ChannelSet, Instrument, Level, OrderChange, Side, Trade, primary_flags,
+};
 
 const EVERYTHING: ChannelSet = ChannelSet::of(&Channel::ALL);
+/// Without what tells of each order and each trade once more: one record a level, so that records are easy to count.
+const PLAIN: ChannelSet =
+    ChannelSet::of(&[Channel::Quotes, Channel::Trades, Channel::Book, Channel::Ticker, Channel::Status]);
 const LAST: u8 = event_flags::LAST;
 const LAST_OF_STREAM: u8 = event_flags::LAST_OF_STREAM;
 const CUT: u8 = event_flags::CUT;
@@ -70,7 +77,7 @@ fn level(side: Side, price: i64, quantity: i64) -> Body {
 }
 
 #[test]
-fn an_event_gives_statuses_trades_levels_quote_and_ticker_in_this_order() {
+fn an_event_gives_statuses_trades_orders_levels_quote_ticker_and_bars_in_this_order() {
     let mut deriver = deriver(&[EVERYTHING]);
     apply(&mut deriver, &[add(1, Side::Bid, 99, 5), last(add(2, Side::Ask, 101, 5))]);
     let trade = Primary { ts_event_ns: 8, ..primary(PrimaryKind::Trade, Some(Side::Bid), 77, 101, 2) };
@@ -80,6 +87,14 @@ fn an_event_gives_statuses_trades_levels_quote_and_ticker_in_this_order() {
     let quote = Quote { bid: 99, bid_quantity: 5, ask: 101, ask_quantity: 3 };
     let ticker = Ticker { bid: 99, ask: 101, last: 101, volume: 2 };
     let traded = Trade { price: 101, quantity: 2, trade_id: 77, aggressor: Aggressor::Buy };
+    let executed = OrderChange {
+        action: OrderAction::Execute,
+        order_id: 2,
+        side: Some(Side::Ask),
+        price: 101,
+        quantity: 3,
+        executed: 2,
+    };
     let record = |seq, ts_ns, flags, body| {
         let mut event = Event::new(0, seq, ts_ns, body);
         event.flags = flags;
@@ -90,19 +105,21 @@ fn an_event_gives_statuses_trades_levels_quote_and_ticker_in_this_order() {
         [
             record(1, 9, LAST_OF_STREAM, Body::Status(Status::Halted)),
             record(1, 8, LAST_OF_STREAM, Body::Trade(traded)),
+            record(3, 9, LAST_OF_STREAM, Body::Order(executed)),
             record(3, 9, LAST_OF_STREAM, level(Side::Ask, 101, 3)),
             record(2, 9, LAST_OF_STREAM, Body::Quote(quote)),
-            record(2, 9, LAST_OF_STREAM | LAST, Body::Ticker(ticker)),
+            record(2, 9, LAST_OF_STREAM, Body::Ticker(ticker)),
+            record(1, 8, LAST_OF_STREAM | LAST, Body::Bar(BarStep::Trade { price: 101, quantity: 2 })),
         ]
     );
     assert_eq!((deriver.quote(0), deriver.ticker(0), deriver.status(0)), (quote, ticker, Status::Halted));
     assert_eq!(deriver.sequence(0, Channel::Book), 3);
-    assert_eq!(deriver.sequence(0, Channel::Orders), 0);
+    assert_eq!(deriver.sequence(0, Channel::Orders), 3);
 }
 
 #[test]
 fn only_the_net_change_of_a_level_is_told() {
-    let mut deriver = deriver(&[EVERYTHING]);
+    let mut deriver = deriver(&[PLAIN]);
     apply(&mut deriver, &[add(1, Side::Bid, 99, 5), last(add(2, Side::Bid, 98, 1))]);
     assert_eq!(apply(&mut deriver, &[add(3, Side::Bid, 99, 4), last(cancel(3, 4))]), [], "nothing changed");
     let moved = primary(PrimaryKind::Modify, None, 1, 98, 5);
@@ -161,7 +178,7 @@ fn an_event_of_the_largest_size_stays_whole_and_a_larger_one_is_cut() {
     for (levels, cuts) in
         [(EVENT_RECORDS_MAX - 2, vec![]), (EVENT_RECORDS_MAX - 1, vec![EVENT_RECORDS_MAX - 3])]
     {
-        let mut deriver = deriver(&[EVERYTHING]);
+        let mut deriver = deriver(&[PLAIN]);
         let mut primaries = sell_at_each(levels);
         *primaries.last_mut().unwrap() = last(primaries[levels - 1]);
         let events = apply(&mut deriver, &primaries);
@@ -175,7 +192,7 @@ fn an_event_of_the_largest_size_stays_whole_and_a_larger_one_is_cut() {
 #[test]
 fn a_snapshot_without_an_end_comes_in_pieces_and_its_quote_at_the_true_end() {
     let piece = EVENT_RECORDS_MAX - 2;
-    let mut deriver = deriver(&[EVERYTHING]);
+    let mut deriver = deriver(&[PLAIN]);
     let opening = apply(&mut deriver, &sell_at_each(8_725));
     assert_eq!(opening.len(), 2 * piece);
     assert_eq!(positions(&opening, CUT), [piece - 1, 2 * piece - 1]);
@@ -189,7 +206,7 @@ fn a_snapshot_without_an_end_comes_in_pieces_and_its_quote_at_the_true_end() {
 
 #[test]
 fn one_primary_may_give_several_pieces() {
-    let mut deriver = deriver(&[EVERYTHING]);
+    let mut deriver = deriver(&[PLAIN]);
     apply(&mut deriver, &sell_at_each(10_000));
     let mut mirror = deriver.book(0).clone();
     let mut out = Vec::new();
@@ -209,7 +226,7 @@ fn one_primary_may_give_several_pieces() {
 
 #[test]
 fn trades_without_an_end_are_bounded_too() {
-    let mut deriver = deriver(&[EVERYTHING]);
+    let mut deriver = deriver(&[PLAIN]);
     let trade = primary(PrimaryKind::Trade, None, 0, 5, 1);
     let events = apply(&mut deriver, &vec![trade; EVENT_RECORDS_MAX]);
     assert_eq!(positions(&events, CUT), [EVENT_RECORDS_MAX - 3]);
@@ -244,7 +261,7 @@ fn what_the_source_gets_wrong_is_counted_and_passed_over() {
     assert_eq!(apply(&mut deriver, &[last(wrong[0])]), []);
     assert_eq!(deriver.inconsistencies(), wrong.len() as u64 + 1);
     let events = apply(&mut deriver, &[last(cancel(1, 6))]);
-    assert_eq!(bodies(&events[..1]), [level(Side::Bid, 99, 0)], "of more than rests, what rests leaves");
+    assert_eq!(bodies(&events[1..2]), [level(Side::Bid, 99, 0)], "of more than rests, what rests leaves");
     assert_eq!(deriver.inconsistencies(), wrong.len() as u64 + 2);
 }
 

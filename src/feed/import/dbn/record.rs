@@ -40,11 +40,11 @@ impl Schema {
 
     /// What can be told from it.
     pub fn channels(self) -> ChannelSet {
-        use Channel::{Book, Orders, Quotes, Ticker, Trades};
+        use Channel::{Bars, Book, Orders, Quotes, Ticker, Trades};
         match self {
-            Schema::Mbo => ChannelSet::of(&[Quotes, Trades, Book, Orders, Ticker]),
-            Schema::Mbp1 | Schema::Mbp10 => ChannelSet::of(&[Quotes, Trades, Book, Ticker]),
-            Schema::Trades => ChannelSet::of(&[Trades, Ticker]),
+            Schema::Mbo => ChannelSet::of(&[Quotes, Trades, Book, Orders, Ticker, Bars]),
+            Schema::Mbp1 | Schema::Mbp10 => ChannelSet::of(&[Quotes, Trades, Book, Ticker, Bars]),
+            Schema::Trades => ChannelSet::of(&[Trades, Ticker, Bars]),
         }
     }
 
