@@ -200,8 +200,14 @@ pub const URGENT_BYTES_MAX: usize = 16 * 1_024;
 pub const INTERVAL_MILLISECONDS: u64 = 10;
 
 /// Looks at the timers in a row that must find a conflated session to have taken everything before it is live again: a
-/// second, so that a client that crawls does not go to and fro.
+/// second. Twice as many each time it could not keep up soon after, so that a client that crawls does not go to and fro.
 pub const RECOVERY_TIMER_LOOKS: u32 = 4;
+
+/// Most of [`RECOVERY_TIMER_LOOKS`]: 16 seconds.
+pub const RECOVERY_TIMER_LOOKS_MAX: u32 = 64;
+
+/// Looks at the timers that count as soon after: 10 seconds.
+pub const RELAPSE_TIMER_LOOKS: u64 = 40;
 
 /// Looks at the timers that a resumed stream ahead of its shard may wait: two seconds, far more than shards of one
 /// server are ever apart.
@@ -344,7 +350,7 @@ pub const CLIENT_RESPONSE_HEAD_BYTES_MAX: usize = 16 * 1_024;
 pub const CLIENT_REFUSAL_BYTES_MAX: usize = 4 * 1_024;
 
 /// Client: milliseconds between heartbeats until the server's `welcome` states its own, and the shortest and longest
-/// believed: silence for two of them is a dead connection.
+/// believed: silence for two of them makes what is held stale, for three it is a dead connection.
 pub const CLIENT_HEARTBEAT_MS: u64 = 5_000;
 
 /// See [`CLIENT_HEARTBEAT_MS`].
@@ -364,6 +370,9 @@ pub const CLIENT_STEADY_MS: u64 = 5_000;
 
 /// Client: longest `Retry-After` that is honoured, seconds.
 pub const CLIENT_RETRY_AFTER_S_MAX: u64 = 300;
+
+/// Client: least milliseconds between two reports of progress: a hundred a second tell enough.
+pub const CLIENT_PROGRESS_MS_MIN: u64 = 10;
 
 /// Client: milliseconds between two resubscriptions of one stream, so that a book that never comes right does not
 /// make the server encode snapshots without end.

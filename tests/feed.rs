@@ -12,7 +12,10 @@ use tempfile::TempDir;
 use tickcast::feed::import::{Imported, dbn as importer};
 use tickcast::feed::inspect::{BookLevel, Report, inspect};
 use tickcast::feed::{Reader, Replay, ReplaySettings, Speed};
-use tickcast::model::{ABSENT, Aggressor, Body, Deriver, Primary, PrimaryKind, Side, primary_flags};
+use tickcast::model::{
+    ABSENT, Aggressor, Bar, BarStep, Bars, Body, Deriver, Event, OrderBook, Period, Primary, PrimaryKind,
+    Side, Trade, primary_flags,
+};
 use tickcast::source::{Next, Source};
 
 fn import(inputs: &[&Path], folder: &TempDir) -> (PathBuf, Imported) {
@@ -211,7 +214,7 @@ fn esh4_gives_the_known_counts_and_the_known_book() {
 
     let esh4 = &report.instruments[0];
     assert_eq!((esh4.symbol.as_str(), esh4.source_id, esh4.price_exponent), ("ESH4", 17_077, -9));
-    assert_eq!(esh4.channels, ["quotes", "trades", "book", "orders", "ticker"]);
+    assert_eq!(esh4.channels, ["quotes", "trades", "book", "orders", "ticker", "bars"]);
     assert_eq!((&esh4.tick_size, &esh4.lot_size, esh4.book_depth), (&None, &None, 0));
     assert_eq!(esh4.snapshot_records, 8_725);
     let trades = &esh4.trades;
@@ -295,20 +298,69 @@ fn esh4_opens_with_a_snapshot_that_ends_before_the_first_live_record() {
         (4_799_000_000_000, 16, 4_799_500_000_000, 23)
     );
     // What goes on the bus: every trade, none with an identifier that is an order's.
-    events.clear();
+    let opening = events.len();
     for primary in &primaries[snapshot..] {
         deriver.apply(primary, &mut events).unwrap();
     }
-    let trades: Vec<_> = events
-        .iter()
-        .filter_map(|event| if let Body::Trade(trade) = event.body() { Some(trade) } else { None })
-        .collect();
+    let trades: Vec<Trade> = trades(&events[opening..]).map(|(_, trade)| trade).collect();
     assert_eq!((trades.len(), trades.iter().map(|trade| trade.quantity).sum::<i64>()), (2_973, 9_892));
     assert!(trades.iter().all(|trade| trade.trade_id == 0));
     assert_eq!(
         (trades[0].price, trades[0].quantity, trades[0].aggressor),
         (4_800_250_000_000, 44, Aggressor::None)
     );
+    // Whoever follows the orders from the first holds the deriver's, in the same priority.
+    let mut orders = OrderBook::new();
+    for event in &events {
+        if let Body::Order(change) = event.body() {
+            orders.follow(&change).unwrap();
+        }
+    }
+    assert_eq!(orders.len(), 11_217);
+    for side in [Side::Bid, Side::Ask] {
+        assert!(orders.orders(side).eq(deriver.orders(0).orders(side)));
+    }
+    check_bars(&events);
+}
+
+fn trades(events: &[Event]) -> impl Iterator<Item = (u64, Trade)> {
+    events.iter().filter_map(|event| match event.body() {
+        Body::Trade(trade) => Some((event.ts_ns, trade)),
+        _ => None,
+    })
+}
+
+/// Whoever follows the steps of the bars holds what was traded in each period.
+fn check_bars(events: &[Event]) {
+    let (mut bars, mut found) = (Bars::new(), Vec::new());
+    for event in events {
+        match event.body() {
+            Body::Bar(BarStep::Trade { price, quantity }) => bars.trade(event.ts_ns, price, quantity),
+            Body::Bar(BarStep::End { periods }) => bars.end(periods, |bar| found.push(bar)),
+            _ => {}
+        }
+    }
+    for period in Period::ALL {
+        let mut expected: Vec<Bar> = Vec::new();
+        for (ts_ns, Trade { price, quantity, .. }) in trades(events) {
+            let start_ns = ts_ns / period.nanoseconds() * period.nanoseconds();
+            match expected.last_mut().filter(|bar| bar.start_ns == start_ns) {
+                Some(bar) => {
+                    (bar.high, bar.low) = (bar.high.max(price), bar.low.min(price));
+                    (bar.close, bar.volume) = (price, bar.volume + quantity);
+                }
+                None => {
+                    let (open, high, low, close, volume) = (price, price, price, price, quantity);
+                    expected.push(Bar { period, start_ns, open, high, low, close, volume, complete: true });
+                }
+            }
+        }
+        assert_eq!(expected.iter().map(|bar| bar.volume).sum::<i64>(), 9_892);
+        if let Some(bar) = bars.running(period) {
+            assert_eq!(expected.pop(), Some(Bar { complete: true, ..bar }));
+        }
+        assert!(found.iter().filter(|bar| bar.period == period).eq(&expected), "{period:?}");
+    }
 }
 
 #[test]
@@ -350,7 +402,7 @@ fn mbp_1_and_trades_tell_of_the_same_trades() {
     assert_eq!(actions, [("A", 1_061), ("C", 989), ("M", 118), ("T", 120)]);
     let esu4 = &of_mbp.instruments[0];
     assert_eq!((esu4.symbol.as_str(), esu4.source_id, esu4.book_depth), ("ESU4", 118, 1));
-    assert_eq!(esu4.channels, ["quotes", "trades", "book", "ticker"]);
+    assert_eq!(esu4.channels, ["quotes", "trades", "book", "ticker", "bars"]);
     assert_eq!((esu4.trades.count, esu4.trades.volume.as_str()), (120, "253"));
     assert_eq!((esu4.trades.buy.count, esu4.trades.sell.count), (66, 54));
     assert_eq!((of_mbp.inconsistencies, esu4.sequences.unwrap().steps_back), (0, 0));
@@ -376,7 +428,7 @@ fn mbp_1_and_trades_tell_of_the_same_trades() {
     let (out, _) = import(&[&trades], &folder);
     let of_trades = report(&out);
     let only = &of_trades.instruments[0];
-    assert_eq!(only.channels, ["trades", "ticker"]);
+    assert_eq!(only.channels, ["trades", "ticker", "bars"]);
     assert_eq!(only.trades, esu4.trades);
     assert_eq!((only.book.bid_levels, only.book.ask_levels), (0, 0));
     assert_eq!(of_trades.events, 120, "each trade has an event time of its own");

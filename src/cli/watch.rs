@@ -201,8 +201,16 @@ impl<O: Write, N: Write> Watch<O, N> {
             Update::Status { listing, meta, status } => {
                 format!("{} {}: {}", time_of_day(meta.ts_ns), listing.symbol, status.name())
             }
+            Update::OrderMismatch { listing, seq, error } => {
+                format!("{}: at sequence {seq} {error}; fetching the orders again", listing.symbol)
+            }
+            Update::Stale { why } => format!("stale: {why}"),
+            Update::Live => "live again".to_owned(),
             Update::Granted { .. }
             | Update::Quote { .. }
+            | Update::Order { .. }
+            | Update::Orders { .. }
+            | Update::Bar { .. }
             | Update::Trade { .. }
             | Update::Book { .. }
             | Update::Ticker { .. } => return,
@@ -218,8 +226,9 @@ impl<O: Write, N: Write> Watch<O, N> {
     fn print_books(&mut self, client: &Client, depth: Option<u32>) -> anyhow::Result<()> {
         let depth = depth.map_or(usize::MAX, |depth| depth as usize);
         for symbol in self.books.keys() {
-            // A book that is not known now (no connection, a gap) is not printed.
-            if let Some(view) = client.book(symbol).filter(|_| self.left != Some(0)) {
+            // A book that is not known now, or old (no connection, a gap), is not printed.
+            let view = client.book(symbol).filter(|view| !view.stale);
+            if let Some(view) = view.filter(|_| self.left != Some(0)) {
                 self.lines.book(&view, depth)?;
                 self.left = self.left.map(|left| left.saturating_sub(1));
             }

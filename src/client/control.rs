@@ -1,65 +1,10 @@
-//! The control messages that the client reads and writes (`docs/protocol.md`, "Requests" and "Replies").
+//! The control messages that the client reads (`docs/protocol.md`, "Replies").
 //!
 //! Keys and types of message that it does not know are skipped, so that an old client lives with a new server.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::model::Channel;
-
-/// What to subscribe to: each of the symbols on each of the channels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// Symbols, or prefixes followed by `*`.
-    pub symbols: Vec<String>,
-    /// Channels.
-    pub channels: Vec<Channel>,
-    /// Levels a side of a book; `None`: all. The server rounds up.
-    pub depth: Option<u32>,
-    /// Milliseconds between updates of quotes, book and ticker; 0: each. The server rounds up.
-    pub interval_ms: u32,
-}
-
-impl Subscription {
-    /// Every update of these channels, the book in full.
-    pub fn new<S: Into<String>>(symbols: impl IntoIterator<Item = S>, channels: &[Channel]) -> Subscription {
-        let symbols = symbols.into_iter().map(Into::into).collect();
-        Subscription { symbols, channels: channels.to_vec(), depth: None, interval_ms: 0 }
-    }
-
-    /// The same with the best `depth` levels of a side.
-    pub fn with_depth(self, depth: u32) -> Subscription {
-        Subscription { depth: Some(depth), ..self }
-    }
-
-    /// The same with at most one update in so many milliseconds.
-    pub fn with_interval_ms(self, interval_ms: u32) -> Subscription {
-        Subscription { interval_ms, ..self }
-    }
-
-    /// The request as one JSON object.
-    pub(super) fn request(&self, id: u64) -> String {
-        #[derive(Serialize)]
-        struct Subscribe<'a> {
-            op: &'static str,
-            id: u64,
-            symbols: &'a [String],
-            channels: Vec<&'static str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            depth: Option<u32>,
-            interval_ms: u32,
-        }
-        let channels = self.channels.iter().map(|channel| channel.name()).collect();
-        let request = Subscribe {
-            op: "subscribe",
-            id,
-            symbols: &self.symbols,
-            channels,
-            depth: self.depth,
-            interval_ms: self.interval_ms,
-        };
-        serde_json::to_string(&request).expect("strings and numbers are JSON")
-    }
-}
 
 /// A control message from the server.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
@@ -72,6 +17,9 @@ pub(super) enum Control {
     },
     Subscribed {
         streams: Vec<Grant>,
+    },
+    Unsubscribed {
+        streams: Vec<Ended>,
     },
     Heartbeat {
         #[serde(default)]
@@ -117,8 +65,17 @@ pub(super) struct Grant {
     pub depth: Option<u32>,
     #[serde(default)]
     pub interval_ms: Option<u32>,
+    #[serde(default)]
+    pub period: Option<String>,
     pub epoch: u64,
     pub seq: u64,
+}
+
+/// A stream that ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub symbol: String,
+    pub channel: ChannelName,
 }
 
 /// Up to where a stream is complete.
@@ -146,17 +103,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_says_what_is_asked_and_nothing_else() {
-        let subscription = Subscription::new(["BTC-USD", "ETH-*"], &[Channel::Quotes, Channel::Book]);
-        assert_eq!(
-            subscription.request(3),
-            r#"{"op":"subscribe","id":3,"symbols":["BTC-USD","ETH-*"],"channels":["quotes","book"],"interval_ms":0}"#
-        );
-        let shallow = subscription.with_depth(10).with_interval_ms(100).request(4);
-        assert!(shallow.contains(r#""depth":10,"interval_ms":100"#), "{shallow}");
-    }
-
-    #[test]
     fn replies_are_read_and_what_is_new_in_them_is_skipped() {
         let read = |text: &str| serde_json::from_str::<Control>(text);
         let granted = read(
@@ -172,6 +118,7 @@ mod tests {
             quantity_exponent: -8,
             depth: None,
             interval_ms: Some(0),
+            period: None,
             epoch: 7,
             seq: 9,
         };

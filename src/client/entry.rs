@@ -1,13 +1,27 @@
-//! One instrument in the mirror: its streams, its book, its last quote, ticker and status.
+//! One instrument in the mirror: its streams and what they add up to.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::stream::{Stream, Verdict};
-use super::{BookView, Disconnect, Listing, Update};
+use super::parts::Parts;
+use super::stream::{Declared, Missing, Stream, Verdict, View, is_incremental};
+use super::{BookView, Disconnect, Ledger, Listing, OrdersView, Update};
 use crate::limits;
-use crate::model::{Channel, L2Book, Level, Quote, ResetReason, Side, Status, Ticker};
+use crate::model::{
+    Bar, Channel, L2Book, Level, Order, OrderBook, OrderChange, OrderError, Period, Quote, ResetReason, Side,
+    Status, Ticker,
+};
 use crate::wire::market::{Message, MessageBody};
 use crate::wire::message::{CHECKSUM_LEVELS, Meta, checksum};
+
+/// What comes of a message from the server.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// In the order in which it happened.
+    pub updates: VecDeque<Update>,
+    /// Streams to subscribe to again.
+    pub resyncs: Vec<(Arc<Listing>, Channel)>,
+}
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -17,30 +31,54 @@ pub(super) struct Entry {
     /// By [`Channel::index`].
     streams: [Option<Stream>; Channel::ALL.len()],
     book: L2Book,
-    /// Event time and publish time of the last message of the book.
-    book_ns: (u64, u64),
-    /// Parts of a snapshot that is not whole yet.
-    staged: Option<Staged>,
+    book_at: At,
+    book_parts: Parts<Levels>,
+    orders: OrderBook,
+    orders_at: At,
+    orders_parts: Parts<Vec<Order>>,
     pub quote: Option<Quote>,
     pub ticker: Option<Ticker>,
     pub status: Option<Status>,
+    /// The last bar of each period, by [`Period::index`].
+    bars: [Option<Bar>; Period::ALL.len()],
 }
 
+/// The last message that went into a state.
+#[derive(Clone, Copy, Debug, Default)]
+struct At {
+    seq: u64,
+    ts_ns: u64,
+    sent_ns: u64,
+}
+
+impl At {
+    fn of(meta: &Meta) -> At {
+        At { seq: meta.last_seq, ts_ns: meta.ts_ns, sent_ns: meta.sent_ns }
+    }
+}
+
+/// Levels of a message, or of all parts of a snapshot.
 #[derive(Debug)]
-struct Staged {
-    last_seq: u64,
-    parts: u16,
-    /// The part to come.
-    next: u16,
-    bids: Vec<Level>,
-    asks: Vec<Level>,
-}
-
-/// Levels as they come in a message.
 struct Levels {
     bids: Vec<Level>,
     asks: Vec<Level>,
     checksum: Option<u32>,
+}
+
+impl Levels {
+    fn join(&mut self, part: Levels) -> Result<(), Disconnect> {
+        self.bids.extend(part.bids);
+        self.asks.extend(part.asks);
+        self.checksum = part.checksum;
+        bounded("levels", self.bids.len() + self.asks.len(), limits::CLIENT_BOOK_LEVELS_MAX)
+    }
+}
+
+fn bounded(what: &str, count: usize, max: usize) -> Result<(), Disconnect> {
+    if count > max {
+        return Err(Disconnect::Protocol(format!("a book of more than {max} {what}")));
+    }
+    Ok(())
 }
 
 impl Entry {
@@ -50,161 +88,177 @@ impl Entry {
             epoch,
             streams: [None; Channel::ALL.len()],
             book: L2Book::new(),
-            book_ns: (0, 0),
-            staged: None,
+            book_at: At::default(),
+            book_parts: Parts::default(),
+            orders: OrderBook::new(),
+            orders_at: At::default(),
+            orders_parts: Parts::default(),
             quote: None,
             ticker: None,
             status: None,
+            bars: [None; Period::ALL.len()],
         }
     }
 
-    /// The book, if its state is known.
+    /// The book, if one is held.
     pub fn book(&self) -> Option<BookView<'_>> {
-        let stream = self.granted(Channel::Book).filter(|stream| stream.ready)?;
-        Some(BookView {
-            listing: &self.listing,
-            book: &self.book,
-            depth: stream.depth,
-            epoch: self.epoch,
-            seq: stream.last,
-            ts_ns: self.book_ns.0,
-            sent_ns: self.book_ns.1,
-        })
+        let stream = self.stream(Channel::Book).filter(|stream| stream.held)?;
+        let At { seq, ts_ns, sent_ns } = self.book_at;
+        let (listing, book, depth) = (&*self.listing, &self.book, stream.view.depth);
+        Some(BookView { listing, book, depth, epoch: self.epoch, seq, ts_ns, sent_ns, stale: stream.stale })
     }
 
-    /// The connection is gone: of the streams only where they stood remains.
-    pub fn disconnected(&mut self) {
-        self.forget();
-        for stream in self.streams.iter_mut().flatten() {
-            stream.granted = false;
-            stream.ready = false;
-        }
+    /// The resting orders, if they are held.
+    pub fn orders(&self) -> Option<OrdersView<'_>> {
+        let stream = self.stream(Channel::Orders).filter(|stream| stream.held)?;
+        let At { seq, ts_ns, sent_ns } = self.orders_at;
+        let (listing, orders) = (&*self.listing, &self.orders);
+        Some(OrdersView { listing, orders, epoch: self.epoch, seq, ts_ns, sent_ns, stale: stream.stale })
+    }
+
+    /// The last bar of a period.
+    pub fn bar(&self, period: Period) -> Option<Bar> {
+        self.bars[period.index()]
+    }
+
+    /// The stream, if it was ever granted.
+    pub fn stream(&self, channel: Channel) -> Option<&Stream> {
+        self.streams[channel.index()].as_ref()
+    }
+
+    /// Every stream that was ever granted, in the order of the channels' numbers.
+    pub fn streams(&self) -> impl Iterator<Item = (Channel, &Stream)> {
+        Channel::ALL.into_iter().filter_map(|channel| Some((channel, self.stream(channel)?)))
     }
 
     /// The stream, if this connection granted it.
-    pub fn granted(&self, channel: Channel) -> Option<&Stream> {
-        self.streams[channel.index()].as_ref().filter(|stream| stream.granted)
-    }
-
-    /// The same, to change it.
-    pub fn stream(&mut self, channel: Channel) -> Option<&mut Stream> {
+    pub fn granted(&mut self, channel: Channel) -> Option<&mut Stream> {
         self.streams[channel.index()].as_mut().filter(|stream| stream.granted)
     }
 
-    /// Forgets all state.
-    pub fn forget(&mut self) {
-        self.book.clear();
-        self.staged = None;
-        self.quote = None;
-        self.ticker = None;
-        self.status = None;
+    /// The connection is gone: what is held remains, and waits for another to continue it.
+    pub fn disconnected(&mut self) {
+        self.book_parts.clear();
+        self.orders_parts.clear();
+        self.streams.iter_mut().flatten().for_each(Stream::disconnected);
     }
 
     /// Enters a later epoch, if it is one.
-    pub fn enter(&mut self, epoch: u64, reason: ResetReason, out: &mut impl Extend<Update>) {
+    pub fn enter(&mut self, epoch: u64, reason: ResetReason, out: &mut Outcome) {
         if epoch > self.epoch {
             self.begin(epoch, reason, out);
         }
     }
 
-    /// A new epoch: every stream stands at sequence 0, where a book is empty.
-    pub fn begin(&mut self, epoch: u64, reason: ResetReason, out: &mut impl Extend<Update>) {
+    /// A new epoch: every stream stands at sequence 0, where nothing is.
+    pub fn begin(&mut self, epoch: u64, reason: ResetReason, out: &mut Outcome) {
         self.epoch = epoch;
-        self.forget();
-        for stream in self.streams.iter_mut().flatten() {
-            stream.hold(0);
-            stream.ready = true;
+        for channel in Channel::ALL {
+            self.forget(channel);
         }
-        out.extend([Update::Reset { listing: self.listing.clone(), epoch, reason }]);
+        self.streams.iter_mut().flatten().for_each(Stream::begin);
+        out.updates.push_back(Update::Reset { listing: self.listing.clone(), epoch, reason });
     }
 
-    pub fn grant(
-        &mut self,
-        channel: Channel,
-        depth: Option<u32>,
-        interval_ms: u32,
-        seq: u64,
-        out: &mut impl Extend<Update>,
-    ) {
-        let before = self.streams[channel.index()];
-        // Changes of a book need its snapshot first (none is needed where nothing ever happened); what every message
-        // of another channel says is whole.
-        let ready = channel != Channel::Book || seq == 0;
-        self.streams[channel.index()] = Some(Stream::new(depth, interval_ms, seq, ready));
-        if channel == Channel::Book {
-            self.book.clear();
-            self.staged = None;
+    /// Forgets the state of a channel.
+    fn forget(&mut self, channel: Channel) {
+        match channel {
+            Channel::Quotes => self.quote = None,
+            Channel::Trades => {}
+            Channel::Book => {
+                self.book.clear();
+                self.book_at = At::default();
+                self.book_parts.clear();
+            }
+            Channel::Orders => {
+                self.orders.clear();
+                self.orders_at = At::default();
+                self.orders_parts.clear();
+            }
+            Channel::Ticker => self.ticker = None,
+            Channel::Bars => self.bars = [None; Period::ALL.len()],
+            Channel::Status => self.status = None,
         }
-        let listing = self.listing.clone();
-        out.extend([Update::Granted { listing, channel, depth, interval_ms }]);
-        // Trades have no snapshot: those between two connections are lost.
-        if let Some(before) = before.filter(|before| channel == Channel::Trades && before.last < seq) {
-            self.gap(channel, before.last + 1, seq, false, false, out);
+    }
+
+    pub fn grant(&mut self, channel: Channel, view: View, seq: u64, out: &mut Outcome) {
+        let stream = self.streams[channel.index()].get_or_insert_with(|| Stream::new(channel));
+        let missed = stream.grant(view, seq);
+        match channel {
+            Channel::Book => self.book_parts.clear(),
+            Channel::Orders => self.orders_parts.clear(),
+            _ => {}
+        }
+        let (listing, epoch) = (self.listing.clone(), self.epoch);
+        let View { depth, interval_ms, period } = view;
+        out.updates.push_back(Update::Granted { listing, channel, depth, interval_ms, period, epoch, seq });
+        if let Some(missed) = missed {
+            self.gap(channel, missed, false, false, out);
+        }
+    }
+
+    /// The stream was asked for with where it stands.
+    pub fn resuming(&mut self, channel: Channel) {
+        if let Some(stream) = &mut self.streams[channel.index()] {
+            stream.resuming = true;
+        }
+    }
+
+    /// The stream ended as asked.
+    pub fn end(&mut self, channel: Channel) {
+        self.forget(channel);
+        if let Some(stream) = &mut self.streams[channel.index()] {
+            stream.end();
         }
     }
 
     /// The server calls a stream complete up to `seq`.
-    pub fn position(&mut self, channel: Channel, epoch: u64, seq: u64, out: &mut impl Extend<Update>) {
+    pub fn position(&mut self, channel: Channel, epoch: u64, seq: u64, out: &mut Outcome) {
         if epoch < self.epoch {
             return;
         }
         self.enter(epoch, ResetReason::Restart, out);
-        let Some(stream) = self.stream(channel).filter(|stream| stream.ready) else { return };
-        if let Verdict::Gap { from, to } = stream.heartbeat(seq) {
-            stream.hold(to);
+        let Some(stream) = self.granted(channel) else { return };
+        if let Some(missing) = stream.heartbeat(seq) {
             // What was lost of trades is lost; of a state, the client asks for it again.
-            let resync = channel != Channel::Trades;
-            self.gap(channel, from, to, false, resync, out);
+            let resync = channel != Channel::Trades && stream.wants_resync();
+            self.gap(channel, missing, false, resync, out);
         }
     }
 
-    pub fn declared_gap(
-        &mut self,
-        channel: Channel,
-        epoch: u64,
-        from: u64,
-        to: u64,
-        out: &mut impl Extend<Update>,
-    ) {
-        if epoch < self.epoch || to < from {
+    pub fn declared_gap(&mut self, channel: Channel, epoch: u64, from: u64, to: u64, out: &mut Outcome) {
+        if epoch < self.epoch {
             return;
         }
         self.enter(epoch, ResetReason::Restart, out);
-        let Some(stream) = self.stream(channel) else { return };
-        let verdict = stream.check(from, to);
-        if verdict == Verdict::Old {
-            return;
+        let Some(stream) = self.granted(channel) else { return };
+        let Declared { undeclared, lost } = stream.declared(from, to);
+        if let Some(missing) = undeclared {
+            self.gap(channel, missing, false, false, out);
         }
-        stream.hold(to);
-        let resync = channel == Channel::Book && stream.ready;
-        if let Verdict::Gap { from, to } = verdict {
-            self.gap(channel, from, to, false, false, out);
+        if let Some(missing) = lost {
+            self.gap(channel, missing, true, false, out);
         }
-        self.gap(channel, from, to, true, resync, out);
     }
 
-    /// Reports a gap; a book with a gap is unknown until its next snapshot.
-    fn gap(
-        &mut self,
-        channel: Channel,
-        from: u64,
-        to: u64,
-        declared: bool,
-        resync: bool,
-        out: &mut impl Extend<Update>,
-    ) {
-        if resync && channel == Channel::Book {
-            self.lose_book();
-        }
+    /// Reports a gap.
+    fn gap(&self, channel: Channel, missing: Missing, declared: bool, resync: bool, out: &mut Outcome) {
         let (listing, epoch) = (self.listing.clone(), self.epoch);
-        out.extend([Update::Gap { listing, channel, epoch, from, to, declared, resync }]);
+        let Missing { from, to } = missing;
+        out.updates.push_back(Update::Gap { listing, channel, epoch, from, to, declared, resync });
+        if resync {
+            out.resyncs.push((self.listing.clone(), channel));
+        }
     }
 
-    /// The book is unknown until a snapshot comes; one that is on its way in parts still counts.
-    fn lose_book(&mut self) {
-        self.book.clear();
-        if let Some(stream) = &mut self.streams[Channel::Book.index()] {
-            stream.ready = false;
+    /// The state here is not the server's: it is unknown until a snapshot comes.
+    fn lose(&mut self, channel: Channel, out: &mut Outcome) {
+        if let Some(stream) = &mut self.streams[channel.index()] {
+            stream.ledger += Ledger { mismatches: 1, ..Ledger::default() };
+            stream.lose();
+            if stream.wants_resync() {
+                out.resyncs.push((self.listing.clone(), channel));
+            }
         }
     }
 
@@ -212,166 +266,184 @@ impl Entry {
         &mut self,
         channel: Channel,
         message: Message,
-        out: &mut impl Extend<Update>,
+        out: &mut Outcome,
     ) -> Result<(), Disconnect> {
         let Message { meta, body } = message;
-        let body_channel = match &body {
-            MessageBody::Quote(_) => Channel::Quotes,
-            MessageBody::Trade(_) => Channel::Trades,
-            MessageBody::Book { .. } => Channel::Book,
-            MessageBody::Order(_) | MessageBody::Orders { .. } => Channel::Orders,
-            MessageBody::Ticker(_) => Channel::Ticker,
-            MessageBody::Bar(_) => Channel::Bars,
-            MessageBody::Status(_) => Channel::Status,
-            MessageBody::Unknown(_) => channel,
-        };
+        let body_channel = body_channel(&body).unwrap_or(channel);
         if body_channel != channel {
             return Err(Disconnect::Protocol(format!("a message of {body_channel} in a frame of {channel}")));
         }
-        let body = match body {
-            MessageBody::Book { bids, asks, checksum, part, parts } => {
-                return match self.stage(&meta, Levels { bids, asks, checksum }, part, parts)? {
-                    Some(levels) if self.accept(channel, &meta, out) => self.apply(&meta, &levels, out),
-                    _ => Ok(()),
-                };
-            }
-            other => other,
-        };
-        if !self.accept(channel, &meta, out) {
-            return Ok(());
-        }
         let listing = self.listing.clone();
         match body {
+            MessageBody::Book { bids, asks, checksum, part, parts } => {
+                let mut levels = Levels { bids, asks, checksum };
+                if meta.snapshot {
+                    let Some(whole) = self.book_parts.add(&meta, (part, parts), levels, Levels::join)? else {
+                        return Ok(());
+                    };
+                    levels = whole;
+                }
+                let carried = (levels.bids.len() + levels.asks.len()) as u64;
+                if self.accept(channel, &meta, carried, out) {
+                    self.apply_levels(&meta, &levels, out)?;
+                }
+                return Ok(());
+            }
+            MessageBody::Orders { orders, part, parts } => {
+                let join = |whole: &mut Vec<Order>, part| {
+                    whole.extend::<Vec<Order>>(part);
+                    bounded("orders", whole.len(), limits::ORDERS_MAX)
+                };
+                let Some(orders) = self.orders_parts.add(&meta, (part, parts), orders, join)? else {
+                    return Ok(());
+                };
+                // It can be nothing but a snapshot, whatever the flag says.
+                let meta = Meta { snapshot: true, ..meta };
+                if self.accept(channel, &meta, 0, out) {
+                    self.replace_orders(&meta, orders, out);
+                }
+                return Ok(());
+            }
+            // Of a later version: nothing that could stand for the state.
+            MessageBody::Unknown(_) | MessageBody::Status(None) if meta.snapshot => return Ok(()),
+            MessageBody::Order(_) if meta.snapshot => {
+                return Err(Disconnect::Protocol("a change of an order is flagged as a snapshot".into()));
+            }
+            _ => {}
+        }
+        if !self.accept(channel, &meta, 1, out) {
+            return Ok(());
+        }
+        let update = match body {
             MessageBody::Quote(quote) => {
                 self.quote = Some(quote);
-                out.extend([Update::Quote { listing, meta, quote }]);
+                Update::Quote { listing, meta, quote }
             }
-            MessageBody::Trade(trade) => out.extend([Update::Trade { listing, meta, trade }]),
+            MessageBody::Trade(trade) => Update::Trade { listing, meta, trade },
+            MessageBody::Order(change) => {
+                self.follow_order(&meta, change, out);
+                return Ok(());
+            }
             MessageBody::Ticker(ticker) => {
                 self.ticker = Some(ticker);
-                out.extend([Update::Ticker { listing, meta, ticker }]);
+                Update::Ticker { listing, meta, ticker }
+            }
+            MessageBody::Bar(bar) => {
+                self.bars[bar.period.index()] = Some(bar);
+                Update::Bar { listing, meta, bar }
             }
             MessageBody::Status(Some(status)) => {
                 self.status = Some(status);
-                out.extend([Update::Status { listing, meta, status }]);
+                Update::Status { listing, meta, status }
             }
-            // Not subscribed to yet.
-            MessageBody::Order(_) | MessageBody::Orders { .. } | MessageBody::Bar(_) => {}
-            // Numbers of a later version; books went their way above.
-            MessageBody::Status(None) | MessageBody::Unknown(_) | MessageBody::Book { .. } => {}
-        }
+            // Numbers of a later version; books and snapshots of orders went their way above.
+            MessageBody::Status(None)
+            | MessageBody::Unknown(_)
+            | MessageBody::Book { .. }
+            | MessageBody::Orders { .. } => return Ok(()),
+        };
+        out.updates.push_back(update);
         Ok(())
     }
 
-    /// Collects the parts of a snapshot: `None` until it is whole.
-    fn stage(
-        &mut self,
-        meta: &Meta,
-        levels: Levels,
-        part: u16,
-        parts: u16,
-    ) -> Result<Option<Levels>, Disconnect> {
-        if !meta.snapshot || parts <= 1 {
-            return Ok(Some(levels));
-        }
-        let mut staged = match self.staged.take() {
-            _ if part == 1 => {
-                Staged { last_seq: meta.last_seq, parts, next: 1, bids: Vec::new(), asks: Vec::new() }
-            }
-            // What is left of a snapshot that another view or epoch has overtaken.
-            None => return Ok(None),
-            Some(staged) if (staged.last_seq, staged.parts, staged.next) == (meta.last_seq, parts, part) => {
-                staged
-            }
-            Some(staged) => {
-                return Err(Disconnect::Protocol(format!(
-                    "part {part} of {parts} of a snapshot at {} where part {} of {} at {} should be",
-                    meta.last_seq, staged.next, staged.parts, staged.last_seq
-                )));
-            }
-        };
-        staged.bids.extend_from_slice(&levels.bids);
-        staged.asks.extend_from_slice(&levels.asks);
-        if staged.bids.len() + staged.asks.len() > limits::CLIENT_BOOK_LEVELS_MAX {
-            return Err(too_many_levels());
-        }
-        if part >= parts {
-            return Ok(Some(Levels { bids: staged.bids, asks: staged.asks, checksum: levels.checksum }));
-        }
-        staged.next = part + 1;
-        self.staged = Some(staged);
-        Ok(None)
-    }
-
-    /// Whether to take a message; moves the stream on, and reports what is missing before it.
-    fn accept(&mut self, channel: Channel, meta: &Meta, out: &mut impl Extend<Update>) -> bool {
-        let Some(stream) = self.stream(channel) else { return false };
+    /// Whether to apply a message; moves the stream on, and reports what is missing before it.
+    fn accept(&mut self, channel: Channel, meta: &Meta, carried: u64, out: &mut Outcome) -> bool {
+        let Some(stream) = self.granted(channel) else { return false };
         if meta.snapshot {
-            // Authoritative, wherever the stream stood.
-            stream.hold(meta.last_seq);
-            stream.ready = true;
+            stream.snapshot(meta.last_seq);
             return true;
         }
-        if !stream.ready {
+        let verdict = stream.message(meta.first_seq, meta.last_seq, carried);
+        if verdict == Verdict::Old {
             return false;
         }
-        match stream.check(meta.first_seq, meta.last_seq) {
-            Verdict::Old => false,
-            Verdict::Next => {
-                stream.hold(meta.last_seq);
-                true
-            }
-            Verdict::Gap { from, to } => {
-                stream.hold(meta.last_seq);
-                // Changes of a book cannot be applied over a gap; every other message is whole by itself.
-                let resync = channel == Channel::Book;
-                self.gap(channel, from, to, false, resync, out);
-                !resync
-            }
+        // Changes cannot be applied over a gap, nor where a snapshot should be first.
+        let ready = stream.ready;
+        let resync = is_incremental(channel) && !ready && stream.wants_resync();
+        match verdict {
+            Verdict::Gap(missing) => self.gap(channel, missing, false, resync, out),
+            Verdict::Next if resync => out.resyncs.push((self.listing.clone(), channel)),
+            Verdict::Next | Verdict::Old => {}
         }
+        ready
     }
 
-    fn apply(
-        &mut self,
-        meta: &Meta,
-        levels: &Levels,
-        out: &mut impl Extend<Update>,
-    ) -> Result<(), Disconnect> {
+    fn apply_levels(&mut self, meta: &Meta, levels: &Levels, out: &mut Outcome) -> Result<(), Disconnect> {
         if meta.snapshot {
             self.book.clear();
-            self.staged = None;
         }
         for (side, levels) in [(Side::Bid, &levels.bids), (Side::Ask, &levels.asks)] {
-            // A snapshot is best first, and a book is fastest where it grows at the best price.
-            for level in levels.iter().rev() {
+            let mut set = |level: &Level| {
                 self.book.set(side, level.price, level.quantity);
+            };
+            if meta.snapshot {
+                // It is best first, and a book is fastest where it grows at the best price.
+                levels.iter().rev().for_each(&mut set);
+            } else {
+                // Of two entries at one price the last one counts.
+                levels.iter().for_each(&mut set);
             }
         }
-        if self.book.depth(Side::Bid) + self.book.depth(Side::Ask) > limits::CLIENT_BOOK_LEVELS_MAX {
-            return Err(too_many_levels());
-        }
-        self.book_ns = (meta.ts_ns, meta.sent_ns);
+        let held = self.book.depth(Side::Bid) + self.book.depth(Side::Ask);
+        bounded("levels", held, limits::CLIENT_BOOK_LEVELS_MAX)?;
+        self.book_at = At::of(meta);
         let listing = self.listing.clone();
         if let Some(expected) = levels.checksum {
             let computed = self.checksum();
             if computed != expected {
-                self.lose_book();
-                out.extend([Update::Mismatch { listing, seq: meta.last_seq, expected, computed }]);
+                out.updates.push_back(Update::Mismatch { listing, seq: meta.last_seq, expected, computed });
+                self.lose(Channel::Book, out);
                 return Ok(());
             }
         }
-        out.extend([Update::Book { listing, meta: *meta }]);
+        out.updates.push_back(Update::Book { listing, meta: *meta });
         Ok(())
     }
 
     fn checksum(&self) -> u32 {
-        let depth = self.streams[Channel::Book.index()].and_then(|stream| stream.depth);
+        let depth = self.stream(Channel::Book).and_then(|stream| stream.view.depth);
         let depth = depth.map_or(CHECKSUM_LEVELS, |depth| depth as usize);
         let top = |side| self.book.levels(side).take(CHECKSUM_LEVELS).collect::<Vec<_>>();
         checksum(top(Side::Bid).iter(), top(Side::Ask).iter(), depth)
     }
+
+    fn replace_orders(&mut self, meta: &Meta, orders: Vec<Order>, out: &mut Outcome) {
+        self.orders.clear();
+        self.orders_at = At::of(meta);
+        match orders.into_iter().try_for_each(|order| self.orders.add(order)) {
+            Ok(()) => out.updates.push_back(Update::Orders { listing: self.listing.clone(), meta: *meta }),
+            Err(error) => self.lose_orders(meta, error, out),
+        }
+    }
+
+    fn follow_order(&mut self, meta: &Meta, change: OrderChange, out: &mut Outcome) {
+        self.orders_at = At::of(meta);
+        match self.orders.follow(&change) {
+            Ok(()) => {
+                let listing = self.listing.clone();
+                out.updates.push_back(Update::Order { listing, meta: *meta, change });
+            }
+            Err(error) => self.lose_orders(meta, error, out),
+        }
+    }
+
+    fn lose_orders(&mut self, meta: &Meta, error: OrderError, out: &mut Outcome) {
+        let listing = self.listing.clone();
+        out.updates.push_back(Update::OrderMismatch { listing, seq: meta.last_seq, error });
+        self.lose(Channel::Orders, out);
+    }
 }
 
-fn too_many_levels() -> Disconnect {
-    Disconnect::Protocol(format!("a book of more than {} levels", limits::CLIENT_BOOK_LEVELS_MAX))
+/// The channel that a message belongs to; `None` for a kind that this version does not know.
+fn body_channel(body: &MessageBody) -> Option<Channel> {
+    Some(match body {
+        MessageBody::Quote(_) => Channel::Quotes,
+        MessageBody::Trade(_) => Channel::Trades,
+        MessageBody::Book { .. } => Channel::Book,
+        MessageBody::Order(_) | MessageBody::Orders { .. } => Channel::Orders,
+        MessageBody::Ticker(_) => Channel::Ticker,
+        MessageBody::Bar(_) => Channel::Bars,
+        MessageBody::Status(_) => Channel::Status,
+        MessageBody::Unknown(_) => return None,
+    })
 }

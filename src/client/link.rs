@@ -5,7 +5,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,9 +12,9 @@ use fastwebsockets::{
     Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, WebSocketWrite, after_handshake_split,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::connect::connect;
 use super::{Address, ConnectError, Disconnect};
@@ -50,8 +49,6 @@ pub(super) struct Link {
     pub incoming: mpsc::Receiver<Incoming>,
     /// Frames to send.
     pub outgoing: mpsc::Sender<Outgoing>,
-    /// The longest silence before the connection counts as dead; the reader goes by it at once.
-    pub silence: watch::Sender<Duration>,
     /// Connected at.
     pub since: Instant,
     reader: AbortHandle,
@@ -78,15 +75,12 @@ impl Link {
         read.set_max_message_size(limits::CLIENT_MESSAGE_BYTES_MAX + 1);
         let (to_program, incoming) = mpsc::channel(limits::CLIENT_INCOMING_MAX);
         let (outgoing, from_program) = mpsc::channel(limits::CLIENT_OUTGOING_MAX);
-        let silence_default = Duration::from_millis(2 * limits::CLIENT_HEARTBEAT_MS);
-        let (silence, silence_now) = watch::channel(silence_default);
         // The reader's own sender must not keep the writer alive when the program is gone.
         let pongs = outgoing.downgrade();
-        let reader = Reader { read, incoming: to_program, pongs, silence: silence_now };
+        let reader = Reader { read, incoming: to_program, pongs };
         Link {
             incoming,
             outgoing,
-            silence,
             since: Instant::now(),
             reader: tokio::spawn(reader.run()).abort_handle(),
             writer: tokio::spawn(write_frames(write, from_program)),
@@ -116,7 +110,6 @@ struct Reader<R> {
     read: WebSocketRead<R>,
     incoming: mpsc::Sender<Incoming>,
     pongs: mpsc::WeakSender<Outgoing>,
-    silence: watch::Receiver<Duration>,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -138,31 +131,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Waits for one frame, no longer than the silence allowed.
     async fn next_frame(&mut self) -> Result<(OpCode, bool, Bytes), Disconnect> {
         // Pings and closes are answered here, not by the library.
         let mut no_duty = |_: Frame<'_>| std::future::ready(Ok::<(), Infallible>(()));
-        let start = Instant::now();
-        let mut frame = pin!(self.read.read_frame(&mut no_duty));
-        loop {
-            let silence = *self.silence.borrow_and_update();
-            tokio::select! {
-                biased;
-                frame = &mut frame => {
-                    let frame = frame.map_err(read_error)?;
-                    let payload = match frame.payload {
-                        Payload::Bytes(bytes) => bytes.freeze(),
-                        other => Vec::from(other).into(),
-                    };
-                    return Ok((frame.opcode, frame.fin, payload));
-                }
-                () = sleep_until(start + silence) => return Err(Disconnect::Silent(silence)),
-                // An error: the program is gone, and this task is about to be aborted.
-                changed = self.silence.changed() => if changed.is_err() {
-                    return Err(Disconnect::Lost("closed by the program".into()));
-                }
-            }
-        }
+        let frame = self.read.read_frame(&mut no_duty).await.map_err(read_error)?;
+        let payload = match frame.payload {
+            Payload::Bytes(bytes) => bytes.freeze(),
+            other => Vec::from(other).into(),
+        };
+        Ok((frame.opcode, frame.fin, payload))
     }
 
     fn take(

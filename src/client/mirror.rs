@@ -6,10 +6,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::control::{Control, Grant, Position};
-use super::entry::Entry;
-use super::{Disconnect, Listing, Update};
+use super::entry::{Entry, Outcome};
+use super::stream::View;
+use super::{Disconnect, Ledger, Listing};
 use crate::limits;
-use crate::model::{Channel, L2Book, Quote, ResetReason, Status, Ticker};
+use crate::model::{Channel, L2Book, OrderBook, Period, ResetReason};
 use crate::wire::market;
 
 /// The book of one instrument as the server showed it last: the view of the granted depth, at one sequence.
@@ -29,76 +30,135 @@ pub struct BookView<'a> {
     pub ts_ns: u64,
     /// When it was published, nanoseconds since the Unix epoch.
     pub sent_ns: u64,
+    /// Whether it may be old: see [`super::Machine::is_stale`].
+    pub stale: bool,
+}
+
+/// The resting orders of one instrument, at one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct OrdersView<'a> {
+    /// The instrument.
+    pub listing: &'a Listing,
+    /// The orders.
+    pub orders: &'a OrderBook,
+    /// Epoch of `seq`.
+    pub epoch: u64,
+    /// Sequence of the last change in it.
+    pub seq: u64,
+    /// When that happened, nanoseconds since the Unix epoch, by the source's clock.
+    pub ts_ns: u64,
+    /// When it was published, nanoseconds since the Unix epoch.
+    pub sent_ns: u64,
+    /// Whether they may be old: see [`super::Machine::is_stale`].
+    pub stale: bool,
+}
+
+/// Where the client stands in one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// The instrument's symbol.
+    pub symbol: &'a str,
+    /// The channel.
+    pub channel: Channel,
+    /// Levels a side of a book view; `None`: all, or a channel without depth.
+    pub depth: Option<u32>,
+    /// Milliseconds between updates; 0: each.
+    pub interval_ms: u32,
+    /// Length of the bars; `None`: a channel without bars.
+    pub period: Option<Period>,
+    /// Epoch of `seq`.
+    pub epoch: u64,
+    /// The last sequence held (or known to be lost).
+    pub seq: u64,
+    /// Whether state as of `seq` is held, so that the stream can be resumed from there.
+    pub ready: bool,
+    /// Whether what is held may be old: see [`super::Machine::is_stale`].
+    pub stale: bool,
+    /// Whether the present connection has granted it.
+    pub granted: bool,
+    /// What became of its sequences.
+    pub ledger: Ledger,
 }
 
 /// Instruments, their streams and their last state.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
+    /// In the order in which they were first granted.
     entries: Vec<Entry>,
+    /// For look-ups only: its order is nobody's.
     by_symbol: HashMap<String, usize>,
     /// By the number that this connection granted.
     by_number: FxHashMap<u32, usize>,
 }
 
 impl Mirror {
-    /// The book, if its state is known.
-    pub fn book(&self, symbol: &str) -> Option<BookView<'_>> {
-        self.entry(symbol)?.book()
-    }
-
-    pub fn quote(&self, symbol: &str) -> Option<Quote> {
-        self.entry(symbol)?.quote
-    }
-
-    pub fn ticker(&self, symbol: &str) -> Option<Ticker> {
-        self.entry(symbol)?.ticker
-    }
-
-    pub fn status(&self, symbol: &str) -> Option<Status> {
-        self.entry(symbol)?.status
-    }
-
-    pub fn listing(&self, symbol: &str) -> Option<&Arc<Listing>> {
-        Some(&self.entry(symbol)?.listing)
-    }
-
-    /// Depth and interval of a stream that this connection granted.
-    pub fn view(&self, symbol: &str, channel: Channel) -> Option<(Option<u32>, u32)> {
-        let stream = self.entry(symbol)?.granted(channel)?;
-        Some((stream.depth, stream.interval_ms))
-    }
-
-    fn entry(&self, symbol: &str) -> Option<&Entry> {
+    pub fn entry(&self, symbol: &str) -> Option<&Entry> {
         self.by_symbol.get(symbol).map(|&index| &self.entries[index])
     }
 
-    /// The connection is gone: state is unknown until the next one tells it. What remains is where each stream stood.
+    /// Every stream that was ever granted.
+    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
+        self.entries.iter().flat_map(|entry| {
+            entry.streams().map(|(channel, stream)| Standing {
+                symbol: &entry.listing.symbol,
+                channel,
+                depth: stream.view.depth,
+                interval_ms: stream.view.interval_ms,
+                period: stream.view.period,
+                epoch: entry.epoch,
+                seq: stream.last,
+                ready: stream.ready,
+                stale: stream.stale,
+                granted: stream.granted,
+                ledger: stream.ledger,
+            })
+        })
+    }
+
+    /// The present connection was asked to go on with a stream where it stands.
+    pub fn resuming(&mut self, symbol: &str, channel: &str) {
+        let channel = Channel::from_name(channel);
+        if let Some((entry, channel)) = self.entry_mut(symbol).zip(channel) {
+            entry.resuming(channel);
+        }
+    }
+
+    /// The connection is gone: what is held remains, until another continues it.
     pub fn disconnected(&mut self) {
         self.by_number.clear();
         self.entries.iter_mut().for_each(Entry::disconnected);
     }
 
-    /// Takes the control messages that concern streams; the others are the session's.
-    pub fn control(&mut self, control: Control, out: &mut impl Extend<Update>) -> Result<(), Disconnect> {
+    /// Takes the control messages that concern streams; the others are the machine's.
+    pub fn control(&mut self, control: Control, out: &mut Outcome) -> Result<(), Disconnect> {
         match control {
             Control::Subscribed { streams } => {
                 streams.into_iter().try_for_each(|grant| self.granted(grant, out))?;
             }
+            Control::Unsubscribed { streams } => {
+                for ended in streams {
+                    if let (Some(entry), Some(channel)) = (self.entry_mut(&ended.symbol), ended.channel.0) {
+                        entry.end(channel);
+                    }
+                }
+            }
             Control::Heartbeat { streams } => {
-                for position in &streams {
-                    self.position(position, out);
+                for Position { symbol, channel, epoch, seq } in streams {
+                    if let (Some(entry), Some(channel)) = (self.entry_mut(&symbol), channel.0) {
+                        entry.position(channel, epoch, seq, out);
+                    }
                 }
             }
             Control::Gap { symbol, channel, epoch, from, to } => {
-                if let (Some(&index), Some(channel)) = (self.by_symbol.get(&symbol), channel.0) {
-                    self.entries[index].declared_gap(channel, epoch, from, to, out);
+                if let (Some(entry), Some(channel)) = (self.entry_mut(&symbol), channel.0) {
+                    entry.declared_gap(channel, epoch, from, to, out);
                 }
             }
             Control::Reset { symbol, epoch, reason } => {
-                if let Some(&index) = self.by_symbol.get(&symbol) {
+                if let Some(entry) = self.entry_mut(&symbol) {
                     let reasons = [ResetReason::Loop, ResetReason::Seek, ResetReason::Restart];
                     let reason = reasons.into_iter().find(|known| known.name() == reason);
-                    self.entries[index].enter(epoch, reason.unwrap_or(ResetReason::Restart), out);
+                    entry.enter(epoch, reason.unwrap_or(ResetReason::Restart), out);
                 }
             }
             Control::Welcome { .. } | Control::Notice { .. } | Control::Error { .. } | Control::Other => {}
@@ -106,7 +166,11 @@ impl Mirror {
         Ok(())
     }
 
-    fn granted(&mut self, grant: Grant, out: &mut impl Extend<Update>) -> Result<(), Disconnect> {
+    fn entry_mut(&mut self, symbol: &str) -> Option<&mut Entry> {
+        self.by_symbol.get(symbol).map(|&index| &mut self.entries[index])
+    }
+
+    fn granted(&mut self, grant: Grant, out: &mut Outcome) -> Result<(), Disconnect> {
         // A channel of a later version: its frames are skipped like its messages.
         let Some(channel) = grant.channel.0 else { return Ok(()) };
         let exponents = -18..=18;
@@ -146,26 +210,23 @@ impl Mirror {
         if grant.epoch != entry.epoch {
             entry.begin(grant.epoch, ResetReason::Restart, out);
         }
-        let interval_ms = grant.interval_ms.unwrap_or(0);
-        entry.grant(channel, grant.depth, interval_ms, grant.seq, out);
+        let view = View {
+            depth: grant.depth,
+            interval_ms: grant.interval_ms.unwrap_or(0),
+            period: grant.period.and_then(|name| Period::from_name(&name)),
+        };
+        entry.grant(channel, view, grant.seq, out);
         Ok(())
     }
 
-    fn position(&mut self, position: &Position, out: &mut impl Extend<Update>) {
-        let (Some(&index), Some(channel)) = (self.by_symbol.get(&position.symbol), position.channel.0) else {
-            return;
-        };
-        self.entries[index].position(channel, position.epoch, position.seq, out);
-    }
-
     /// Takes one frame of market data.
-    pub fn frame(&mut self, payload: &[u8], out: &mut impl Extend<Update>) -> Result<(), Disconnect> {
+    pub fn frame(&mut self, payload: &[u8], out: &mut Outcome) -> Result<(), Disconnect> {
         let (header, messages) = market::decode(payload)?;
         // Frames of what was not granted (a channel of a later version, a stream that was given up) are skipped.
         let Some(channel) = Channel::from_number(header.channel) else { return Ok(()) };
         let Some(&index) = self.by_number.get(&header.instrument) else { return Ok(()) };
         let entry = &mut self.entries[index];
-        if entry.stream(channel).is_none() || header.epoch < entry.epoch {
+        if entry.granted(channel).is_none() || header.epoch < entry.epoch {
             return Ok(());
         }
         entry.enter(header.epoch, ResetReason::Restart, out);

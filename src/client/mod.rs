@@ -1,17 +1,23 @@
-//! The Rust client: connects, subscribes, mirrors books with sequence checks, and comes back after every failure that
-//! may pass. It shares the codec (`wire::market`) with the server, and nothing else.
+//! The Rust client: connects, subscribes, mirrors what it is told with sequence checks, and comes back after every
+//! failure that may pass, going on where it was. It shares the codec (`wire::market`) with the server, and nothing else.
 //!
-//! [`Client::next`] gives one [`Update`] after the other; between two of them [`Client::book`] and its siblings show
-//! the state that the updates so far add up to.
+//! [`Client::next`] gives one [`Update`] after the other; between two of them [`Client::state`] (and [`Client::book`] and
+//! its siblings) show what the updates so far add up to. All of that is [`Machine`], which has no socket and no clock: a
+//! program with an event loop of its own, or a simulation, drives it directly.
 //!
 //! What it does by itself:
 //!
 //! * **Sequences.** Every message is checked against its stream. What is missing is told ([`Update::Gap`]), never
-//!   passed over; a book with a gap is unknown ([`Client::book`] is `None`) until the client, which subscribes again
-//!   at once, has its snapshot. So is a book whose checksum is not the server's ([`Update::Mismatch`]).
-//! * **Silence.** Two heartbeat intervals without a byte are a dead connection.
-//! * **Reconnection.** Exponential [`Backoff`] with full jitter, `Retry-After` honoured, every subscription asked for
-//!   again. Where reconnecting would only repeat the failure ([`Disconnect::may_pass`]), [`Client::next`] is an error.
+//!   passed over; a book with a gap that nobody declared is unknown ([`Client::book`] is `None`) until the client, which
+//!   subscribes again at once, has its snapshot. So is a book whose checksum is not the server's ([`Update::Mismatch`]),
+//!   and orders that cannot follow a change ([`Update::OrderMismatch`]).
+//! * **The ledger.** What became of each sequence is counted: delivered, merged, declared lost ([`Ledger`]).
+//! * **Staleness.** Two heartbeat intervals without a message: what is held is stale ([`Update::Stale`]). Three: the
+//!   connection is dead. So it is stale where the server says that its own source is silent.
+//! * **Reconnection.** Exponential [`Backoff`] with full jitter, `Retry-After` honoured. What is held is kept, marked
+//!   stale, and every subscription asked for again with `from`, so that the server goes on where the last connection
+//!   ended if it still can, and gives a snapshot if not. Where reconnecting would only repeat the failure
+//!   ([`Disconnect::may_pass`]), [`Client::next`] is an error.
 //!
 //! ```no_run
 //! use tickcast::client::{Client, Subscription, Update};
@@ -43,11 +49,15 @@ mod backoff;
 mod connect;
 mod control;
 mod entry;
+mod ledger;
 mod link;
+mod machine;
 mod mirror;
+mod parts;
 mod resync;
 mod session;
 mod stream;
+mod subscription;
 mod update;
 
 #[cfg(test)]
@@ -56,7 +66,9 @@ pub(crate) mod scripted;
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use connect::{ConnectError, SUBPROTOCOL};
-pub use control::Subscription;
-pub use mirror::BookView;
+pub use ledger::Ledger;
+pub use machine::Machine;
+pub use mirror::{BookView, OrdersView, Standing};
 pub use session::{Client, ClientError};
-pub use update::{Disconnect, Listing, Update};
+pub use subscription::Subscription;
+pub use update::{Disconnect, Listing, Staleness, Update};

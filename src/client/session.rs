@@ -1,21 +1,18 @@
 //! The client itself: connects, subscribes, mirrors, comes back.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::control::Control;
 use super::link::{Incoming, Link, Outgoing};
-use super::mirror::Mirror;
-use super::resync::Resyncs;
 use super::{
-    Address, AddressError, Backoff, BookView, ConnectError, Disconnect, Listing, Subscription, Update,
+    Address, AddressError, Backoff, BookView, ConnectError, Disconnect, Listing, Machine, Subscription,
+    Update,
 };
 use crate::limits;
-use crate::model::{Channel, Quote, Status, Ticker};
+use crate::model::{Quote, Status, Ticker};
 
 /// A client of one server: a row of updates, and the state that they add up to.
 ///
@@ -24,12 +21,12 @@ use crate::model::{Channel, Quote, Status, Ticker};
 #[derive(Debug)]
 pub struct Client {
     address: Address,
-    /// What to subscribe to on every connection; `None`: refused for good.
-    subscriptions: Vec<Option<Subscription>>,
-    mirror: Mirror,
+    machine: Machine,
+    /// Where the machine's time begins.
+    start: Instant,
     backoff: Backoff,
-    /// Updates not yet handed out: at the most those of one message.
-    ready: VecDeque<Update>,
+    /// The end of a connection, to be told after what the machine has to tell of it.
+    ended: Option<Update>,
     state: State,
 }
 
@@ -47,11 +44,15 @@ enum State {
 #[derive(Debug)]
 struct Live {
     link: Link,
-    /// Requests that wait for a place in the link's queue: the subscriptions, then resubscriptions.
-    requests: VecDeque<String>,
-    resyncs: Resyncs,
-    /// `id` of the next request; those below the number of subscriptions are theirs.
-    id_next: u64,
+    /// Whether the link still writes.
+    can_write: bool,
+}
+
+/// What a live connection has come to.
+enum Step {
+    Nothing,
+    Message(Incoming),
+    Wake,
 }
 
 /// Why a client has nothing more to tell.
@@ -81,10 +82,10 @@ impl Client {
         );
         Ok(Client {
             address: url.parse()?,
-            subscriptions: subscriptions.into_iter().map(Some).collect(),
-            mirror: Mirror::default(),
+            machine: Machine::new(subscriptions),
+            start: Instant::now(),
             backoff,
-            ready: VecDeque::new(),
+            ended: None,
             state: State::Waiting(Instant::now()),
         })
     }
@@ -106,7 +107,7 @@ impl Client {
     /// No further connection will be made: the server refuses this client, or a close code says not to come back.
     pub async fn next(&mut self) -> Result<Update, ClientError> {
         loop {
-            if let Some(update) = self.ready.pop_front() {
+            if let Some(update) = self.machine.update().or_else(|| self.ended.take()) {
                 return Ok(update);
             }
             match &mut self.state {
@@ -124,38 +125,52 @@ impl Client {
                     Some(Err(_)) | None => self.end(Disconnect::Lost("connecting failed".into())),
                 },
                 State::Live(live) => {
-                    if let Some(message) = live.step(&self.mirror).await {
-                        self.take(message);
-                    }
+                    let step = live.step(&mut self.machine, self.start).await;
+                    self.take(step);
                 }
                 State::Over(why) => return Err(why.take().map_or(ClientError::Ended, ClientError::Final)),
             }
         }
     }
 
-    /// The book of an instrument, if it is known now: subscribed to, its snapshot here, no gap since.
+    /// The state that the updates so far add up to: books, quotes, ledgers.
+    pub fn state(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// See [`Machine::book`].
     pub fn book(&self, symbol: &str) -> Option<BookView<'_>> {
-        self.mirror.book(symbol)
+        self.machine.book(symbol)
     }
 
-    /// The last best bid and ask of this connection.
+    /// See [`Machine::quote`].
     pub fn quote(&self, symbol: &str) -> Option<Quote> {
-        self.mirror.quote(symbol)
+        self.machine.quote(symbol)
     }
 
-    /// The last price message of this connection.
+    /// See [`Machine::ticker`].
     pub fn ticker(&self, symbol: &str) -> Option<Ticker> {
-        self.mirror.ticker(symbol)
+        self.machine.ticker(symbol)
     }
 
-    /// The last status of this connection.
+    /// See [`Machine::status`].
     pub fn status(&self, symbol: &str) -> Option<Status> {
-        self.mirror.status(symbol)
+        self.machine.status(symbol)
     }
 
-    /// An instrument that was granted.
+    /// See [`Machine::listing`].
     pub fn listing(&self, symbol: &str) -> Option<&Arc<Listing>> {
-        self.mirror.listing(symbol)
+        self.machine.listing(symbol)
+    }
+
+    /// See [`Machine::subscribe`].
+    pub fn subscribe(&mut self, subscription: Subscription) -> usize {
+        self.machine.subscribe(subscription)
+    }
+
+    /// See [`Machine::unsubscribe`].
+    pub fn unsubscribe(&mut self, number: usize) {
+        self.machine.unsubscribe(number);
     }
 
     /// Ends with a close frame, and waits until it is written. (Dropped, the client closes too, if its runtime lives
@@ -167,16 +182,12 @@ impl Client {
     }
 
     fn begin(&mut self, link: Link) {
-        let subscriptions = self.subscriptions.iter().zip(0..);
-        let requests = subscriptions
-            .filter_map(|(subscription, id)| subscription.as_ref().map(|it| it.request(id)))
-            .collect();
-        let id_next = self.subscriptions.len() as u64;
-        self.state = State::Live(Box::new(Live { link, requests, resyncs: Resyncs::default(), id_next }));
+        self.machine.connected(self.now_ns());
+        self.state = State::Live(Box::new(Live { link, can_write: true }));
     }
 
     fn end(&mut self, why: Disconnect) {
-        self.mirror.disconnected();
+        self.machine.disconnected();
         if let State::Live(live) = &self.state {
             if matches!(why, Disconnect::Protocol(_) | Disconnect::Decode(_)) {
                 // Only a courtesy: with a full queue the close frame goes out without its reason.
@@ -189,96 +200,52 @@ impl Client {
         if why.may_pass() {
             let retry_in = self.backoff.delay(why.retry_after());
             self.state = State::Waiting(Instant::now() + retry_in);
-            self.ready.push_back(Update::Disconnected { why, retry_in });
+            self.ended = Some(Update::Disconnected { why, retry_in });
         } else {
             self.state = State::Over(Some(why));
         }
     }
 
-    fn take(&mut self, message: Incoming) {
-        let known = self.ready.len();
-        let taken = match message {
-            Incoming::Text(text) => match serde_json::from_slice(&text) {
-                Ok(control) => self.control(control),
-                Err(error) => Err(Disconnect::Protocol(format!("a control message cannot be read: {error}"))),
-            },
-            Incoming::Binary(payload) => self.mirror.frame(&payload, &mut self.ready),
-            Incoming::Ended(why) => Err(why),
+    fn take(&mut self, step: Step) {
+        let now_ns = self.now_ns();
+        let taken = match step {
+            Step::Nothing => Ok(()),
+            Step::Wake => self.machine.wake(now_ns),
+            Step::Message(Incoming::Text(text)) => self.machine.text(&text, now_ns),
+            Step::Message(Incoming::Binary(payload)) => self.machine.binary(&payload, now_ns),
+            Step::Message(Incoming::Ended(why)) => Err(why),
         };
         if let Err(why) = taken {
-            return self.end(why);
-        }
-        let State::Live(live) = &mut self.state else { return };
-        for update in self.ready.range(known..) {
-            let (listing, channel) = match update {
-                Update::Gap { listing, channel, resync: true, .. } => (listing, *channel),
-                Update::Mismatch { listing, .. } => (listing, Channel::Book),
-                _ => continue,
-            };
-            live.resyncs.want((listing.symbol.clone(), channel), Instant::now());
+            self.end(why);
         }
     }
 
-    fn control(&mut self, control: Control) -> Result<(), Disconnect> {
-        match control {
-            Control::Welcome { server, epoch, heartbeat_ms } => {
-                if let State::Live(live) = &self.state {
-                    live.expect_heartbeats(heartbeat_ms);
-                }
-                self.ready.push_back(Update::Connected { server, epoch });
-            }
-            Control::Notice { code, message } => self.ready.push_back(Update::Notice { code, message }),
-            Control::Error { id, code, message, retry } => {
-                let subscription = id
-                    .and_then(|id| usize::try_from(id).ok())
-                    .filter(|&subscription| subscription < self.subscriptions.len());
-                if let Some(subscription) = subscription.filter(|_| !retry) {
-                    self.subscriptions[subscription] = None;
-                }
-                self.ready.push_back(Update::Refused { subscription, code, message, retry });
-            }
-            control => self.mirror.control(control, &mut self.ready)?,
-        }
-        Ok(())
+    /// Monotonic nanoseconds, as the machine counts.
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 impl Live {
-    /// Two heartbeats missed are a dead connection.
-    fn expect_heartbeats(&self, heartbeat_ms: u64) {
-        let believed = limits::CLIENT_HEARTBEAT_MS_MIN..=limits::CLIENT_HEARTBEAT_MS_MAX;
-        let heartbeat_ms = heartbeat_ms.clamp(*believed.start(), *believed.end());
-        self.link.silence.send_replace(Duration::from_millis(2 * heartbeat_ms));
-    }
-
-    /// Waits for a message, a place for a request, or the time of a resubscription, and does one of them. Everything
-    /// awaited may be dropped.
-    async fn step(&mut self, mirror: &Mirror) -> Option<Incoming> {
-        let due = self.resyncs.due();
-        let Live { link, requests, resyncs, id_next } = self;
+    /// Waits for a place for a request, for a message, or for the time to wake the machine. Everything awaited may be
+    /// dropped. Messages go before the time: what has come but was not read is no silence.
+    async fn step(&mut self, machine: &mut Machine, start: Instant) -> Step {
+        let due = machine.due().map(|due_ns| start + Duration::from_nanos(due_ns));
+        let Live { link, can_write } = self;
         tokio::select! {
             biased;
-            permit = link.outgoing.reserve(), if !requests.is_empty() => {
-                // No permit: the writer is gone, and the reader tells why.
-                match (permit, requests.pop_front()) {
+            permit = link.outgoing.reserve(), if *can_write && machine.has_request() => {
+                match (permit, machine.request()) {
                     (Ok(permit), Some(request)) => permit.send(Outgoing::Text(request)),
-                    _ => requests.clear(),
+                    // The writer is gone, and the reader tells why.
+                    _ => *can_write = false,
                 }
-                None
+                Step::Nothing
             }
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                for (symbol, channel) in resyncs.take(Instant::now()) {
-                    let Some((depth, interval_ms)) = mirror.view(&symbol, channel) else { continue };
-                    let subscription =
-                        Subscription { symbols: vec![symbol], channels: vec![channel], depth, interval_ms };
-                    requests.push_back(subscription.request(*id_next));
-                    *id_next += 1;
-                }
-                None
-            }
-            message = link.incoming.recv() => {
-                Some(message.unwrap_or_else(|| Incoming::Ended(Disconnect::Lost("the reader ended".into()))))
-            }
+            message = link.incoming.recv() => Step::Message(
+                message.unwrap_or_else(|| Incoming::Ended(Disconnect::Lost("the reader ended".into()))),
+            ),
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Step::Wake,
         }
     }
 }

@@ -1,21 +1,48 @@
-//! The sequence of one stream, and the rule that finds what is missing (`docs/protocol.md`, "Sequences").
+//! The sequence of one stream, the rule that finds what is missing, and the ledger (`docs/protocol.md`, "Sequences" and
+//! "The ledger").
 
-/// Where the client stands in one stream (instrument, channel) of the current epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stream {
+use super::Ledger;
+use crate::model::{Channel, Period};
+
+/// What of a stream was granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
     /// Levels a side of a book view; `None`: all, and every channel that is no book.
     pub depth: Option<u32>,
     /// Milliseconds between updates; 0: each.
     pub interval_ms: u32,
+    /// Length of the bars; `None`: a channel without.
+    pub period: Option<Period>,
+}
+
+/// Where the client stands in one stream (instrument, channel) of the current epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stream {
+    channel: Channel,
+    pub view: View,
     /// Last sequence held.
     pub last: u64,
-    /// Whether state is held that changes can be applied to. If not, only a snapshot counts.
+    /// Whether state is held: something to show, be it old.
+    pub held: bool,
+    /// Whether that state is as of `last`, so that the stream can go on from it.
     pub ready: bool,
-    /// Whether this connection granted it; a stream of an earlier one keeps `last`, to tell what was missed.
+    /// Whether what is held may be old: this connection has not continued it yet, or there is a hole behind it.
+    pub stale: bool,
+    /// Whether this connection granted it.
     pub granted: bool,
+    /// Whether it is to be subscribed to again, and has not been granted since.
+    pub resync: bool,
+    pub ledger: Ledger,
     /// Sequence up to which a heartbeat called the view complete: beyond `last` where what happened in between lies
     /// outside the view. It never makes a message old.
     complete: u64,
+    /// Whether the connection was asked to go on where the stream stands.
+    pub resuming: bool,
+    /// Whether the ledger counts from `last`: something has come since the grant, or it was resumed. If not, a snapshot is
+    /// where the ledger begins.
+    begun: bool,
+    /// Whether `last` is where an earlier grant of this epoch led to.
+    known: bool,
 }
 
 /// What a message is to its stream.
@@ -26,18 +53,113 @@ pub(super) enum Verdict {
     /// All of it is held already.
     Old,
     /// These sequences are missing before it.
-    Gap {
-        /// First one.
-        from: u64,
-        /// Last one.
-        to: u64,
-    },
+    Gap(Missing),
+}
+
+/// Sequences that are missing: the first and the last of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub from: u64,
+    pub to: u64,
+}
+
+impl Missing {
+    fn count(self) -> u64 {
+        self.to.saturating_sub(self.from).saturating_add(1)
+    }
+}
+
+/// What a declared gap tells: what is missing before it without a word, and what is lost by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Declared {
+    pub undeclared: Option<Missing>,
+    pub lost: Option<Missing>,
+}
+
+/// Whether a channel's messages are changes of a state that has to be there before them. What the others say is whole.
+pub(super) fn is_incremental(channel: Channel) -> bool {
+    matches!(channel, Channel::Book | Channel::Orders)
 }
 
 impl Stream {
-    /// A stream granted now, at sequence `last`.
-    pub fn new(depth: Option<u32>, interval_ms: u32, last: u64, ready: bool) -> Stream {
-        Stream { depth, interval_ms, last, ready, granted: true, complete: last }
+    /// A stream of which nothing is known yet.
+    pub fn new(channel: Channel) -> Stream {
+        Stream {
+            channel,
+            view: View::default(),
+            last: 0,
+            held: false,
+            ready: false,
+            stale: true,
+            granted: false,
+            resync: false,
+            ledger: Ledger::default(),
+            complete: 0,
+            resuming: false,
+            begun: false,
+            known: false,
+        }
+    }
+
+    /// The connection granted it, at `seq`. What is held goes on where it stands, if the server does not stand behind
+    /// it; else it waits, stale, for its snapshot. What can never come is returned: trades have no snapshot.
+    pub fn grant(&mut self, view: View, seq: u64) -> Option<Missing> {
+        let is_trades = self.channel == Channel::Trades;
+        let continues = self.ready && self.view == view && seq <= self.last;
+        let missed = Missing { from: self.last.saturating_add(1), to: seq };
+        let missed = (self.known && is_trades && seq > self.last).then_some(missed);
+        if !continues {
+            // Where nothing ever happened there is nothing to wait for.
+            self.ready = is_trades || (seq == 0 && self.last == 0);
+            self.held |= self.ready;
+            self.last = seq;
+        }
+        self.view = view;
+        self.complete = self.last;
+        self.granted = true;
+        self.known = true;
+        self.stale = true;
+        self.resync = false;
+        // Views that leave something out get their snapshot, and are not resumed.
+        let is_whole = view.depth.is_none() && view.interval_ms == 0;
+        self.begun = std::mem::take(&mut self.resuming) && continues && is_whole;
+        missed
+    }
+
+    /// The connection is gone: where the stream stands remains, and what is held.
+    pub fn disconnected(&mut self) {
+        self.granted = false;
+        self.resuming = false;
+        self.resync = false;
+        self.stale = true;
+    }
+
+    /// It ended as asked: what it was counted for remains.
+    pub fn end(&mut self) {
+        *self = Stream { ledger: self.ledger, ..Stream::new(self.channel) };
+    }
+
+    /// A new epoch: it stands at sequence 0, where every state is empty.
+    pub fn begin(&mut self) {
+        self.hold(0);
+        self.held = true;
+        self.ready = true;
+        self.stale = !self.granted;
+        self.resuming = false;
+        self.begun = false;
+        self.known = self.granted;
+    }
+
+    /// The state here is not the server's.
+    pub fn lose(&mut self) {
+        self.held = false;
+        self.ready = false;
+        self.stale = true;
+    }
+
+    /// Whether to ask for it again; not twice before the server has granted it.
+    pub fn wants_resync(&mut self) -> bool {
+        !std::mem::replace(&mut self.resync, true)
     }
 
     /// Holding `last`, a client accepts `first <= last + 1 <= last_seq`, discards `last_seq <= last`, and takes
@@ -49,72 +171,113 @@ impl Stream {
         } else if first_seq <= complete.saturating_add(1) {
             Verdict::Next
         } else {
-            Verdict::Gap { from: complete.saturating_add(1), to: first_seq - 1 }
+            Verdict::Gap(Missing { from: complete.saturating_add(1), to: first_seq - 1 })
         }
     }
 
-    /// Now everything up to `last` is held (or known to be lost). A snapshot may step back.
-    pub fn hold(&mut self, last: u64) {
-        self.last = last;
-        self.complete = last;
+    /// A message came that carries so many of the sequences it covers. Unless it is old, it is held and counted; what
+    /// it says is to be applied if the stream is ready then.
+    pub fn message(&mut self, first_seq: u64, last_seq: u64, carried: u64) -> Verdict {
+        let verdict = self.check(first_seq, last_seq);
+        match verdict {
+            Verdict::Old => return verdict,
+            Verdict::Next => {}
+            Verdict::Gap(missing) => self.miss(missing),
+        }
+        let covered = last_seq.saturating_sub(self.last);
+        let delivered = carried.min(covered);
+        self.ledger += Ledger { delivered, merged: covered - delivered, ..Ledger::default() };
+        self.hold(last_seq.max(self.last));
+        if !is_incremental(self.channel) {
+            self.held = true;
+            self.ready = true;
+        } else if verdict != Verdict::Next && self.ready {
+            self.lose();
+        }
+        self.stale = !self.ready;
+        verdict
+    }
+
+    /// A snapshot came: authoritative, wherever the stream stood.
+    pub fn snapshot(&mut self, last_seq: u64) {
+        if self.begun {
+            let merged = last_seq.saturating_sub(self.last);
+            self.ledger += Ledger { merged, ..Ledger::default() };
+        }
+        self.hold(last_seq);
+        self.held = true;
+        self.ready = true;
+        self.stale = false;
+        self.resync = false;
+    }
+
+    /// The server declares sequences lost. What is held is stale, and changes wait for the snapshot that follows.
+    pub fn declared(&mut self, from: u64, to: u64) -> Declared {
+        let mut declared = Declared::default();
+        if to < from {
+            return declared;
+        }
+        match self.check(from, to) {
+            Verdict::Old => return declared,
+            Verdict::Next => {
+                // What a heartbeat called complete before the gap lay outside the view.
+                let merged = from.saturating_sub(1).saturating_sub(self.last);
+                self.ledger += Ledger { merged, ..Ledger::default() };
+            }
+            Verdict::Gap(missing) => {
+                self.miss(missing);
+                declared.undeclared = Some(missing);
+            }
+        }
+        let lost = Missing { from: from.max(self.last.saturating_add(1)), to };
+        self.ledger += Ledger { lost: lost.count(), ..Ledger::default() };
+        declared.lost = Some(lost);
+        self.hold(to);
+        self.stale = true;
+        self.ready &= !is_incremental(self.channel);
+        declared
     }
 
     /// The server calls the stream complete up to `seq`. A full stream has a message for every sequence, so one that
-    /// ends before `seq` has lost its tail; a view (of some depth, or with an interval) leaves out what lies outside.
-    pub fn heartbeat(&mut self, seq: u64) -> Verdict {
-        if seq <= self.last {
-            Verdict::Old
-        } else if self.depth.is_some() || self.interval_ms > 0 {
-            self.complete = self.complete.max(seq);
-            Verdict::Next
-        } else {
-            Verdict::Gap { from: self.last.saturating_add(1), to: seq }
+    /// ends before `seq` has lost its tail, which is returned; a view (of some depth, with an interval, of one period)
+    /// leaves out what lies outside.
+    pub fn heartbeat(&mut self, seq: u64) -> Option<Missing> {
+        // What waits for its snapshot will learn from that where it stands.
+        if !self.ready || seq < self.last {
+            return None;
         }
+        self.stale = false;
+        if seq == self.last {
+            return None;
+        }
+        let View { depth, interval_ms, period } = self.view;
+        if depth.is_some() || interval_ms > 0 || period.is_some() {
+            self.complete = self.complete.max(seq);
+            return None;
+        }
+        let missing = Missing { from: self.last.saturating_add(1), to: seq };
+        self.miss(missing);
+        self.stale = true;
+        if is_incremental(self.channel) {
+            self.lose();
+        }
+        Some(missing)
+    }
+
+    /// Sequences are missing that nobody declared.
+    fn miss(&mut self, missing: Missing) {
+        let merged = (missing.from - 1).saturating_sub(self.last);
+        self.ledger += Ledger { merged, undeclared: missing.count(), ..Ledger::default() };
+        self.hold(missing.to);
+    }
+
+    /// Now everything up to `last` is held, or known to be lost. A snapshot may step back.
+    fn hold(&mut self, last: u64) {
+        self.last = last;
+        self.complete = last;
+        self.begun = true;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        /// The oracle is the rule as the protocol states it, in numbers that cannot overflow.
-        #[test]
-        fn a_message_follows_is_old_or_shows_a_gap(
-            last in prop_oneof![0_u64..20, Just(u64::MAX), Just(u64::MAX - 1)],
-            first_seq in prop_oneof![0_u64..25, Just(u64::MAX)],
-            last_seq in prop_oneof![0_u64..25, Just(u64::MAX)],
-        ) {
-            let (next, first, end) = (u128::from(last) + 1, u128::from(first_seq), u128::from(last_seq));
-            let expected = if first <= next && next <= end {
-                Verdict::Next
-            } else if end < next {
-                Verdict::Old
-            } else {
-                Verdict::Gap { from: last + 1, to: first_seq - 1 }
-            };
-            prop_assert_eq!(Stream::new(None, 0, last, true).check(first_seq, last_seq), expected);
-        }
-    }
-
-    #[test]
-    fn a_heartbeat_ahead_of_a_full_stream_is_a_lost_tail() {
-        let mut full = Stream::new(None, 0, 5, true);
-        assert_eq!(full.heartbeat(4), Verdict::Old);
-        assert_eq!(full.heartbeat(5), Verdict::Old);
-        assert_eq!(full.heartbeat(8), Verdict::Gap { from: 6, to: 8 });
-    }
-
-    #[test]
-    fn a_heartbeat_ahead_of_a_view_says_that_nothing_visible_happened() {
-        for mut view in [Stream::new(Some(10), 0, 5, true), Stream::new(None, 100, 5, true)] {
-            assert_eq!(view.heartbeat(8), Verdict::Next);
-            assert_eq!(view.check(9, 9), Verdict::Next, "no gap after what the heartbeat covers");
-            assert_eq!(view.check(6, 8), Verdict::Next, "what comes late is not taken for old");
-            assert_eq!(view.check(10, 11), Verdict::Gap { from: 9, to: 9 });
-            view.hold(9);
-            assert_eq!(view.check(6, 9), Verdict::Old);
-        }
-    }
-}
+mod tests;

@@ -1,10 +1,13 @@
 //! What a client hears.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConnectError;
-use crate::model::{ABSENT, Channel, Decimal, Quote, ResetReason, Status, Ticker, Trade};
+use crate::model::{
+    ABSENT, Bar, Channel, Decimal, OrderChange, OrderError, Period, Quote, ResetReason, Status, Ticker, Trade,
+};
 use crate::wire::market::DecodeError;
 use crate::wire::message::Meta;
 
@@ -43,8 +46,8 @@ pub enum Update {
         /// Its epoch.
         epoch: u64,
     },
-    /// The connection is over, or could not be made; another attempt follows. Until [`Update::Book`] comes again, no
-    /// book is known.
+    /// The connection is over, or could not be made; another attempt follows. What is held is kept, and stale until
+    /// that continues it.
     Disconnected {
         /// What ended it.
         why: Disconnect,
@@ -61,10 +64,17 @@ pub enum Update {
         depth: Option<u32>,
         /// Milliseconds between updates; 0: each.
         interval_ms: u32,
+        /// Length of the bars; `None`: a channel without bars.
+        period: Option<Period>,
+        /// Epoch of `seq`.
+        epoch: u64,
+        /// From where it goes on; later than what is held: its snapshot follows.
+        seq: u64,
     },
     /// The server refused a request, all of it. What is left of the subscriptions goes on.
     Refused {
-        /// Which subscription, as handed to [`super::Client::connect`]; `None`: a resubscription after a gap.
+        /// Which subscription, as handed to [`super::Client::connect`]; `None`: another request of the client's own (a
+        /// resubscription after a gap). A subscription that needs several requests is refused one by one.
         subscription: Option<usize>,
         /// `unknown_symbol`, `unavailable`, ...
         code: String,
@@ -92,12 +102,37 @@ pub enum Update {
         /// The trade.
         trade: Trade,
     },
-    /// The book changed, or a snapshot replaced it; [`super::Client::book`] has it.
+    /// The book changed, or a snapshot replaced it; [`super::Machine::book`] has it.
     Book {
         /// The instrument.
         listing: Arc<Listing>,
         /// Sequence and times.
         meta: Meta,
+    },
+    /// An order changed; [`super::Machine::orders`] has it already.
+    Order {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+        /// What happened to it.
+        change: OrderChange,
+    },
+    /// A snapshot replaced the resting orders; [`super::Machine::orders`] has them.
+    Orders {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+    },
+    /// A bar is now this: running, or complete.
+    Bar {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence and times.
+        meta: Meta,
+        /// The bar.
+        bar: Bar,
     },
     /// The price message.
     Ticker {
@@ -117,7 +152,7 @@ pub enum Update {
         /// Trading, halted, in auction, closed.
         status: Status,
     },
-    /// History ended: sequences start anew in this epoch, the book is empty until its snapshot comes.
+    /// History ended: sequences start anew in this epoch, every state is empty until its snapshot comes.
     Reset {
         /// The instrument.
         listing: Arc<Listing>,
@@ -140,7 +175,8 @@ pub enum Update {
         to: u64,
         /// Whether the server declared it (`gap`), or the client found it.
         declared: bool,
-        /// Whether the stream's state is unknown now, so that the client subscribes to it again.
+        /// Whether the stream's state is unknown now, so that the client subscribes to it again. After a declared gap it
+        /// does not: what is held is stale, and its snapshot follows.
         resync: bool,
     },
     /// The book is not what the server's checksum says it should be; the client subscribes to it again.
@@ -154,6 +190,22 @@ pub enum Update {
         /// That of the book here.
         computed: u32,
     },
+    /// A snapshot or a change does not fit the orders held; the client subscribes to them again.
+    OrderMismatch {
+        /// The instrument.
+        listing: Arc<Listing>,
+        /// Sequence of the message.
+        seq: u64,
+        /// What is wrong.
+        error: OrderError,
+    },
+    /// All that is held may be old from here on, though the connection stands.
+    Stale {
+        /// Why.
+        why: Staleness,
+    },
+    /// It is not any more: the server is heard, and so is its source.
+    Live,
     /// The server has something to say: `conflating`, `recovered`, `stale`, `live`, `shutting_down`, `replay_ended`.
     Notice {
         /// Which of them.
@@ -161,6 +213,25 @@ pub enum Update {
         /// In words.
         message: String,
     },
+}
+
+/// Why what is held may be old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staleness {
+    /// Nothing was heard for so long, two heartbeats. After a third the connection counts as dead
+    /// ([`Disconnect::Silent`]).
+    Silent(Duration),
+    /// The server hears nothing from its source (`notice` `stale`).
+    Source,
+}
+
+impl fmt::Display for Staleness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Staleness::Silent(silence) => write!(f, "nothing heard for {} s", silence.as_secs_f64()),
+            Staleness::Source => f.write_str("the server's source is silent"),
+        }
+    }
 }
 
 /// What ended a connection, or kept it from being made.
@@ -193,8 +264,8 @@ pub enum Disconnect {
 
 struct CloseCode(Option<u16>);
 
-impl std::fmt::Display for CloseCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(code) => write!(f, " ({code}): "),
             None => f.write_str(" "),

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::core::{Core, emission, meta};
+use super::core::{Core, emission, mark, meta};
 use super::handle::Protocol;
 use super::history::History;
 use super::market::{Market, Stamp, book_parts, order_parts};
@@ -85,18 +85,40 @@ impl Core {
         }
     }
 
-    /// Makes a topic show the present where nobody is live, and no less than sequence `at_least` where it holds something
-    /// back. Of a full book with an interval only the present is known whole.
+    /// Makes a topic show the present where nobody is live, and no less than sequence `at_least` where others are. Of a full
+    /// book with an interval only the present is known whole.
     fn bring_up(&mut self, id: usize, at_least: u64) {
         let topic = &self.topics[id];
         if !topic.is_live() {
-            self.start_topic(id);
-        } else if topic.is_due {
-            let is_full_book = topic.channel == Channel::Book && topic.window.is_none();
-            if is_full_book || topic.last.seq < at_least {
-                self.release_topic(id);
-                self.flush();
+            return self.start_topic(id);
+        }
+        let is_full_book = topic.channel == Channel::Book && topic.window.is_none();
+        if topic.is_due && (is_full_book || topic.last.seq < at_least) {
+            self.release_topic(id);
+        }
+        let topic = &self.topics[id];
+        let seq = self.markets[topic.instrument as usize].seq(topic.channel);
+        if topic.last.seq < at_least && at_least <= seq {
+            self.tell_nothing_new(id);
+        }
+        self.flush();
+    }
+
+    /// Tells the subscribers of a view that what happened since its last update lies outside it: somebody joins who holds
+    /// a later sequence than they do.
+    fn tell_nothing_new(&mut self, id: usize) {
+        let topic = &mut self.topics[id];
+        let market = &self.markets[topic.instrument as usize];
+        let content = match topic.channel {
+            Channel::Book => {
+                Some(Content::Book(Levels { bids: &[], asks: &[], checksum: None, part: 1, parts: 1 }))
             }
+            channel => market.content(channel, topic.view.period),
+        };
+        if let Some(content) = content {
+            let to = emission(&self.catalog, &self.stats, topic.instrument, market.epoch);
+            topic.emit(&to, &after(topic.last.seq, market.stamp(topic.channel)), &content);
+            mark(topic, id, &mut self.dirty_topics);
         }
     }
 

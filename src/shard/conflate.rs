@@ -97,6 +97,15 @@ impl Core {
             return self.close(id, Close::TooSlow);
         }
         let was_live = session.pace == Pace::Live;
+        if was_live {
+            // Who could not keep up just after it had recovered is given more time to show that it can.
+            let soon = self.timer_looks - session.recovered_at <= limits::RELAPSE_TIMER_LOOKS
+                && session.patience > 0;
+            session.patience = match soon {
+                true => (session.patience * 2).min(limits::RECOVERY_TIMER_LOOKS_MAX),
+                false => limits::RECOVERY_TIMER_LOOKS,
+            };
+        }
         session.pace = Pace::Conflating { streak: 0 };
         session.round.clear();
         for stream in streams {
@@ -120,7 +129,7 @@ impl Core {
             session.pace = Pace::Conflating { streak: 0 };
             return;
         }
-        let recovers = streak + 1 >= limits::RECOVERY_TIMER_LOOKS;
+        let recovers = streak + 1 >= session.patience;
         session.pace = if recovers { Pace::Recovering } else { Pace::Conflating { streak: streak + 1 } };
         let (topics, markets) = (&self.topics, &self.markets);
         let moved = session.subscriptions.iter().filter(|(stream, subscription)| {
@@ -140,6 +149,7 @@ impl Core {
         let session = &mut self.sessions[id];
         if session.pace == Pace::Recovering && session.round.is_empty() {
             session.pace = Pace::Live;
+            session.recovered_at = self.timer_looks;
             self.stats.conflating.set(self.stats.conflating.get() - 1);
             self.push_notice(id, Notice::Recovered);
         }

@@ -90,8 +90,8 @@ pub struct Core {
     pub(super) has_ended: bool,
     /// Whether the source is late.
     pub(super) is_stale: bool,
-    /// Which share of the sessions the next look at the timers serves.
-    pub(super) timer_phase: usize,
+    /// Looks at the timers so far.
+    pub(super) timer_looks: u64,
 }
 
 /// What the exchange event at hand has changed, and room to work out what a depth view sees of it.
@@ -144,7 +144,7 @@ impl Core {
             resets: Vec::new(),
             has_ended: false,
             is_stale: false,
-            timer_phase: 0,
+            timer_looks: 0,
         }
     }
 
@@ -168,7 +168,10 @@ impl Core {
         let Some(market) = self.markets.get_mut(event.instrument as usize) else { return };
         let Some(channel) = event.channel() else { return };
         market.apply(event, body);
-        self.history.append(channel, event);
+        if channel != Channel::Bars {
+            // Bars are caught up with from those that are complete.
+            self.history.append(channel, event);
+        }
         match *body {
             Body::Level { side, price, quantity } => {
                 self.changes.sides[side.index()].push(Level { price, quantity });

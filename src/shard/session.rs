@@ -133,6 +133,11 @@ pub struct Session {
     pub ended: Tally,
     /// How its streams flow.
     pub pace: Pace,
+    /// Looks at the timers in a row that must find it to have taken everything before it recovers; 0: it was never
+    /// conflated.
+    pub patience: u32,
+    /// Look at the timers at which it recovered last.
+    pub recovered_at: u64,
     /// What it says it has received; `None`: it says nothing.
     pub progress: Option<Progress>,
     /// The reply that is being sent. One at a time: nothing more is read from the client until it is done.
@@ -173,6 +178,8 @@ impl Session {
             subscriptions: FxHashMap::default(),
             ended: Tally::default(),
             pace: Pace::Live,
+            patience: 0,
+            recovered_at: 0,
             progress: None,
             job: None,
             fresh: VecDeque::new(),

@@ -19,7 +19,8 @@ impl Core {
     /// Looks at the timers; to be called every [`limits::TIMER_MILLISECONDS`]. `now_ns` is monotonic, `unix_ns` the
     /// wall clock.
     pub fn tick(&mut self, now_ns: u64, unix_ns: u64) {
-        self.timer_phase = (self.timer_phase + 1) % PHASES;
+        self.timer_looks += 1;
+        let phase = (self.timer_looks % PHASES as u64) as usize;
         let mut waiting = 0;
         for id in self.sessions() {
             let session = &mut self.sessions[id];
@@ -37,7 +38,7 @@ impl Core {
             }
             self.judge_progress(id, now_ns);
             self.serve_conflated(id, now_ns);
-            if id % PHASES == self.timer_phase {
+            if id % PHASES == phase {
                 self.heartbeat(id, unix_ns);
                 self.ping(id, now_ns);
             }

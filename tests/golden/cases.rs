@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tickcast::model::{
-    ABSENT, Aggressor, Channel, ChannelSet, Instrument, Level, Order, OrderAction, Quote, Status, Ticker,
-    Trade,
+    ABSENT, Aggressor, Bar, Channel, ChannelSet, Instrument, Level, Order, OrderAction, OrderChange, Period,
+    Quote, Side, Status, Ticker, Trade,
 };
 use tickcast::wire::market::{self, MessageBody};
 use tickcast::wire::message::{self, Meta};
@@ -68,6 +68,23 @@ fn checksum(bids: &[(i64, i64)], asks: &[(i64, i64)], depth: usize) -> Option<u3
     Some(message::checksum(levels(bids).iter(), levels(asks).iter(), depth))
 }
 
+/// Part of a snapshot of orders: identifier, side, price, quantity of each.
+fn orders(entries: &[(u64, Side, i64, i64)], part: u16, parts: u16) -> MessageBody {
+    let order = |&(order_id, side, price, quantity)| Order { order_id, side, price, quantity };
+    MessageBody::Orders { orders: entries.iter().map(order).collect(), part, parts }
+}
+
+fn order(
+    action: OrderAction,
+    order_id: u64,
+    side: Side,
+    price: i64,
+    quantity: i64,
+    executed: i64,
+) -> MessageBody {
+    MessageBody::Order(OrderChange { action, order_id, side: Some(side), price, quantity, executed })
+}
+
 fn encoded(meta: &Meta, body: &MessageBody) -> Vec<u8> {
     let mut bytes = Vec::new();
     market::encode(&mut bytes, meta, &body.content().expect("a known body"));
@@ -77,6 +94,8 @@ fn encoded(meta: &Meta, body: &MessageBody) -> Vec<u8> {
 /// Every golden frame. Files are named for them; whoever adds one runs the tests in update mode.
 pub fn all() -> Vec<Case> {
     use Item::Known;
+    use OrderAction::{Add, Cancel, Execute, Modify};
+    use Side::{Ask, Bid};
     let btc = || instrument("BTC-USD", -2, -8);
     let oil = || instrument("CLK0", -2, 0);
     let case = |name, (number, instrument), channel, messages| Case {
@@ -90,6 +109,16 @@ pub fn all() -> Vec<Case> {
     let quote = Quote { bid: 6_543_210, bid_quantity: 150_000_000, ask: 6_543_350, ask_quantity: 1 };
     let trade = |price, quantity, trade_id, aggressor| {
         MessageBody::Trade(Trade { price, quantity, trade_id, aggressor })
+    };
+    let bar = Bar {
+        period: Period::Minute,
+        start_ns: TS_NS - TS_NS % Period::Minute.nanoseconds(),
+        open: 6_543_300,
+        high: 6_543_350,
+        low: 6_543_210,
+        close: 6_543_350,
+        volume: 150_000_000,
+        complete: false,
     };
     let bids = [(481_000, 22), (480_975, 31), (480_950, 7)];
     let asks = [(481_025, 28), (481_050, 40)];
@@ -159,6 +188,78 @@ pub fn all() -> Vec<Case> {
             ],
         ),
         case(
+            "orders",
+            (1, instrument("ESH4", -2, 0)),
+            Channel::Orders,
+            vec![
+                Known(
+                    Meta { last: false, ..state(400) },
+                    orders(&[(9_007_199_254_740_993, Bid, 481_000, 5), (12, Bid, 481_000, 17)], 1, 2),
+                ),
+                Known(state(400), orders(&[(7, Bid, 480_975, 31), (15, Ask, 481_025, 28)], 2, 2)),
+            ],
+        ),
+        case(
+            "order",
+            (1, instrument("ESH4", -2, 0)),
+            Channel::Orders,
+            vec![
+                Known(Meta { last: false, ..update(401, 401) }, order(Add, 18, Bid, 481_000, 4, 0)),
+                Known(Meta { last: false, ..update(402, 402) }, order(Modify, 12, Bid, 481_000, 10, 0)),
+                Known(update(403, 403), order(Modify, 9_007_199_254_740_993, Bid, 481_000, 6, 0)),
+                Known(update(404, 404), order(Execute, 12, Bid, 481_000, 7, 3)),
+                Known(update(405, 405), order(Cancel, 15, Ask, 481_025, 0, 0)),
+            ],
+        ),
+        case(
+            "order_clear",
+            (2, oil()),
+            Channel::Orders,
+            vec![
+                Known(state(0), orders(&[], 1, 1)),
+                Known(update(1, 1), order(Add, u64::MAX, Ask, -3_763, i64::MAX, 0)),
+                Known(update(2, 2), order(Execute, u64::MAX, Ask, -3_763, 0, i64::MAX)),
+                Known(update(3, 3), order(Add, 0, Ask, 0, 1, 0)),
+                Known(update(4, 4), MessageBody::Order(OrderChange::CLEAR)),
+            ],
+        ),
+        case(
+            "bar",
+            (0, btc()),
+            Channel::Bars,
+            vec![
+                Known(state(70), MessageBody::Bar(bar)),
+                Known(
+                    update(71, 73),
+                    MessageBody::Bar(Bar { low: 6_543_000, close: 6_543_000, volume: 175_000_000, ..bar }),
+                ),
+                Known(
+                    update(74, 74),
+                    MessageBody::Bar(Bar {
+                        low: 6_543_000,
+                        close: 6_543_000,
+                        volume: 175_000_000,
+                        complete: true,
+                        ..bar
+                    }),
+                ),
+            ],
+        ),
+        case(
+            "bar_periods",
+            (2, oil()),
+            Channel::Bars,
+            [Period::Second, Period::FiveMinutes, Period::Hour]
+                .map(|period| {
+                    let (open, high, low, close) = (-3_763, 0, -4_000, -5);
+                    let start_ns = TS_NS - TS_NS % period.nanoseconds();
+                    let (volume, complete) = (i64::MAX, false);
+                    let bar = Bar { period, start_ns, open, high, low, close, volume, complete };
+                    Known(state(9), MessageBody::Bar(bar))
+                })
+                .into(),
+        ),
+        case(
             "price",
             (0, btc()),
             Channel::Ticker,
@@ -199,17 +300,22 @@ pub fn all() -> Vec<Case> {
                 ),
             ],
         ),
-        later(case("later_version", (0, btc()), Channel::Quotes, Vec::new()), quote),
+        later(case("later_version", (0, btc()), Channel::Quotes, Vec::new()), quote, MessageBody::Bar(bar)),
     ]
 }
 
-/// What a later server of the same frame version may send: a kind, a flag, a longer body that nobody knows yet.
-fn later(case: Case, quote: Quote) -> Case {
+/// What a later server of the same frame version may send: a kind, an action, a period, a flag, a longer body that
+/// nobody knows yet.
+fn later(case: Case, quote: Quote, bar: MessageBody) -> Case {
     let body = MessageBody::Quote(quote);
     let mut unknown_kind = encoded(&update(1, 1), &body);
     unknown_kind[4] = 200;
     let mut no_body = encoded(&update(1, 1), &body)[..40].to_vec();
     (no_body[0], no_body[4]) = (40, 201);
+    let mut unknown_action = encoded(&update(1, 1), &MessageBody::Order(OrderChange::CLEAR));
+    unknown_action[40 + 32] = 6;
+    let mut unknown_period = encoded(&update(1, 1), &bar);
+    unknown_period[40 + 48] = 4;
     let mut longer = encoded(&update(2, 2), &body);
     longer.extend_from_slice(&[0xEE; 16]);
     longer[0] += 16;
@@ -218,6 +324,8 @@ fn later(case: Case, quote: Quote) -> Case {
     flagged[6] = 0xFF;
     let messages = vec![
         Item::Later(unknown_kind, None),
+        Item::Later(unknown_action, None),
+        Item::Later(unknown_period, None),
         Item::Later(longer, Some((update(2, 2), body.clone()))),
         Item::Later(no_body, None),
         Item::Later(flagged, Some((update(3, 3), body.clone()))),

@@ -113,6 +113,33 @@ fn the_checksums_in_the_examples_are_right() {
     assert_eq!(checked, 2);
 }
 
+/// The worked value: the example of a snapshot, and what the example of its updates makes of it.
+#[test]
+fn the_checksum_after_the_updates_is_the_one_worked_out() {
+    let levels = |line: &str, key: &str| -> Vec<(i64, i64)> {
+        let message: serde_json::Value = serde_json::from_str(line).unwrap();
+        let integer = |value: &serde_json::Value, exponent| parse_decimal(&value.to_string(), exponent).unwrap();
+        let level = |level: &serde_json::Value| (integer(&level[0], -2), integer(&level[1], 0));
+        message[key].as_array().unwrap().iter().map(level).collect()
+    };
+    let lines = |name: &str| -> String {
+        let example = blocks("json").into_iter().find(|(what, _)| what == name);
+        example.unwrap_or_else(|| panic!("no example {name}")).1
+    };
+    let (snapshot, updates) = (lines("book_snapshot"), lines("book_update"));
+    let [bids, asks] = ["bids", "asks"].map(|key| {
+        let mut side = std::collections::BTreeMap::new();
+        for line in snapshot.lines().chain(updates.lines()) {
+            side.extend(levels(line, key));
+        }
+        side.retain(|_, quantity| *quantity != 0);
+        let of = |(price, quantity): (&i64, &i64)| Level { price: *price, quantity: *quantity };
+        if key == "bids" { side.iter().rev().map(of).collect() } else { side.iter().map(of).collect::<Vec<_>>() }
+    });
+    let sum = checksum(bids.iter(), asks.iter(), 10);
+    assert!(document().contains(&format!("the checksum is then {sum} (0x{sum:08X})")), "{sum}");
+}
+
 #[test]
 fn every_code_is_documented() {
     let document = document();
@@ -130,7 +157,12 @@ fn every_code_is_documented() {
         let duty = format!("| **{}**", control::Duty::after(code).name());
         assert!(rows.map(|row| assert!(row.contains(&duty), "{row}: {duty}")).count() > 0, "{code}");
     }
-    for kind in ["quote", "trade", "orderbook", "price", "status"] {
+    for notice in control::Notice::ALL {
+        assert!(document.contains(&format!("| `{}` |", notice.code())), "{notice:?}");
+    }
+    let intervals = control::INTERVALS_MS.map(|interval| interval.to_string()).join(", ");
+    assert!(document.contains(&format!("rounded up to {intervals}")), "{intervals}");
+    for kind in ["quote", "trade", "orderbook", "order", "orders", "price", "bar", "status"] {
         assert!(document.contains(&format!("\"type\":\"{kind}\"")), "{kind}");
     }
     for name in all().iter().map(|case| case.channel.name()) {

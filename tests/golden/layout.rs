@@ -6,7 +6,8 @@ use std::mem::offset_of;
 use proptest::prelude::*;
 use tickcast::model::Level;
 use tickcast::wire::market::{
-    BookBody, FrameHeader, MessageHeader, PriceBody, QuoteBody, StatusBody, TradeBody,
+    BarBody, BookBody, FrameHeader, MessageHeader, OrderBody, OrderEntry, OrdersBody, PriceBody, QuoteBody,
+    StatusBody, TradeBody,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -56,6 +57,34 @@ fn the_documented_offsets_are_those_in_memory() {
         ),
         ("Orderbook", rows!(BookBody { bids: u32, asks: u32, checksum: u32, part: u16, parts: u16 })),
         ("Level", rows!(Level { price: i64, quantity: i64 })),
+        (
+            "Order",
+            rows!(OrderBody {
+                order_id: u64,
+                price: i64,
+                quantity: i64,
+                executed: i64,
+                action: u8,
+                side: u8,
+                reserved: [u8; 6],
+            }),
+        ),
+        ("Orders", rows!(OrdersBody { bids: u32, asks: u32, part: u16, parts: u16, reserved: u32 })),
+        ("Resting order", rows!(OrderEntry { order_id: u64, price: i64, quantity: i64 })),
+        (
+            "Bar",
+            rows!(BarBody {
+                start_ns: u64,
+                open: i64,
+                high: i64,
+                low: i64,
+                close: i64,
+                volume: i64,
+                period: u8,
+                complete: u8,
+                reserved: [u8; 6],
+            }),
+        ),
         ("Price", rows!(PriceBody { bid: i64, ask: i64, last: i64, volume: i64 })),
         ("Status", rows!(StatusBody { status: u8, reserved: [u8; 7] })),
     ];
@@ -97,13 +126,17 @@ where
 
 proptest! {
     #[test]
-    fn memory_is_what_bincode_writes(bytes in prop::collection::vec(any::<u8>(), 40)) {
+    fn memory_is_what_bincode_writes(bytes in prop::collection::vec(any::<u8>(), 56)) {
         is_what_bincode_writes::<FrameHeader>(&bytes)?;
         is_what_bincode_writes::<MessageHeader>(&bytes)?;
         is_what_bincode_writes::<QuoteBody>(&bytes)?;
         is_what_bincode_writes::<TradeBody>(&bytes)?;
         is_what_bincode_writes::<BookBody>(&bytes)?;
         is_what_bincode_writes::<Level>(&bytes)?;
+        is_what_bincode_writes::<OrderBody>(&bytes)?;
+        is_what_bincode_writes::<OrdersBody>(&bytes)?;
+        is_what_bincode_writes::<OrderEntry>(&bytes)?;
+        is_what_bincode_writes::<BarBody>(&bytes)?;
         is_what_bincode_writes::<PriceBody>(&bytes)?;
         is_what_bincode_writes::<StatusBody>(&bytes)?;
     }

@@ -107,7 +107,7 @@ fn golden_messages_are_at_their_offsets_multiples_of_eight_and_of_every_kind() {
         }
         assert_eq!(offset, bytes.len());
     }
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), [1, 2, 3, 5, 7, 200, 201]);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 200, 201]);
 }
 
 #[test]

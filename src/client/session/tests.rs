@@ -8,8 +8,9 @@ use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::*;
+use crate::client::Staleness;
 use crate::client::scripted::{EPOCH, SYMBOL, Server, frame, level, levels, meta, quote, trade};
-use crate::model::Side;
+use crate::model::{Channel, Side};
 use crate::wire::market::DecodeError;
 
 fn book() -> Subscription {
@@ -138,7 +139,20 @@ async fn after_a_server_goes_away_the_client_comes_back_and_the_book_is_right_ag
         let mut peer = server.accept_and_grant(Channel::Book, None, 40).await;
         peer.send_bytes(snapshot(40, 100)).await;
         peer.close(1001, "the server is stopping").await;
-        let mut peer = server.accept_and_grant(Channel::Book, None, 90).await;
+        // It asks to go on where it was. The first server still can, the second has forgotten.
+        let mut peer = server.accept().await;
+        peer.welcome(5_000).await;
+        let request = peer.request().await;
+        let from = json!([{"symbol": SYMBOL, "channel": "book", "epoch": EPOCH, "seq": 40}]);
+        assert_eq!(request["from"], from);
+        peer.grant(&request["id"], Channel::Book, None, 40).await;
+        peer.send_bytes(frame(EPOCH, &[(meta(41, 41, false), levels(&[level(101, 1)], &[], None))])).await;
+        peer.close(1001, "once more").await;
+        let mut peer = server.accept().await;
+        peer.welcome(5_000).await;
+        let request = peer.request().await;
+        assert_eq!(request["from"][0]["seq"], 41);
+        peer.grant(&request["id"], Channel::Book, None, 90).await;
         peer.send_bytes(snapshot(90, 200)).await;
         peer
     };
@@ -150,20 +164,32 @@ async fn after_a_server_goes_away_the_client_comes_back_and_the_book_is_right_ag
                 if reason == "the server is stopping"),
             "{update:?}"
         );
-        assert!(client.book(SYMBOL).is_none(), "what is not connected is not known");
+        let view = client.book(SYMBOL).unwrap();
+        assert_eq!((view.seq, view.stale), (40, true), "what is not connected is old");
+        expect_book(&mut client, 41, 101).await;
+        assert!(!client.book(SYMBOL).unwrap().stale);
+        assert!(matches!(next(&mut client).await, Update::Disconnected { .. }));
         expect_book(&mut client, 90, 200).await;
+        let ledger = client.state().ledger(SYMBOL, Channel::Book).unwrap();
+        assert_eq!((ledger.published(), ledger.delivered), (1, 1));
     };
     tokio::join!(script, watch);
 }
 
 #[tokio::test]
-async fn trades_missed_between_two_connections_are_a_gap() {
+async fn trades_missed_between_two_connections_come_again_or_are_a_gap() {
     let server = Server::bind().await;
     let mut client = server.client([Subscription::new([SYMBOL], &[Channel::Trades])]);
     let script = async {
         let mut peer = server.accept_and_grant(Channel::Trades, None, 10).await;
         peer.send_bytes(frame(EPOCH, &[(meta(11, 11, false), trade(5)), (meta(12, 12, false), trade(6))]))
             .await;
+        drop(peer);
+        let mut peer = server.accept_and_grant(Channel::Trades, None, 12).await;
+        peer.send(json!({"type": "gap", "symbol": SYMBOL, "channel": "trades", "epoch": EPOCH, "from": 13,
+            "to": 14, "count": 2}))
+            .await;
+        peer.send_bytes(frame(EPOCH, &[(meta(15, 15, false), trade(8))])).await;
         drop(peer);
         let mut peer = server.accept_and_grant(Channel::Trades, None, 20).await;
         peer.send_bytes(frame(EPOCH, &[(meta(21, 21, false), trade(7))])).await;
@@ -177,33 +203,65 @@ async fn trades_missed_between_two_connections_are_a_gap() {
         let update = next(&mut client).await;
         assert!(matches!(update, Update::Disconnected { why: Disconnect::Lost(_), .. }), "{update:?}");
         let update = next(&mut client).await;
-        assert!(matches!(update, Update::Gap { from: 13, to: 20, resync: false, .. }), "{update:?}");
+        assert!(matches!(update, Update::Gap { from: 13, to: 14, declared: true, .. }), "{update:?}");
+        let update = next(&mut client).await;
+        assert!(matches!(update, Update::Trade { trade, .. } if trade.price == 8), "{update:?}");
+        let update = next(&mut client).await;
+        assert!(matches!(update, Update::Disconnected { why: Disconnect::Lost(_), .. }), "{update:?}");
+        // A server that knows nothing of resuming.
+        let update = next(&mut client).await;
+        assert!(
+            matches!(update, Update::Gap { from: 16, to: 20, declared: false, resync: false, .. }),
+            "{update:?}"
+        );
         let update = next(&mut client).await;
         assert!(matches!(update, Update::Trade { trade, .. } if trade.price == 7), "{update:?}");
+        let ledger = client.state().ledger_sum();
+        assert_eq!((ledger.delivered, ledger.lost, ledger.published()), (4, 2, 6));
     };
     tokio::join!(script, watch);
 }
 
 #[tokio::test]
-async fn two_heartbeat_intervals_of_silence_end_a_connection() {
+async fn two_heartbeats_of_silence_make_everything_stale_and_three_end_the_connection() {
     let server = Server::bind().await;
     let mut client = server.client([book()]);
     let script = async {
-        let mut peer = server.accept().await;
-        peer.welcome(15).await;
-        (peer, server.accept().await)
+        let mut peer = server.accept_and_grant(Channel::Book, None, 40).await;
+        peer.send_bytes(snapshot(40, 100)).await;
+        peer
     };
-    let watch = async {
-        let update = next(&mut client).await;
-        let silence = Duration::from_millis(30);
-        assert!(
-            matches!(update, Update::Disconnected { why: Disconnect::Silent(heard), .. } if heard == silence),
-            "{update:?}"
-        );
-        next(&mut client).await
-    };
-    // The second connection is accepted while the client waits on it.
-    tokio::select! { _ = script => {}, update = watch => panic!("{update:?}") }
+    let (mut peer, ()) = tokio::join!(script, expect_book(&mut client, 40, 100));
+    assert!(!client.book(SYMBOL).unwrap().stale);
+
+    // From here on time passes only where nobody has anything else to do.
+    tokio::time::pause();
+    let began = Instant::now();
+    let update = next(&mut client).await;
+    let silence = Duration::from_secs(10);
+    assert!(
+        matches!(update, Update::Stale { why: Staleness::Silent(heard) } if heard == silence),
+        "{update:?}"
+    );
+    assert!((silence..silence + Duration::from_millis(10)).contains(&began.elapsed()));
+    assert!(client.book(SYMBOL).unwrap().stale);
+
+    tokio::time::resume();
+    peer.send_bytes(frame(EPOCH, &[(meta(41, 41, false), levels(&[level(101, 1)], &[], None))])).await;
+    assert!(matches!(next(&mut client).await, Update::Live));
+    expect_book(&mut client, 41, 101).await;
+    assert!(!client.book(SYMBOL).unwrap().stale);
+
+    tokio::time::pause();
+    let began = Instant::now();
+    assert!(matches!(next(&mut client).await, Update::Stale { .. }));
+    let update = next(&mut client).await;
+    let silence = Duration::from_secs(15);
+    assert!(
+        matches!(update, Update::Disconnected { why: Disconnect::Silent(heard), .. } if heard == silence),
+        "{update:?}"
+    );
+    assert!((silence..silence + Duration::from_millis(10)).contains(&began.elapsed()));
 }
 
 #[tokio::test]

@@ -139,6 +139,69 @@ proptest! {
     }
 }
 
+fn change() -> impl Strategy<Value = OrderChange> {
+    let action = (0_u8..40).prop_map(|number| OrderAction::from_number(1 + number % 4).unwrap());
+    let action = prop_oneof![40 => action, 1 => Just(OrderAction::Clear)];
+    let side = prop_oneof![9 => Just(Some(Side::Bid)), 9 => Just(Some(Side::Ask)), 1 => Just(None)];
+    (action, 0_u64..30, side, -4_i64..4, -1_i64..9).prop_map(|(action, order_id, side, price, quantity)| {
+        OrderChange { action, order_id, side, price, quantity, executed: 0 }
+    })
+}
+
+proptest! {
+    #[test]
+    fn follows_what_channel_orders_tells_as_on_a_blackboard(changes in proptest::collection::vec(change(), 0..600)) {
+        let mut book = OrderBook::new();
+        let mut board = Blackboard::default();
+        for change in changes {
+            let OrderChange { action, order_id, side, price, quantity, .. } = change;
+            let was = board.get(order_id);
+            let expected = match (action, was, side) {
+                (OrderAction::Clear, ..) => {
+                    board = Blackboard::default();
+                    Ok(())
+                }
+                (OrderAction::Add, _, None) => Err(OrderError::Side(order_id)),
+                (OrderAction::Add | OrderAction::Modify, ..) if quantity <= 0 => {
+                    Err(OrderError::Quantity { order_id, quantity })
+                }
+                (OrderAction::Add, Some(_), _) => Err(OrderError::Duplicate(order_id)),
+                (OrderAction::Add, None, Some(side)) => {
+                    board.add(order(order_id, side, price, quantity));
+                    Ok(())
+                }
+                (_, None, _) => Err(OrderError::Unknown(order_id)),
+                (OrderAction::Modify, Some(was), _) => {
+                    if was.price == price && quantity <= was.quantity {
+                        board.get_mut(order_id).quantity = quantity;
+                    } else {
+                        board.remove(order_id);
+                        board.add(Order { price, quantity, ..was });
+                    }
+                    Ok(())
+                }
+                (OrderAction::Cancel | OrderAction::Execute, Some(was), _) => {
+                    if quantity < 0 {
+                        Err(OrderError::Quantity { order_id, quantity })
+                    } else if quantity >= was.quantity {
+                        Err(OrderError::NotLess { order_id, quantity, resting: was.quantity })
+                    } else {
+                        board.get_mut(order_id).quantity = quantity;
+                        if quantity == 0 {
+                            board.remove(order_id);
+                        }
+                        Ok(())
+                    }
+                }
+            };
+            prop_assert_eq!(book.follow(&change), expected);
+            for side in [Side::Bid, Side::Ask] {
+                prop_assert!(book.orders(side).eq(board.sides[side.index()].iter().copied()));
+            }
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_is_refused_and_changes_nothing() {
     let mut book = OrderBook::new();

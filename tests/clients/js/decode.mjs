@@ -2,19 +2,24 @@
 //
 // `decodeFrame(payload, streams)` gives the shape of the JSON messages, with every price and quantity as an exact
 // decimal string. `parseExact(text)` and `canonical(value)` bring JSON text and decoded messages into one form, so
-// that the two encodings can be compared. `Book` keeps one book right.
+// that the two encodings can be compared. `Book` keeps one book right, `Orders` the orders of one instrument.
 
 const VERSION = 1;
 const FRAME_BYTES = 16;
 const MESSAGE_BYTES = 40;
 const ORDERBOOK_BYTES = 16;
 const LEVEL_BYTES = 16;
+const ORDERS_BYTES = 16;
+const RESTING_ORDER_BYTES = 24;
 const SNAPSHOT = 1;
 const LAST = 2;
 const CHECKSUM = 4;
 const ABSENT = -(2n ** 63n);
-const CHANNELS = { 1: "quotes", 2: "trades", 3: "book", 5: "ticker", 7: "status" };
+const CHANNELS = { 1: "quotes", 2: "trades", 3: "book", 4: "orders", 5: "ticker", 6: "bars", 7: "status" };
 const AGGRESSORS = { 0: "none", 1: "buy", 2: "sell" };
+const SIDES = { 1: "bid", 2: "ask" };
+const ACTIONS = { 1: "add", 2: "modify", 3: "cancel", 4: "execute", 5: "clear" };
+const PERIODS = { 0: "1s", 1: "1m", 2: "5m", 3: "1h" };
 const STATUSES = { 1: "trading", 2: "halted", 3: "auction", 4: "closed" };
 
 /** The bytes are no frame of market data. */
@@ -43,7 +48,7 @@ export function decimalInteger(text, exponent) {
  * Decodes one binary frame (ArrayBuffer or a view of one).
  *
  * `streams` has for each instrument's number the object of `subscribed` (`symbol`, `price_exponent`,
- * `quantity_exponent`). Messages of an unknown kind are left out.
+ * `quantity_exponent`). Messages of an unknown kind (order action, bar period) are left out.
  */
 export function decodeFrame(payload, streams) {
   const view = ArrayBuffer.isView(payload)
@@ -84,7 +89,7 @@ export function decodeFrame(payload, streams) {
   };
 }
 
-/** Decodes one message, header included. Null for a kind that is not known. */
+/** Decodes one message, header included. Null for a kind, action or period that is not known. */
 function decodeMessage(view, stream) {
   const decodeBody = BODIES[view.getUint8(4)];
   if (!decodeBody) return null;
@@ -101,6 +106,7 @@ function decodeMessage(view, stream) {
     if (error instanceof RangeError) throw new DecodeError(`message of kind ${view.getUint8(4)} is too short`);
     throw error;
   }
+  if (content === null) return null;
   const message = {
     symbol: stream.symbol,
     first_seq: Number(firstSeq),
@@ -172,6 +178,65 @@ function orderbook(view, flags, stream) {
   return [book, bids + asks];
 }
 
+function order(view, _flags, stream) {
+  const action = ACTIONS[view.getUint8(32)];
+  const executed = view.getBigInt64(24, true);
+  if (!action) return [null, 0];
+  const change = {
+    type: "order",
+    action,
+    order_id: action === "clear" ? null : view.getBigUint64(0, true).toString(),
+    side: SIDES[view.getUint8(33)] ?? null,
+    price: priceAt(view, 8, stream),
+    quantity: quantityAt(view, 16, stream),
+  };
+  if (executed > 0n) change.executed = quantityAt(view, 24, stream);
+  return [change, 1];
+}
+
+function orders(view, _flags, stream) {
+  const bids = view.getUint32(0, true);
+  const asks = view.getUint32(4, true);
+  if (view.byteLength < ORDERS_BYTES + (bids + asks) * RESTING_ORDER_BYTES) {
+    throw new DecodeError(`${bids} bids and ${asks} asks do not fit in ${view.byteLength} bytes`);
+  }
+  const snapshot = {
+    type: "orders",
+    orders: Array.from({ length: bids + asks }, (_, i) => {
+      const offset = ORDERS_BYTES + i * RESTING_ORDER_BYTES;
+      const orderId = view.getBigUint64(offset, true).toString();
+      const side = i < bids ? "bid" : "ask";
+      return [orderId, side, priceAt(view, offset + 8, stream), quantityAt(view, offset + 16, stream)];
+    }),
+  };
+  const parts = view.getUint16(10, true);
+  if (parts > 1) {
+    snapshot.part = view.getUint16(8, true);
+    snapshot.parts = parts;
+  }
+  return [snapshot, 1];
+}
+
+function bar(view, _flags, stream) {
+  const period = PERIODS[view.getUint8(48)];
+  const complete = view.getUint8(49) !== 0;
+  if (!period) return [null, 0];
+  return [
+    {
+      type: "bar",
+      period,
+      start: Number(view.getBigUint64(0, true) / 1_000_000n),
+      open: priceAt(view, 8, stream),
+      high: priceAt(view, 16, stream),
+      low: priceAt(view, 24, stream),
+      close: priceAt(view, 32, stream),
+      volume: quantityAt(view, 40, stream),
+      complete,
+    },
+    1,
+  ];
+}
+
 function price(view, _flags, stream) {
   return [
     {
@@ -189,7 +254,7 @@ function status(view) {
   return [{ type: "status", status: STATUSES[view.getUint8(0)] ?? null }, 1];
 }
 
-const BODIES = { 1: quote, 2: trade, 3: orderbook, 5: price, 7: status };
+const BODIES = { 1: quote, 2: trade, 3: orderbook, 4: order, 5: price, 6: bar, 7: status, 8: orders };
 
 /** Reads JSON with every number as its text, so that nothing is rounded. */
 export function parseExact(text) {
@@ -290,5 +355,72 @@ export class Book {
         else sides[i].set(key, value);
       }
     });
+  }
+}
+
+/**
+ * The orders of one instrument, kept by the rules of "How to keep the orders right". `orders` maps identifiers to
+ * `[side, price, quantity]`, in the order in which they joined their queues.
+ */
+export class Orders {
+  #parts = null;
+
+  constructor(stream) {
+    this.stream = stream;
+    this.orders = new Map();
+    this.lastSeq = null;
+  }
+
+  /** Takes one `orders` or `order` message. False: a gap, subscribe again. */
+  apply(message) {
+    const first = Number(message.first_seq);
+    const last = Number(message.last_seq);
+    if (message.type === "orders") {
+      const part = Number(message.part ?? 1);
+      if (part === 1) this.#parts = new Map();
+      if (!this.#parts) return false;
+      for (const [orderId, ...rest] of message.orders) this.#parts.set(orderId, this.#order(...rest));
+      if (part === Number(message.parts ?? 1)) {
+        this.orders = this.#parts;
+        this.#parts = null;
+        this.lastSeq = last;
+      }
+      return true;
+    }
+    if (this.lastSeq === null) return false;
+    if (last <= this.lastSeq) return true;
+    if (first > this.lastSeq + 1) return false;
+    this.lastSeq = last;
+    if (message.action === "clear") {
+      this.orders.clear();
+      return true;
+    }
+    const order = this.#order(message.side, message.price, message.quantity);
+    const [, price, quantity] = order;
+    if (message.action === "modify") {
+      const [, oldPrice, oldQuantity] = this.orders.get(message.order_id);
+      if (price !== oldPrice || quantity > oldQuantity) this.orders.delete(message.order_id);
+    }
+    // A key that is there keeps its place, one that is not joins the end.
+    if (quantity === 0n) this.orders.delete(message.order_id);
+    else this.orders.set(message.order_id, order);
+    return true;
+  }
+
+  /** Identifier, price and quantity of each order of a side, in price-time priority. */
+  side(side) {
+    const ofSide = [...this.orders].filter(([, [its]]) => its === side);
+    const orders = ofSide.map(([orderId, [, price, quantity]]) => [orderId, price, quantity]);
+    const better = (a, b) => (side === "bid" ? a > b : a < b);
+    // Sorting keeps the order of those that are equal.
+    return orders.sort((a, b) => (a[1] === b[1] ? 0 : better(a[1], b[1]) ? -1 : 1));
+  }
+
+  #order(side, price, quantity) {
+    return [
+      side,
+      decimalInteger(price, this.stream.price_exponent),
+      decimalInteger(quantity, this.stream.quantity_exponent),
+    ];
   }
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import test from "node:test";
 
-import { Book, DecodeError, canonical, crc32c, decimalInteger, decimalText, decodeFrame, parseExact } from "./decode.mjs";
+import { Book, DecodeError, Orders, canonical, crc32c, decimalInteger, decimalText, decodeFrame, parseExact } from "./decode.mjs";
 
 const GOLDEN = new URL("../../data/golden/", import.meta.url);
 const cases = JSON.parse(readFileSync(new URL("expected.json", GOLDEN), "utf8")).frames.map((expected) => ({
@@ -59,4 +59,25 @@ test("books and checksums", () => {
   assert.equal(books[1].apply(update), false, "1008 is missing");
   assert.equal(books[1].apply({ ...update, first_seq: 1000, last_seq: 1007 }), true, "old news");
   assert.equal(books[1].lastSeq, 1007);
+});
+
+test("orders", () => {
+  const kept = {};
+  for (const wanted of ["orders", "order", "order_clear"]) {
+    const { payload, streams, stream } = cases.find(({ name }) => name === wanted);
+    const orders = (kept[stream.instrument] ??= new Orders(stream));
+    for (const message of decodeFrame(payload, streams).messages) assert.ok(orders.apply(message));
+  }
+  assert.deepEqual(kept[1].side("bid"), [
+    ["12", 481_000n, 7n],
+    ["18", 481_000n, 4n],
+    ["9007199254740993", 481_000n, 6n],
+    ["7", 480_975n, 31n],
+  ]);
+  assert.deepEqual([kept[1].side("ask"), kept[1].lastSeq], [[], 405]);
+  assert.deepEqual([kept[2].orders.size, kept[2].lastSeq], [0, 4]);
+  const late = { type: "order", first_seq: 407, last_seq: 407, action: "clear" };
+  assert.equal(kept[1].apply(late), false, "406 is missing");
+  assert.equal(kept[1].apply({ ...late, first_seq: 405, last_seq: 405 }), true, "old news");
+  assert.equal(kept[1].orders.size, 4);
 });

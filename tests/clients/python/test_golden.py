@@ -77,6 +77,28 @@ class Golden(unittest.TestCase):
         self.assertTrue(es.apply({**update, "first_seq": 1000, "last_seq": 1007}), "old news")
         self.assertEqual(es.last_seq, 1007)
 
+    def test_orders(self):
+        frames = {expected["name"]: (payload, streams) for expected, payload, streams in self.each()}
+        kept = {}
+        for names in (["orders", "order"], ["order_clear"]):
+            for name in names:
+                payload, streams = frames[name]
+                for number, stream in streams.items():
+                    orders = kept.setdefault(number, tickcast.Orders(stream))
+                    for message in tickcast.decode_frame(payload, streams)["messages"]:
+                        self.assertTrue(orders.apply(message), message)
+        es = kept[1]
+        self.assertEqual(
+            es.side("bid"),
+            [("12", 481_000, 7), ("18", 481_000, 4), ("9007199254740993", 481_000, 6), ("7", 480_975, 31)],
+        )
+        self.assertEqual((es.side("ask"), es.last_seq), ([], 405))
+        self.assertEqual((kept[2].orders, kept[2].last_seq), ({}, 4))
+        late = {"type": "order", "first_seq": 407, "last_seq": 407, "action": "clear"}
+        self.assertFalse(es.apply(late), "406 is missing")
+        self.assertTrue(es.apply({**late, "first_seq": 405, "last_seq": 405}), "old news")
+        self.assertEqual(len(es.orders), 4)
+
 
 if __name__ == "__main__":
     unittest.main()

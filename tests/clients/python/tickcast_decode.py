@@ -2,7 +2,7 @@
 
 ``decode_frame(payload, streams)`` gives the shape of the JSON messages, with every price and quantity as an exact
 decimal string. ``parse_exact(text)`` and ``canonical(value)`` bring JSON text and decoded messages into one form, so
-that the two encodings can be compared. ``Book`` keeps one book right.
+that the two encodings can be compared. ``Book`` keeps one book right, ``Orders`` the orders of one instrument.
 """
 
 import json
@@ -14,14 +14,21 @@ QUOTE = struct.Struct("<qqqq")
 TRADE = struct.Struct("<qqQB7x")
 ORDERBOOK = struct.Struct("<IIIHH")
 LEVEL = struct.Struct("<qq")
+ORDER = struct.Struct("<QqqqBB6x")
+ORDERS = struct.Struct("<IIHH4x")
+RESTING_ORDER = struct.Struct("<Qqq")
 PRICE = struct.Struct("<qqqq")
+BAR = struct.Struct("<QqqqqqBB6x")
 STATUS = struct.Struct("<B7x")
 
 VERSION = 1
 SNAPSHOT, LAST, CHECKSUM = 1, 2, 4
 ABSENT = -(2**63)
-CHANNELS = {1: "quotes", 2: "trades", 3: "book", 5: "ticker", 7: "status"}
+CHANNELS = {1: "quotes", 2: "trades", 3: "book", 4: "orders", 5: "ticker", 6: "bars", 7: "status"}
 AGGRESSORS = {0: "none", 1: "buy", 2: "sell"}
+SIDES = {1: "bid", 2: "ask"}
+ACTIONS = {1: "add", 2: "modify", 3: "cancel", 4: "execute", 5: "clear"}
+PERIODS = {0: "1s", 1: "1m", 2: "5m", 3: "1h"}
 STATUSES = {1: "trading", 2: "halted", 3: "auction", 4: "closed"}
 
 
@@ -55,7 +62,7 @@ def decode_frame(payload, streams):
     """Decodes one binary frame.
 
     ``streams`` has for each instrument's number the object of ``subscribed`` (``symbol``, ``price_exponent``,
-    ``quantity_exponent``). Messages of an unknown kind are left out.
+    ``quantity_exponent``). Messages of an unknown kind (order action, bar period) are left out.
     """
     payload = bytes(payload)
     if len(payload) < FRAME.size:
@@ -89,7 +96,7 @@ def decode_frame(payload, streams):
 
 
 def decode_message(message, stream):
-    """Decodes one message, header included. None for a kind that is not known."""
+    """Decodes one message, header included. None for a kind, action or period that is not known."""
     _, kind, flags, _, first_seq, last_seq, ts_ns, sent_ns = MESSAGE.unpack_from(message)
     decode_body = BODIES.get(kind)
     if decode_body is None:
@@ -98,6 +105,8 @@ def decode_message(message, stream):
         body, carried = decode_body(message[MESSAGE.size :], flags, stream)
     except struct.error as error:
         raise DecodeError(f"message of kind {kind} is too short: {error}") from error
+    if body is None:
+        return None
     decoded = {
         "symbol": stream["symbol"],
         "first_seq": first_seq,
@@ -166,6 +175,59 @@ def orderbook(body, flags, stream):
     return decoded, bids + asks
 
 
+def order(body, _flags, stream):
+    order_id, price, quantity, executed, action, side = ORDER.unpack_from(body)
+    if action not in ACTIONS:
+        return None, 0
+    decoded = {
+        "type": "order",
+        "action": ACTIONS[action],
+        "order_id": None if ACTIONS[action] == "clear" else str(order_id),
+        "side": SIDES.get(side),
+        "price": decimal_text(price, stream["price_exponent"]),
+        "quantity": decimal_text(quantity, stream["quantity_exponent"]),
+    }
+    if executed > 0:
+        decoded["executed"] = decimal_text(executed, stream["quantity_exponent"])
+    return decoded, 1
+
+
+def orders(body, _flags, stream):
+    bids, asks, part, parts = ORDERS.unpack_from(body)
+    if len(body) < ORDERS.size + (bids + asks) * RESTING_ORDER.size:
+        raise DecodeError(f"{bids} bids and {asks} asks do not fit in {len(body)} bytes")
+    decoded = {"type": "orders", "orders": []}
+    for i in range(bids + asks):
+        order_id, price, quantity = RESTING_ORDER.unpack_from(body, ORDERS.size + i * RESTING_ORDER.size)
+        decoded["orders"].append(
+            [
+                str(order_id),
+                "bid" if i < bids else "ask",
+                decimal_text(price, stream["price_exponent"]),
+                decimal_text(quantity, stream["quantity_exponent"]),
+            ]
+        )
+    if parts > 1:
+        decoded["part"] = part
+        decoded["parts"] = parts
+    return decoded, 1
+
+
+def bar(body, _flags, stream):
+    start_ns, *prices, volume, period, complete = BAR.unpack_from(body)
+    if period not in PERIODS:
+        return None, 0
+    names = ("open", "high", "low", "close")
+    return {
+        "type": "bar",
+        "period": PERIODS[period],
+        "start": start_ns // 1_000_000,
+        **{name: decimal_text(price, stream["price_exponent"]) for name, price in zip(names, prices)},
+        "volume": decimal_text(volume, stream["quantity_exponent"]),
+        "complete": complete != 0,
+    }, 1
+
+
 def price(body, _flags, stream):
     bid, ask, last, volume = PRICE.unpack_from(body)
     return {
@@ -182,7 +244,7 @@ def status(body, _flags, _stream):
     return {"type": "status", "status": STATUSES.get(number)}, 1
 
 
-BODIES = {1: quote, 2: trade, 3: orderbook, 5: price, 7: status}
+BODIES = {1: quote, 2: trade, 3: orderbook, 4: order, 5: price, 6: bar, 7: status, 8: orders}
 
 
 def parse_exact(text):
@@ -285,3 +347,67 @@ class Book:
                     side[price] = quantity
                 else:
                     side.pop(price, None)
+
+
+class Orders:
+    """The orders of one instrument, kept by the rules of "How to keep the orders right".
+
+    ``orders`` maps identifiers to ``(side, price, quantity)``, in the order in which they joined their queues.
+    """
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.orders = {}
+        self.last_seq = None
+        self._parts = None
+
+    def apply(self, message):
+        """Takes one ``orders`` or ``order`` message. False: a gap, subscribe again."""
+        first, last = int(message["first_seq"]), int(message["last_seq"])
+        if message["type"] == "orders":
+            if int(message.get("part", 1)) == 1:
+                self._parts = {}
+            if self._parts is None:
+                return False
+            for order_id, *rest in message["orders"]:
+                self._parts[order_id] = self._order(*rest)
+            if int(message.get("part", 1)) == int(message.get("parts", 1)):
+                self.orders, self._parts, self.last_seq = self._parts, None, last
+            return True
+        if self.last_seq is None:
+            return False
+        if last <= self.last_seq:
+            return True
+        if first > self.last_seq + 1:
+            return False
+        self.last_seq = last
+        if message["action"] == "clear":
+            self.orders = {}
+            return True
+        order_id, action = message["order_id"], message["action"]
+        order = self._order(message["side"], message["price"], message["quantity"])
+        _, price, quantity = order
+        if action in ("cancel", "execute"):
+            if quantity == 0:
+                del self.orders[order_id]
+                return True
+        elif action == "modify":
+            _, old_price, old_quantity = self.orders[order_id]
+            if price != old_price or quantity > old_quantity:
+                del self.orders[order_id]
+        # A key that is there keeps its place, one that is not joins the end.
+        self.orders[order_id] = order
+        return True
+
+    def side(self, side):
+        """Identifier, price and quantity of each order of a side, in price-time priority."""
+        of_side = [(order_id, price, quantity) for order_id, (its, price, quantity) in self.orders.items() if its == side]
+        # Sorting keeps the order of those that are equal.
+        return sorted(of_side, key=lambda order: -order[1] if side == "bid" else order[1])
+
+    def _order(self, side, price, quantity):
+        return (
+            side,
+            decimal_integer(price, self.stream["price_exponent"]),
+            decimal_integer(quantity, self.stream["quantity_exponent"]),
+        )
