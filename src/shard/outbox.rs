@@ -32,6 +32,8 @@ pub struct Outbox {
     allowance: usize,
     /// Whole frames that may overtake what waits: they go right behind the frame that the client has the start of.
     urgent: Vec<u8>,
+    /// Bytes at the front of what waits that hold frames which may overtake: later ones go behind them.
+    overtaken: usize,
     /// Bytes put here since the kernel refused some that nothing can be merged with.
     firm: usize,
 }
@@ -63,6 +65,7 @@ impl Outbox {
         if self.backlog.is_empty() {
             // The kernel has room: all of it goes with the next write.
             self.push(frames);
+            self.overtaken = self.queued_bytes;
         } else {
             self.firm += frames.len();
             self.urgent.extend_from_slice(&frames);
@@ -112,6 +115,7 @@ impl Outbox {
         self.queued_bytes = 0;
         self.urgent = Vec::new();
         self.backlog.truncate(self.cut_frame);
+        self.overtaken = 0;
         self.allowance = 0;
         self.firm = 0;
         before - self.len()
@@ -163,6 +167,7 @@ impl Outbox {
                 self.cut_frame = frame::rest_of_cut_frame(gathered, sent);
                 self.backlog.extend_from_slice(&gathered[sent..]);
             }
+            self.overtaken = self.overtaken.saturating_sub(sent);
             self.queued.clear();
             self.queued_bytes = 0;
             self.give_memory_back();
@@ -179,13 +184,14 @@ impl Outbox {
         }
     }
 
-    /// Moves what may overtake to its place: behind the frame that has begun, before all others.
+    /// Moves what may overtake to its place: behind the frame that has begun and what came to overtake before it.
     fn let_overtake(&mut self) {
         if self.urgent.is_empty() {
             return;
         }
-        let behind = self.backlog.split_off(self.cut_frame);
+        let behind = self.backlog.split_off(self.cut_frame.max(self.overtaken));
         self.backlog.extend_from_slice(&self.urgent);
+        self.overtaken = self.backlog.len();
         self.backlog.extend_from_slice(&behind);
         self.urgent = Vec::new();
     }
@@ -196,6 +202,7 @@ impl Outbox {
             Some(beyond) => frame::rest_of_cut_frame(&self.backlog[self.cut_frame..], beyond),
         };
         self.backlog.advance(sent);
+        self.overtaken = self.overtaken.saturating_sub(sent);
         self.allowance = self.allowance.saturating_sub(sent);
     }
 }

@@ -16,6 +16,7 @@ use super::stream::{Around, State, Stream, View};
 struct Open {
     id: u64,
     asked: Asked,
+    asked_ns: u64,
     /// What was answered so far.
     streams: BTreeSet<StreamKey>,
     listed: usize,
@@ -68,12 +69,12 @@ impl Client {
     }
 
     /// Makes a request, whose answer is then waited for.
-    pub fn ask(&mut self, asked: Asked, catalog: &Catalog) -> String {
+    pub fn ask(&mut self, asked: Asked, catalog: &Catalog, now_ns: u64) -> String {
         let id = self.next_id;
         self.next_id += 1;
         self.counts.requests += 1;
         let text = asked.text(id, catalog);
-        self.open.push_back(Open { id, asked, streams: BTreeSet::new(), listed: 0 });
+        self.open.push_back(Open { id, asked, asked_ns: now_ns, streams: BTreeSet::new(), listed: 0 });
         text
     }
 
@@ -204,7 +205,8 @@ impl Client {
         match code {
             "conflating" => {
                 assert!(!self.is_conflated, "told twice");
-                let never = self.streams.values().find(|stream| stream.never_conflate);
+                let mut streams = self.streams.values();
+                let never = streams.find(|stream| stream.never_conflate && stream.key.1 != Channel::Status);
                 assert!(never.is_none(), "never to be conflated: {never:?}");
                 (self.is_conflated, self.was_conflated) = (true, true);
                 self.counts.conflations += 1;
@@ -252,6 +254,7 @@ impl Client {
         self.counts.streams_granted += 1;
         let open = self.first_open(id);
         assert!(open.streams.insert(key), "granted twice: {key:?}");
+        let asked_ns = open.asked_ns;
         let Asked::Subscribe(asked) = open.asked.clone() else { panic!("{open:?}") };
         let told_depth = catalog.instruments()[key.0 as usize].book_depth;
         let view = View {
@@ -265,7 +268,7 @@ impl Client {
         let mut stream = self.begun(&asked, granted, view, before.as_ref(), around);
         assert!(seq <= around.oracle.last(epoch, key) || stream.resumed, "granted beyond what was published");
         stream.never_conflate = asked.never;
-        stream.granted_ns = around.now_ns;
+        stream.asked_ns = asked_ns;
         self.streams.insert(key, stream);
     }
 
@@ -295,11 +298,8 @@ impl Client {
                 if held > around.oracle.last(epoch, key) { State::Ahead(held) } else { State::At(held) }
             }
             None if needs_state => {
-                let or = match key.1 {
-                    Channel::Bars => Some(seq),
-                    Channel::Trades if seq == 0 => Some(0),
-                    _ => None,
-                };
+                // What has never said anything has no state.
+                let or = (matches!(key.1, Channel::Bars | Channel::Trades) && seq == 0).then_some(0);
                 let held = before.and_then(Stream::held);
                 State::Awaits { at_least: held.max(claimed).unwrap_or(0), held: None, or }
             }

@@ -59,7 +59,7 @@ impl Node {
         Node {
             core: Core::new(catalog, epoch, settings, stats.clone()),
             stats,
-            ring: Ring::new(settings.ring_bytes),
+            ring: Ring::new(settings.ring_bytes, epoch),
             settings,
             queue: VecDeque::new(),
             lines: BTreeMap::new(),

@@ -172,12 +172,19 @@ impl Queues {
 #[derive(Clone, Debug, Default)]
 pub struct Bars {
     running: [Option<Bar>; 4],
+    /// The last one of each period that is over.
+    last: [Option<Bar>; 4],
     closed_ns: [u64; 4],
 }
 
 impl Bars {
     pub fn running(&self, period: Period) -> Option<Bar> {
         self.running[period.index()]
+    }
+
+    /// What there is to show of a period: the running bar, or where none runs the last one.
+    pub fn shown(&self, period: Period) -> Option<Bar> {
+        self.running(period).or(self.last[period.index()])
     }
 
     /// Takes a step; the bars that it completed.
@@ -200,6 +207,7 @@ impl Bars {
                 Body::Bar(BarStep::End { periods }) if periods & (1 << period.index()) != 0 => {
                     let bar = running.take().expect("only a running bar ends");
                     *closed_ns = bar.start_ns + period.nanoseconds();
+                    self.last[period.index()] = Some(Bar { complete: true, ..bar });
                     completed.push(Bar { complete: true, ..bar });
                 }
                 _ => {}

@@ -108,13 +108,19 @@ impl Player {
         self.remembers = remembered.collect();
     }
 
-    pub fn ask(&mut self, asked: Asked, catalog: &Catalog) {
-        let text = self.client.ask(asked, catalog);
+    pub fn ask(&mut self, asked: Asked, catalog: &Catalog, now_ns: u64) {
+        let text = self.client.ask(asked, catalog, now_ns);
         self.outgoing.push_back(text);
     }
 
     /// Asks for a stream that it had, from a sequence.
-    pub fn resume(&mut self, it: &Remembered, from: Option<(u64, u64)>, catalog: &Catalog) {
+    pub fn resume(
+        &mut self,
+        it: &Remembered,
+        from: Option<(u64, u64)>,
+        catalog: &Catalog,
+        now_ns: u64,
+    ) {
         let asked = Subscribe {
             symbols: vec![catalog.instruments()[it.key.0 as usize].symbol.clone()],
             channels: vec![it.key.1],
@@ -125,7 +131,7 @@ impl Player {
             never: false,
             from: from.map(|(epoch, seq)| (it.key, epoch, seq)).into_iter().collect(),
         };
-        self.ask(Asked::Subscribe(asked), catalog);
+        self.ask(Asked::Subscribe(asked), catalog, now_ns);
     }
 
     /// Says something that is no request of the protocol's.
@@ -159,7 +165,7 @@ impl Player {
             for byte in now_ns.to_le_bytes().iter().chain(&bytes) {
                 *trace = (*trace ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3);
             }
-            let kept = |stream, seq| node.ring.keeps(stream, seq);
+            let kept = |epoch, stream, seq| node.ring.keeps(epoch, stream, seq);
             let around = Around { oracle, conflated: false, kept: &kept, now_ns };
             self.client.read(&bytes, catalog, &around);
             if self.client.close.is_some() {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use tickcast::model::{Body, Event};
+use tickcast::model::{Body, Channel, Event};
 
 use super::oracle::StreamKey;
 
@@ -25,15 +25,19 @@ pub struct Ring {
     streams: HashMap<StreamKey, VecDeque<Block>>,
     /// The last sequence of each stream.
     last: HashMap<StreamKey, u64>,
+    /// The epoch of each instrument that has had another than the first.
+    epochs: HashMap<u32, u64>,
+    first_epoch: u64,
 }
 
 impl Ring {
-    pub fn new(bytes: usize) -> Ring {
-        Ring { blocks_max: bytes / BLOCK_BYTES, ..Ring::default() }
+    pub fn new(bytes: usize, first_epoch: u64) -> Ring {
+        Ring { blocks_max: bytes / BLOCK_BYTES, first_epoch, ..Ring::default() }
     }
 
     pub fn take(&mut self, event: &Event) {
-        if let Body::Reset { .. } = event.body() {
+        if let Body::Reset { epoch, .. } = event.body() {
+            self.epochs.insert(event.instrument, epoch);
             for (_, blocks) in self.streams.iter_mut().filter(|(stream, _)| stream.0 == event.instrument) {
                 self.blocks -= blocks.len();
                 blocks.clear();
@@ -43,7 +47,8 @@ impl Ring {
         let Some(channel) = event.channel() else { return };
         let stream = (event.instrument, channel);
         self.last.insert(stream, event.seq);
-        if self.blocks_max == 0 {
+        // Bars are caught up with from those that are complete.
+        if self.blocks_max == 0 || channel == Channel::Bars {
             return;
         }
         let has_room = |block: &Block| block.events < BLOCK_EVENTS;
@@ -60,8 +65,11 @@ impl Ring {
         self.streams.get_mut(&stream).and_then(VecDeque::back_mut).unwrap().events += 1;
     }
 
-    /// Whether everything after a sequence is kept.
-    pub fn keeps(&self, stream: StreamKey, seq: u64) -> bool {
+    /// Whether everything of an epoch's stream after a sequence is kept.
+    pub fn keeps(&self, epoch: u64, stream: StreamKey, seq: u64) -> bool {
+        if self.epochs.get(&stream.0).copied().unwrap_or(self.first_epoch) != epoch {
+            return false;
+        }
         let first = self.streams.get(&stream).and_then(VecDeque::front).map(|block| block.first);
         self.last.get(&stream).copied().unwrap_or(0) <= seq || first.is_some_and(|first| first <= seq + 1)
     }

@@ -85,7 +85,7 @@ fn come(world: &mut World) {
     player.answers = random.random_range(0..12) > 0;
     for _ in 0..random.random_range(1..4) {
         let asked = some_subscribe(random);
-        player.ask(Asked::Subscribe(asked), &world.catalog);
+        player.ask(Asked::Subscribe(asked), &world.catalog, world.now_ns);
     }
 }
 
@@ -217,7 +217,7 @@ fn leave_or_return(world: &mut World) {
     player.connect(&mut world.nodes[node], now_ns);
     for it in std::mem::take(&mut player.remembers) {
         let from = from(world, &it);
-        world.players[number].resume(&it, from, &world.catalog);
+        world.players[number].resume(&it, from, &world.catalog, now_ns);
     }
 }
 
@@ -248,7 +248,7 @@ fn come_and_go(world: &mut World) {
 fn odd(world: &mut World, number: usize) {
     let player = &mut world.players[number];
     match world.random.random_range(0..3) {
-        0 => player.ask(Asked::Ping, &world.catalog),
+        0 => player.ask(Asked::Ping, &world.catalog, world.now_ns),
         1 => player.say(r#"{"op":"progress","received":4000000000}"#),
         _ => player.say("nonsense"),
     }

@@ -24,8 +24,8 @@ pub struct Around<'a> {
     pub oracle: &'a Oracle,
     /// Whether the connection was told at some time that it is conflated.
     pub conflated: bool,
-    /// Whether the server still has everything of a stream after a sequence.
-    pub kept: &'a dyn Fn(StreamKey, u64) -> bool,
+    /// Whether the server still has everything of an epoch's stream after a sequence.
+    pub kept: &'a dyn Fn(u64, StreamKey, u64) -> bool,
     pub now_ns: u64,
 }
 
@@ -82,7 +82,8 @@ pub struct Stream {
     pub state: State,
     /// Whether it goes on from where an earlier connection stood, and nothing has come yet.
     pub resumed: bool,
-    pub granted_ns: u64,
+    /// When the client asked for it.
+    pub asked_ns: u64,
     /// Sequences delivered, merged, lost.
     pub ledger: [u64; 3],
     levels: Levels,
@@ -105,7 +106,7 @@ impl Stream {
             epoch,
             state,
             resumed: false,
-            granted_ns: 0,
+            asked_ns: 0,
             ledger: [0; 3],
             levels: Levels::default(),
             orders: Queues::default(),
@@ -203,17 +204,16 @@ impl Stream {
             State::At(held) => {
                 self.may_replace(seq, held, around);
                 counts.snapshots_instead += 1;
-                self.count(1, seq - held, counts);
+                self.count(1, seq.saturating_sub(held), counts);
             }
             State::Awaits { at_least, held, .. } => {
                 // Who claimed what its shard did not know waits, but not for ever.
-                let waited = around.now_ns - self.granted_ns >= AHEAD_NS;
-                assert!(seq >= at_least || waited, "older than what the client holds: {seq} of {self:?}");
+                assert!(seq >= at_least || self.has_waited(around), "older than what the client holds: {seq} of {self:?}");
                 self.count(1, held.map_or(0, |held| seq - held), counts);
             }
             State::Ahead(claimed) => {
-                let waited = around.now_ns - self.granted_ns >= AHEAD_NS;
-                assert!(seq >= claimed || waited, "older than what the client holds: {seq} of {self:?}");
+                self.count(1, seq.saturating_sub(claimed), counts);
+                assert!(seq >= claimed || self.has_waited(around), "older than what the client holds: {seq} of {self:?}");
             }
         }
         self.state = State::At(seq);
@@ -233,12 +233,22 @@ impl Stream {
         self.shows(meta, body, around, counts);
     }
 
+    /// Whether it was asked for so long ago that its shard may have stopped waiting for a sequence that was claimed.
+    fn has_waited(&self, around: &Around<'_>) -> bool {
+        around.now_ns - self.asked_ns >= AHEAD_NS
+    }
+
     /// Whether a snapshot may come in the place of updates.
     fn may_replace(&self, seq: u64, held: u64, around: &Around<'_>) {
+        if self.resumed && seq < held {
+            // The shard had not come as far, and it was waited for in vain.
+            assert!(self.has_waited(around), "back from {held} to {seq}: {self:?}");
+            return;
+        }
         assert!(seq >= held, "back from {held} to {seq}: {self:?}");
         let is_book_of_intervals = self.key.1 == Channel::Book && self.view.interval_ms > 0;
         if self.resumed && !around.conflated {
-            assert!(!(around.kept)(self.key, held), "a snapshot instead of what the ring has: {self:?}");
+            assert!(!(around.kept)(self.epoch, self.key, held), "a snapshot instead of what the ring has: {self:?}");
             return;
         }
         assert!(around.conflated || is_book_of_intervals, "a snapshot that nobody asked for: {self:?}");
@@ -271,7 +281,7 @@ impl Stream {
         let is_narrow = self.view.depth.is_some() || self.key.1 == Channel::Bars;
         assert!(merged == 0 || is_narrow || self.may_merge(around), "merged for nothing: {data:?} of {self:?}");
         self.state = State::At(last);
-        self.resumed = false;
+        let resumes = std::mem::take(&mut self.resumed);
         self.replica.completed.clear();
         self.replica.advance(around.oracle, self.epoch, self.key, last);
         let event = around.oracle.event(self.epoch, self.key, last);
@@ -286,7 +296,7 @@ impl Stream {
                 self.unchecked = if checksum.is_some() { 0 } else { self.unchecked + 1 };
                 assert!(self.unchecked < CHECKSUM_UPDATES, "no checksum for too long: {self:?}");
                 if self.view.is_whole() {
-                    self.is_as_it_happened(meta, [bids, asks], checksum.is_some(), around);
+                    self.is_as_it_happened(meta, [bids, asks], checksum.is_some(), resumes, around);
                 }
             }
             MessageBody::Order(change) => {
@@ -361,12 +371,8 @@ impl Stream {
                 if !meta.snapshot {
                     assert!(of_period().all(|(seq, _)| *seq == last), "a completed bar was passed over before {last}");
                 }
-                if bar.complete {
-                    counts.bars_completed += 1;
-                    assert_eq!(of_period().map(|(_, bar)| bar).next_back(), Some(bar), "completed at {last}");
-                } else {
-                    assert_eq!(self.replica.bars.running(bar.period), Some(*bar), "running at {last}");
-                }
+                counts.bars_completed += u64::from(bar.complete);
+                assert_eq!(self.replica.bars.shown(bar.period), Some(*bar), "the bar at {last}");
             }
             MessageBody::Unknown(kind) => panic!("kind {kind}"),
         }
@@ -379,12 +385,15 @@ impl Stream {
         meta: &Meta,
         sides: [&[Level]; 2],
         has_checksum: bool,
+        resumes: bool,
         around: &Around<'_>,
     ) {
         let track = around.oracle.track(self.epoch, self.key).unwrap();
         let number = track.updates.binary_search(&meta.last_seq);
         let before = number.map(|at| if at == 0 { 0 } else { track.updates[at - 1] });
-        if before != Ok(meta.first_seq - 1) {
+        // Who claims to stand in the middle of an update gets the rest of it.
+        let is_rest = resumes && before.is_ok_and(|before| before < meta.first_seq);
+        if before != Ok(meta.first_seq - 1) && !is_rest {
             assert!(self.may_merge(around), "no update of its own: {meta:?} of {self:?}");
             assert!(has_checksum, "a merged update has a checksum: {meta:?}");
             return;
@@ -406,17 +415,25 @@ impl Stream {
 
     /// A loss was declared.
     pub fn gap(&mut self, epoch: u64, from: u64, to: u64, around: &Around<'_>, counts: &mut Counts) {
-        let State::At(held) = self.state else { panic!("a gap where nothing is held: {self:?}") };
+        let held = match self.state {
+            State::At(held) | State::Awaits { or: Some(held), .. } => held,
+            State::Ahead(claimed) => {
+                self.begin_at(claimed, around.oracle);
+                claimed
+            }
+            State::Awaits { .. } => panic!("a gap where nothing is held: {self:?}"),
+        };
+        self.state = State::At(held);
         let published = around.oracle.last(epoch, self.key);
         assert_eq!((epoch, from), (self.epoch, held + 1), "a gap {from}..={to} of {self:?}");
         assert!(from <= to && to <= published, "a gap {from}..={to} of {published}");
         let is_over = around.oracle.epoch(self.key.0) != epoch;
-        let has_passed = !(around.kept)(self.key, held);
+        let has_passed = !(around.kept)(self.epoch, self.key, held);
         match self.key.1 {
             _ if is_over && to == published => self.lost_its_end = true,
             Channel::Trades => {
                 let is_long = around.conflated && published - held > CONFLATED_TRADES;
-                assert!(has_passed || is_long, "{from}..={to} was not lost: {self:?}");
+                assert!(has_passed || is_long, "{from}..={to} of {published} was not lost, now {} {is_over} {}: {self:?}", around.now_ns, around.conflated);
             }
             Channel::Orders => {
                 assert!(self.resumed && has_passed, "{from}..={to} was not lost: {self:?}");
@@ -452,12 +469,12 @@ impl Stream {
         } else {
             State::At(0)
         };
-        let Stream { key, view, wants_snapshot, never_conflate, ledger, granted_ns, .. } = *self;
+        let Stream { key, view, wants_snapshot, never_conflate, ledger, asked_ns, .. } = *self;
         *self = Stream {
             wants_snapshot,
             never_conflate,
             ledger,
-            granted_ns,
+            asked_ns,
             ..Stream::new(key, view, epoch, state, around.oracle)
         };
     }
@@ -488,9 +505,14 @@ impl Stream {
     }
 
     /// A heartbeat says that everything up to `seq` was told.
-    pub fn heartbeat(&self, epoch: u64, seq: u64, oracle: &Oracle) {
+    pub fn heartbeat(&mut self, epoch: u64, seq: u64, oracle: &Oracle) {
         assert_eq!(epoch, self.epoch, "{self:?}");
-        assert!(self.parts.is_none() && !matches!(self.state, State::Ahead(_)), "{self:?}");
+        assert!(self.parts.is_none(), "{self:?}");
+        if let State::Ahead(claimed) = self.state {
+            // It was so, and its shard has come as far.
+            self.begin_at(claimed.min(seq), oracle);
+            self.state = State::At(claimed);
+        }
         if let State::Awaits { or, .. } = self.state {
             assert!(or.is_some(), "a stream that has not begun is not complete: {self:?}");
             return;

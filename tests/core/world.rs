@@ -124,6 +124,9 @@ impl World {
             for node in &mut self.nodes {
                 node.pass(self.now_ns);
             }
+            if self.now_ns.is_multiple_of(250 * MILLISECOND_NS) {
+                self.everyone_plays();
+            }
         }
         self.everyone_plays();
     }
@@ -151,7 +154,7 @@ impl World {
     }
 
     pub fn ask(&mut self, number: usize, asked: Asked) {
-        self.players[number].ask(asked, &self.catalog);
+        self.players[number].ask(asked, &self.catalog, self.now_ns);
     }
 
     /// Everyone gets everything and holds the present.
