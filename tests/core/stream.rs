@@ -217,7 +217,7 @@ impl Stream {
             }
         }
         self.state = State::At(seq);
-        self.resumed = false;
+        (self.resumed, self.unchecked) = (false, 0);
         if self.replica.seq > seq {
             self.replica = Replica::default();
         }
@@ -294,10 +294,10 @@ impl Stream {
                     changed.iter().for_each(|level| set(levels, level.price, level.quantity));
                 }
                 self.unchecked = if checksum.is_some() { 0 } else { self.unchecked + 1 };
-                assert!(self.unchecked < CHECKSUM_UPDATES, "no checksum for too long: {self:?}");
                 if self.view.is_whole() {
                     self.is_as_it_happened(meta, [bids, asks], checksum.is_some(), resumes, around);
                 }
+                assert!(self.unchecked < CHECKSUM_UPDATES, "no checksum for too long: {self:?}");
             }
             MessageBody::Order(change) => {
                 let is_event = last == held + 1 && event.body() == Body::Order(*change);
@@ -463,8 +463,10 @@ impl Stream {
         if !self.lost_its_end {
             self.is_complete(around.oracle.last(self.epoch, self.key), around.oracle);
         }
-        let state = if self.wants_snapshot && self.key.1 != Channel::Trades {
-            let or = (self.key.1 == Channel::Bars).then_some(0);
+        // Who waited for a snapshot of the old epoch waits for one of the new.
+        let awaits = matches!(self.state, State::Awaits { .. });
+        let state = if awaits || (self.wants_snapshot && self.key.1 != Channel::Trades) {
+            let or = matches!(self.key.1, Channel::Bars | Channel::Trades).then_some(0);
             State::Awaits { at_least: 0, held: None, or }
         } else {
             State::At(0)

@@ -162,12 +162,15 @@ impl World {
         for player in &mut self.players {
             player.reads_all();
         }
-        for round in 0..200 {
+        // Intervals last five seconds, and so does a turn of the heartbeats; who waits for a slow client, longer.
+        let mut calm = 0;
+        for _ in 0..400 {
             self.take_all();
             self.pass(250);
-            let waits = self.nodes.iter().any(|node| !node.queue.is_empty());
-            // Intervals last five seconds, and so does a turn of the heartbeats.
-            if !waits && round >= 40 && self.players.iter().all(Player::is_quiet) {
+            let is_calm = self.nodes.iter().all(|node| node.queue.is_empty())
+                && self.players.iter().all(Player::is_quiet);
+            calm = if is_calm { calm + 1 } else { 0 };
+            if calm > 24 {
                 break;
             }
         }
