@@ -378,6 +378,33 @@ pub const CLIENT_PROGRESS_MS_MIN: u64 = 10;
 /// make the server encode snapshots without end.
 pub const CLIENT_RESYNC_MS_MIN: u64 = 1_000;
 
+// The live view of `tickcast watch`.
+
+/// Lines of the tape that are kept: more than any terminal has rows.
+pub const WATCH_TAPE_MAX: usize = 512;
+
+/// Latencies of which the percentiles are taken: 6,000 messages a second over the window of five seconds, 16 bytes
+/// each. At higher rates the window is shorter.
+pub const WATCH_LATENCIES_MAX: usize = 30_000;
+
+/// Nanoseconds for which a note is shown that concerns a moment: long enough to be read.
+pub const WATCH_NOTE_NS: u64 = 8_000_000_000;
+
+/// Milliseconds between two figures of rate and latency, two steps of a countdown: what an eye can follow.
+pub const WATCH_TICK_MS: u64 = 250;
+
+/// Milliseconds until the list of instruments is asked for again, where there was none or nothing matched.
+pub const WATCH_LIST_RETRY_MS: u64 = 2_000;
+
+/// Milliseconds that the list of instruments may take.
+pub const WATCH_LIST_MS_MAX: u64 = 10_000;
+
+/// Bytes of the list of instruments: [`INSTRUMENTS_MAX`] of some 300 bytes each.
+pub const WATCH_LIST_BYTES_MAX: usize = 64 << 20;
+
+/// Milliseconds that the goodbye to the server may take when the user quits.
+pub const WATCH_GOODBYE_MS: u64 = 200;
+
 // What must fit into what.
 
 const _: () = assert!(EVENT_RECORDS_MAX < QUEUE_CHUNKS_MAX * CHUNK_RECORDS_MAX, "an event fits in a queue");

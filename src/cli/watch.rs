@@ -1,7 +1,7 @@
-//! `tickcast watch`: trades, best quotes and books as lines of text.
+//! `tickcast watch`: a live view on a terminal, else trades, best quotes and books as lines of text.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,11 @@ use crate::client::{Address, Client, Disconnect, Listing, Subscription, Update};
 use crate::model::{Channel, Quote};
 
 mod lines;
+mod live;
 
 /// Arguments of `tickcast watch`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example: tickcast watch BTC-USD ETH-USD --depth 5")]
+#[command(after_help = EXAMPLE)]
 pub struct WatchArgs {
     /// What to watch: symbols, or prefixes followed by *
     #[arg(required = true, value_name = "SYMBOL")]
@@ -26,7 +27,7 @@ pub struct WatchArgs {
     /// The server's stream
     #[arg(long, default_value = "ws://127.0.0.1:8765/ws")]
     pub url: Address,
-    /// Also print the best N levels of each book, every second
+    /// Levels a side of the book; in lines: print the best N every second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub depth: Option<u32>,
     /// Print one JSON object a line, in the shapes of the protocol
@@ -37,14 +38,33 @@ pub struct WatchArgs {
     pub count: Option<u64>,
 }
 
-/// Runs the verb: a line on standard output for each trade and each change of the best quote, the state of the
-/// connection on standard error. It ends with `--count`, with Ctrl-C, or when nobody reads its output any more; a
-/// lost connection is made again for as long as it takes.
+const EXAMPLE: &str = "\
+On a terminal: a live view of one instrument (ladder, trades, rate, latency). Keys:
+  n, p     next, previous instrument (also right, left)
+  +, -     more, fewer levels of the book (also up, down)
+  space    hold the tape, let it go
+  ?        the keys
+  q, Esc   quit (also Ctrl-C)
+NO_COLOR=1 draws without colours.
+
+Elsewhere, or with --json or --count: a line for each trade and each change of the best quote.
+
+Example:
+  tickcast watch 'BTC-*'
+  tickcast watch BTC-USD ETH-USD --depth 5 | tee lines.txt";
+
+/// Runs the verb. On a terminal it is a live view, until the user quits. Elsewhere it prints a line on standard output
+/// for each trade and each change of the best quote, the state of the connection on standard error, and ends with
+/// `--count`, with Ctrl-C, or when nobody reads its output any more. A lost connection is made again for as long as it
+/// takes.
 ///
 /// # Errors
 /// The server does not know a symbol, or refuses this client.
 pub fn run(args: WatchArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if is_live(&args) {
+        return runtime.block_on(live::run(&args));
+    }
     runtime.block_on(async {
         let stop = pin!(async {
             if tokio::signal::ctrl_c().await.is_err() {
@@ -59,6 +79,13 @@ pub fn run(args: WatchArgs) -> anyhow::Result<()> {
             result => result,
         }
     })
+}
+
+/// Whether there is a terminal that can show the view and send keys, and nobody asked for lines.
+fn is_live(args: &WatchArgs) -> bool {
+    let terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
+    let wants_lines = args.json || args.count.is_some();
+    terminal && !wants_lines && live::can_place_text(|name| std::env::var(name).ok())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -8,8 +8,8 @@ use super::stream::{Declared, Missing, Stream, Verdict, View, is_incremental};
 use super::{BookView, Disconnect, Ledger, Listing, OrdersView, Update};
 use crate::limits;
 use crate::model::{
-    Bar, Channel, L2Book, Level, Order, OrderBook, OrderChange, OrderError, Period, Quote, ResetReason, Side,
-    Status, Ticker,
+    Bar, Channel, L2Book, Level, Order, OrderAction, OrderBook, OrderChange, OrderError, Period, Quote,
+    ResetReason, Side, Status, Ticker,
 };
 use crate::wire::market::{Message, MessageBody};
 use crate::wire::message::{CHECKSUM_LEVELS, Meta, checksum};
@@ -420,6 +420,9 @@ impl Entry {
         self.orders_at = At::of(meta);
         match self.orders.follow(&change) {
             Ok(()) => {
+                if let Some(stream) = self.granted(Channel::Orders) {
+                    stream.changed(change.action == OrderAction::Clear, !meta.last);
+                }
                 let listing = self.listing.clone();
                 out.updates.push_back(Update::Order { listing, meta: *meta, change });
             }

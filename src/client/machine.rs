@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
 use serde::Serialize;
 
 use super::control::Control;
 use super::entry::Outcome;
 use super::mirror::Mirror;
 use super::resync::Resyncs;
-use super::subscription::{From, covers};
+use super::subscription::{From, Names};
 use super::{BookView, Disconnect, Ledger, Listing, OrdersView, Staleness, Standing, Subscription, Update};
 use crate::limits;
 use crate::model::{Bar, Channel, Period, Quote, Status, Ticker};
@@ -98,6 +97,9 @@ impl Machine {
     /// A stream that two subscriptions name is not resumed, since the second of them would begin it anew: it gets a
     /// snapshot.
     pub fn connected(&mut self, now_ns: u64) {
+        if self.connection.is_some() {
+            self.disconnected();
+        }
         let mut connection = Connection {
             requests: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -322,27 +324,15 @@ impl Machine {
 
     /// For each subscription, what is held of the streams that it alone names, in the order of symbols and channels.
     fn held(&self) -> Vec<Vec<From<'_>>> {
-        let live: Vec<Option<(&Subscription, FxHashSet<&str>, Vec<&str>)>> = self
-            .subscriptions
-            .iter()
-            .map(|subscription| {
-                let subscription = subscription.as_ref()?;
-                let (prefixes, symbols): (Vec<&str>, Vec<&str>) =
-                    subscription.symbols.iter().map(String::as_str).partition(|it| it.ends_with('*'));
-                Some((subscription, symbols.into_iter().collect(), prefixes))
-            })
-            .collect();
-        let mut held: Vec<Vec<From<'_>>> = vec![Vec::new(); live.len()];
+        let subscriptions = self.subscriptions.iter().enumerate();
+        let live: Vec<(usize, Names<'_>)> =
+            subscriptions.filter_map(|(number, it)| Some((number, Names::of(it.as_ref()?)))).collect();
+        let mut held: Vec<Vec<From<'_>>> = vec![Vec::new(); self.subscriptions.len()];
         for standing in self.mirror.standings().filter(|standing| standing.ready) {
             let Standing { symbol, channel, epoch, seq, .. } = standing;
-            let mut naming = live.iter().enumerate().filter(|(_, subscription)| {
-                subscription.as_ref().is_some_and(|(subscription, symbols, prefixes)| {
-                    subscription.channels.contains(&channel)
-                        && (symbols.contains(symbol) || prefixes.iter().any(|prefix| covers(prefix, symbol)))
-                })
-            });
+            let mut naming = live.iter().filter(|(_, names)| names.contain(symbol, channel));
             if let (Some((number, _)), None) = (naming.next(), naming.next()) {
-                held[number].push(From { symbol, channel: channel.name(), epoch, seq });
+                held[*number].push(From { symbol, channel: channel.name(), epoch, seq });
             }
         }
         // Not the order of the grants, which differs from server to server.
@@ -411,7 +401,9 @@ impl Machine {
         for (symbol, channel) in connection.resyncs.take(now_ns) {
             // What granted it last is what it is to be again.
             let mut naming = self.subscriptions.iter().rev().flatten();
-            if let Some(subscription) = naming.find(|subscription| subscription.names(&symbol, channel)) {
+            if let Some(subscription) =
+                naming.find(|subscription| Names::of(subscription).contain(&symbol, channel))
+            {
                 let again = Subscription { channels: vec![channel], ..subscription.clone() };
                 connection.ask(None, |id| again.request(id, &[&symbol], &[]));
             }

@@ -107,7 +107,7 @@ impl Mirror {
                 period: stream.view.period,
                 epoch: entry.epoch,
                 seq: stream.last,
-                ready: stream.ready,
+                ready: stream.ready && !stream.cleared,
                 stale: stream.stale,
                 granted: stream.granted,
                 ledger: stream.ledger,

@@ -30,6 +30,9 @@ pub(super) struct Stream {
     pub stale: bool,
     /// Whether this connection granted it.
     pub granted: bool,
+    /// Whether everything was cleared, and what stands now is still to come: a snapshot, or the rest of an exchange event.
+    /// Who is cut off here holds nothing to go on from.
+    pub cleared: bool,
     /// Whether it is to be subscribed to again, and has not been granted since.
     pub resync: bool,
     pub ledger: Ledger,
@@ -92,6 +95,7 @@ impl Stream {
             ready: false,
             stale: true,
             granted: false,
+            cleared: false,
             resync: false,
             ledger: Ledger::default(),
             complete: 0,
@@ -105,7 +109,9 @@ impl Stream {
     /// it; else it waits, stale, for its snapshot. What can never come is returned: trades have no snapshot.
     pub fn grant(&mut self, view: View, seq: u64) -> Option<Missing> {
         let is_trades = self.channel == Channel::Trades;
-        let continues = self.ready && self.view == view && seq <= self.last;
+        // Granted again on the same connection while cleared: what was to come may not come any more.
+        let cleared = std::mem::take(&mut self.cleared);
+        let continues = self.ready && !cleared && self.view == view && seq <= self.last;
         let missed = Missing { from: self.last.saturating_add(1), to: seq };
         let missed = (self.known && is_trades && seq > self.last).then_some(missed);
         if !continues {
@@ -128,6 +134,9 @@ impl Stream {
 
     /// The connection is gone: where the stream stands remains, and what is held.
     pub fn disconnected(&mut self) {
+        if std::mem::take(&mut self.cleared) {
+            self.lose();
+        }
         self.granted = false;
         self.resuming = false;
         self.resync = false;
@@ -145,9 +154,16 @@ impl Stream {
         self.held = true;
         self.ready = true;
         self.stale = !self.granted;
+        self.cleared = false;
         self.resuming = false;
         self.begun = false;
         self.known = self.granted;
+    }
+
+    /// A change was applied. Whether it cleared everything, and whether more of the same follows.
+    pub fn changed(&mut self, clears: bool, more: bool) {
+        self.cleared = more && (clears || self.cleared);
+        self.stale = self.cleared;
     }
 
     /// The state here is not the server's.
@@ -208,6 +224,7 @@ impl Stream {
         self.held = true;
         self.ready = true;
         self.stale = false;
+        self.cleared = false;
         self.resync = false;
     }
 

@@ -69,11 +69,6 @@ impl Subscription {
         Subscription { progress: Some(interval), ..self }
     }
 
-    /// Whether it names this stream.
-    pub(super) fn names(&self, symbol: &str, channel: Channel) -> bool {
-        self.channels.contains(&channel) && self.symbols.iter().any(|pattern| covers(pattern, symbol))
-    }
-
     /// The request as one JSON object.
     pub(super) fn request(&self, id: u64, symbols: &[&str], from: &[From<'_>]) -> String {
         #[derive(Serialize)]
@@ -170,6 +165,27 @@ impl Subscription {
     }
 }
 
+/// The streams that a subscription names, for look-ups.
+pub(super) struct Names<'a> {
+    channels: &'a [Channel],
+    symbols: FxHashSet<&'a str>,
+    /// Each followed by `*`.
+    prefixes: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    pub fn of(subscription: &'a Subscription) -> Names<'a> {
+        let patterns = subscription.symbols.iter().map(String::as_str);
+        let (prefixes, symbols): (Vec<&str>, Vec<&str>) = patterns.partition(|it| it.ends_with('*'));
+        Names { channels: &subscription.channels, symbols: symbols.into_iter().collect(), prefixes }
+    }
+
+    pub fn contain(&self, symbol: &str, channel: Channel) -> bool {
+        self.channels.contains(&channel)
+            && (self.symbols.contains(symbol) || self.prefixes.iter().any(|prefix| covers(prefix, symbol)))
+    }
+}
+
 /// Where the client stands in a stream, as a request says it.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub(super) struct From<'a> {
@@ -179,9 +195,9 @@ pub(super) struct From<'a> {
     pub seq: u64,
 }
 
-/// Whether a symbol, or a prefix followed by `*`, names the symbol.
-pub(super) fn covers(pattern: &str, symbol: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == symbol, |prefix| symbol.starts_with(prefix))
+/// Whether a prefix followed by `*` names the symbol.
+fn covers(pattern: &str, symbol: &str) -> bool {
+    pattern.strip_suffix('*').is_some_and(|prefix| symbol.starts_with(prefix))
 }
 
 fn to_json<T: Serialize>(value: &T) -> String {

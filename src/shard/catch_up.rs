@@ -156,7 +156,9 @@ impl Core {
                 self.hand_over(id, stream, told);
             }
             Channel::Orders => {
-                let meta = after(held, self.markets[instrument as usize].stamp(channel));
+                // More follows: who is cut off before the snapshot must not take an empty book for the present one.
+                let meta =
+                    Meta { last: false, ..after(held, self.markets[instrument as usize].stamp(channel)) };
                 let messages = [(meta, Content::Order(OrderChange::CLEAR))];
                 let told = self.encode_missed(protocol, instrument, held, &messages);
                 self.hand_over(id, stream, told);

@@ -178,7 +178,11 @@ impl Core {
                 self.changes.last = Some(*event);
             }
             Body::Bar(BarStep::Trade { .. }) => self.changes.bars = Some(*event),
-            Body::Bar(BarStep::End { .. }) => self.emit_ended_bars(event),
+            Body::Bar(BarStep::End { .. }) => {
+                // Trades before it in the same exchange event: of a period that has ended the completed bar tells them.
+                self.emit_running_bars();
+                self.emit_ended_bars(event);
+            }
             Body::Quote(quote) => self.emit(event, &Content::Quote(quote)),
             Body::Trade(trade) => self.emit(event, &Content::Trade(trade)),
             Body::Order(change) => self.emit(event, &Content::Order(change)),
@@ -301,6 +305,10 @@ impl Core {
 
     /// History of an instrument ends. Its subscribers are told with the next event or flush, all instruments at once.
     fn reset(&mut self, instrument: u32, epoch: u64, reason: ResetReason) {
+        if self.resets.iter().any(|reset| reset.instrument == instrument) {
+            // Of each epoch everyone is told what of it is lost.
+            self.announce_resets();
+        }
         if self.resets.is_empty() {
             // What was said in the old epoch goes out before its end.
             self.release_intervals();

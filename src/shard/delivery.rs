@@ -34,7 +34,10 @@ impl Core {
         };
         let mut text = Vec::new();
         control::welcome(&mut text, protocol.name(), self.epoch, limits::HEARTBEAT_SECONDS * 1_000, &limits);
-        self.push_text(id, &text);
+        let session = &mut self.sessions[id];
+        session.frames = 1;
+        session.outbox.push_first(text_frame(&text));
+        self.mark_dirty(id);
         if self.has_ended {
             self.push_notice(id, Notice::ReplayEnded);
         }
@@ -174,8 +177,10 @@ impl Core {
         let session = &mut self.sessions[id];
         let before = session.outbox.len();
         let blocked = session.outbox.blocked_len();
-        let offer = session.outbox.offer(scratch, send)?;
+        let offer = session.outbox.offer(scratch, send);
+        // Also where it failed: the session is about to be taken off with what it then holds.
         self.waiting = self.waiting + session.outbox.blocked_len() - blocked;
+        let offer = offer?;
         if session.outbox.len() < before || before == 0 {
             session.progress_ns = now_ns;
         }

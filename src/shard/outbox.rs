@@ -32,8 +32,9 @@ pub struct Outbox {
     allowance: usize,
     /// Whole frames that may overtake what waits: they go right behind the frame that the client has the start of.
     urgent: Vec<u8>,
-    /// Bytes at the front of what waits that hold frames which may overtake: later ones go behind them.
-    overtaken: usize,
+    /// Bytes at the front that nothing may overtake: up to the end of the first message, or of the last frame that may
+    /// overtake others itself, since these keep their own order.
+    pinned: usize,
     /// Bytes put here since the kernel refused some that nothing can be merged with.
     firm: usize,
 }
@@ -43,6 +44,12 @@ impl Outbox {
     pub fn push(&mut self, frames: Bytes) {
         self.queued_bytes += frames.len();
         self.queued.push(frames);
+    }
+
+    /// Puts the first message here: nothing ever overtakes it.
+    pub fn push_first(&mut self, frames: Bytes) {
+        self.pinned = frames.len();
+        self.push(frames);
     }
 
     /// Appends whole frames that nothing can be merged with, and that are not to be lost.
@@ -65,7 +72,7 @@ impl Outbox {
         if self.backlog.is_empty() {
             // The kernel has room: all of it goes with the next write.
             self.push(frames);
-            self.overtaken = self.queued_bytes;
+            self.pinned = self.queued_bytes;
         } else {
             self.firm += frames.len();
             self.urgent.extend_from_slice(&frames);
@@ -115,7 +122,7 @@ impl Outbox {
         self.queued_bytes = 0;
         self.urgent = Vec::new();
         self.backlog.truncate(self.cut_frame);
-        self.overtaken = 0;
+        self.pinned = 0;
         self.allowance = 0;
         self.firm = 0;
         before - self.len()
@@ -163,11 +170,11 @@ impl Outbox {
                 }
             };
             let sent = written(send(gathered))?;
+            self.pinned = self.pinned.saturating_sub(sent);
             if sent < gathered.len() {
                 self.cut_frame = frame::rest_of_cut_frame(gathered, sent);
                 self.backlog.extend_from_slice(&gathered[sent..]);
             }
-            self.overtaken = self.overtaken.saturating_sub(sent);
             self.queued.clear();
             self.queued_bytes = 0;
             self.give_memory_back();
@@ -189,9 +196,9 @@ impl Outbox {
         if self.urgent.is_empty() {
             return;
         }
-        let behind = self.backlog.split_off(self.cut_frame.max(self.overtaken));
+        let behind = self.backlog.split_off(self.cut_frame.max(self.pinned));
         self.backlog.extend_from_slice(&self.urgent);
-        self.overtaken = self.backlog.len();
+        self.pinned = self.backlog.len();
         self.backlog.extend_from_slice(&behind);
         self.urgent = Vec::new();
     }
@@ -202,7 +209,7 @@ impl Outbox {
             Some(beyond) => frame::rest_of_cut_frame(&self.backlog[self.cut_frame..], beyond),
         };
         self.backlog.advance(sent);
-        self.overtaken = self.overtaken.saturating_sub(sent);
+        self.pinned = self.pinned.saturating_sub(sent);
         self.allowance = self.allowance.saturating_sub(sent);
     }
 }
@@ -295,6 +302,58 @@ mod tests {
             let expected =
                 [&whole[..begun], &framed(4, 8), &framed(4, 9), &whole[begun..], &framed(10, 4)].concat();
             assert_eq!(received, expected, "{taken} bytes were taken before");
+        }
+    }
+
+    #[test]
+    fn nothing_overtakes_the_first_message() {
+        for taken in 0..framed(10, 1).len() {
+            let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
+            outbox.push_first(framed(10, 1));
+            outbox.push(framed(10, 2));
+            outbox
+                .offer(&mut scratch, |bytes| {
+                    received.extend_from_slice(&bytes[..taken]);
+                    Ok(taken)
+                })
+                .unwrap();
+            outbox.push_urgent(framed(4, 8));
+            while !outbox.is_empty() {
+                outbox
+                    .offer(&mut scratch, |bytes| {
+                        received.push(bytes[0]);
+                        Ok(1)
+                    })
+                    .unwrap();
+            }
+            assert_eq!(received, [framed(10, 1), framed(4, 8), framed(10, 2)].concat(), "{taken}");
+        }
+    }
+
+    /// `conflating` after `recovered` must not come before it, however little the kernel takes in between.
+    #[test]
+    fn what_is_urgent_keeps_its_own_order() {
+        let urgent: Vec<Bytes> = (10..15).map(|fill| framed(4, fill)).collect();
+        for taken in 0..60 {
+            let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
+            outbox.push(framed(10, 1));
+            for (n, frame) in urgent.iter().enumerate() {
+                // The first finds the kernel with room, the others do not.
+                outbox.push_urgent(frame.clone());
+                outbox.push(framed(10, 2));
+                let most = if n == 0 { taken } else { n };
+                let take = |bytes: &[u8]| {
+                    received.extend_from_slice(&bytes[..most.min(bytes.len())]);
+                    Ok(most.min(bytes.len()))
+                };
+                outbox.offer(&mut scratch, take).unwrap();
+            }
+            while !outbox.is_empty() {
+                outbox.offer(&mut scratch, |bytes| Ok({ received.extend_from_slice(bytes); bytes.len() })).unwrap();
+            }
+            let frames = received.chunk_by(|a, b| a == b).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let fills = frames.iter().map(|run| run[0]).filter(|fill| (10..15).contains(fill));
+            assert!(fills.eq(10..15), "{taken} bytes were taken first: {received:?}");
         }
     }
 

@@ -22,6 +22,16 @@ struct Open {
     listed: usize,
 }
 
+impl Open {
+    /// The streams that it ends.
+    fn leaving(&self, catalog: &Catalog) -> Vec<StreamKey> {
+        match self.asked {
+            Asked::Unsubscribe { .. } => self.asked.streams(catalog).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// One connection as its client sees it.
 #[derive(Debug)]
 pub struct Client {
@@ -112,7 +122,7 @@ impl Client {
                 other => panic!("opcode {other}"),
             };
             self.received += 1;
-            assert_eq!(self.is_welcome, !matches!(said, Said::Welcome { .. }), "one welcome, first: {said:?}");
+            assert_eq!(self.is_welcome, !matches!(said, Said::Welcome), "one welcome, first: {said:?}");
             let around = Around { conflated: self.was_conflated, ..*around };
             self.hear(said, opcode == 1, catalog, &around);
         }
@@ -122,7 +132,7 @@ impl Client {
 
     fn hear(&mut self, said: Said, is_text: bool, catalog: &Catalog, around: &Around<'_>) {
         match said {
-            Said::Welcome { .. } => self.is_welcome = true,
+            Said::Welcome => self.is_welcome = true,
             Said::Subscribed { id, streams, more } => {
                 for granted in streams {
                     self.granted(id, &granted, catalog, around);
@@ -180,6 +190,8 @@ impl Client {
             }
             Said::Reset { instrument, epoch, reason } => {
                 self.counts.resets_told += 1;
+                // Of what is to end the server may have said its last.
+                let leaving: Vec<StreamKey> = self.open.iter().flat_map(|open| open.leaving(catalog)).collect();
                 let streams = self.streams.values_mut().filter(|stream| stream.key.0 == instrument);
                 if reason == "restart" {
                     assert!(self.restarts.remove(&instrument), "no unknown epoch was claimed of {instrument}");
@@ -187,7 +199,7 @@ impl Client {
                 } else {
                     let mut old = streams.filter(|stream| stream.epoch != epoch).peekable();
                     assert!(old.peek().is_some(), "a reset of {instrument} that concerns nothing");
-                    old.for_each(|stream| stream.reset(epoch, around));
+                    old.for_each(|stream| stream.reset(epoch, leaving.contains(&stream.key), around));
                 }
             }
             Said::Data(messages) => {
@@ -267,7 +279,7 @@ impl Client {
         let before = self.streams.remove(&key).filter(|before| before.epoch == epoch);
         let mut stream = self.begun(&asked, granted, view, before.as_ref(), around);
         assert!(seq <= around.oracle.last(epoch, key) || stream.resumed, "granted beyond what was published");
-        stream.never_conflate = asked.never;
+        (stream.never_conflate, stream.is_ahead) = (asked.never, asked.is_ahead);
         stream.asked_ns = asked_ns;
         self.streams.insert(key, stream);
     }

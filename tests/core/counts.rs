@@ -80,4 +80,9 @@ counts! {
     states_compared,
     stale_notices,
     blocked,
+    /// Of Tickcast's own client.
+    machine_connections,
+    machine_updates,
+    machine_gaps,
+    machine_ledgers,
 }

@@ -4,6 +4,7 @@
 mod client;
 mod counts;
 mod directed;
+mod follower;
 mod market;
 mod node;
 mod oracle;

@@ -116,6 +116,7 @@ impl Player {
     /// Asks for a stream that it had, from a sequence.
     pub fn resume(
         &mut self,
+        node: &Node,
         it: &Remembered,
         from: Option<(u64, u64)>,
         catalog: &Catalog,
@@ -129,6 +130,7 @@ impl Player {
             period: it.view.period,
             snapshot: Some(it.wants_snapshot),
             never: false,
+            is_ahead: from.is_some_and(|(epoch, seq)| node.ring.reached(epoch, it.key) < seq),
             from: from.map(|(epoch, seq)| (it.key, epoch, seq)).into_iter().collect(),
         };
         self.ask(Asked::Subscribe(asked), catalog, now_ns);

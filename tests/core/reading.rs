@@ -14,7 +14,7 @@ use super::oracle::StreamKey;
 /// What the server says in one WebSocket message.
 #[derive(Debug)]
 pub enum Said {
-    Welcome { epoch: u64 },
+    Welcome,
     Subscribed { id: u64, streams: Vec<Granted>, more: bool },
     Unsubscribed { id: u64, streams: Vec<StreamKey>, more: bool },
     Instruments { id: u64, count: usize, more: bool },
@@ -107,7 +107,7 @@ pub fn text(payload: &[u8], catalog: &Catalog) -> Said {
     let id = || number(&value["id"]);
     let more = value["more"] == true;
     match value["type"].as_str().unwrap() {
-        "welcome" => Said::Welcome { epoch: number(&value["epoch"]) },
+        "welcome" => Said::Welcome,
         "subscribed" => {
             let granted = streams().map(|stream| Granted {
                 stream: key(stream),

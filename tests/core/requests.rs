@@ -26,6 +26,8 @@ pub struct Subscribe {
     pub snapshot: Option<bool>,
     pub never: bool,
     pub from: Vec<(StreamKey, u64, u64)>,
+    /// Whether that is more than the shard that is asked has heard.
+    pub is_ahead: bool,
 }
 
 fn list(names: impl Iterator<Item = String>) -> String {
@@ -181,6 +183,7 @@ pub fn some_subscribe(random: &mut Pcg64) -> Subscribe {
         snapshot: pick(random, &[None, None, None, Some(true), Some(false)]),
         never: random.random_range(0..25) == 0,
         from: Vec::new(),
+        is_ahead: false,
     }
 }
 

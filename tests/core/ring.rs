@@ -65,6 +65,12 @@ impl Ring {
         self.streams.get_mut(&stream).and_then(VecDeque::back_mut).unwrap().events += 1;
     }
 
+    /// The last sequence of an epoch's stream that the shard has heard.
+    pub fn reached(&self, epoch: u64, stream: StreamKey) -> u64 {
+        let of = self.epochs.get(&stream.0).copied().unwrap_or(self.first_epoch);
+        if of == epoch { self.last.get(&stream).copied().unwrap_or(0) } else { 0 }
+    }
+
     /// Whether everything of an epoch's stream after a sequence is kept.
     pub fn keeps(&self, epoch: u64, stream: StreamKey, seq: u64) -> bool {
         if self.epochs.get(&stream.0).copied().unwrap_or(self.first_epoch) != epoch {

@@ -7,6 +7,7 @@ use tickcast::model::{Channel, ResetReason};
 use tickcast::shard::{CoreSettings, Protocol, SlowConsumer};
 
 use super::counts::Counts;
+use super::follower::{Follower, some_subscriptions};
 use super::player::{Reading, Remembered};
 use super::requests::{pick, some_request, some_subscribe, Asked};
 use super::world::{MILLISECOND_NS, Settings, World};
@@ -37,6 +38,10 @@ pub fn run(seed: u64) -> Run {
     let mut world = world(seed);
     for _ in 0..3 {
         come(&mut world);
+    }
+    for _ in 0..world.random.random_range(0..3) {
+        let subscriptions = some_subscriptions(&mut world.random);
+        world.followers.push(Follower::new(subscriptions));
     }
     for _ in 0..STEPS {
         step(&mut world);
@@ -104,18 +109,15 @@ fn step(world: &mut World) {
         }
         55..75 => slow_down(world),
         75..83 => leave_or_return(world),
-        83..86 => come_and_go(world),
+        83..85 => come_and_go(world),
+        85 => follow_otherwise(world),
         86 => {
             let reason = pick(&mut world.random, &[ResetReason::Loop, ResetReason::Seek]);
             world.reset(reason);
         }
         87 => {
             let is_stale = world.random.random();
-            let now_ns = world.now_ns;
-            for node in &mut world.nodes {
-                node.core.set_stale(is_stale);
-                node.write_dirty(now_ns);
-            }
+            world.set_stale(is_stale);
         }
         88 => {
             // Nobody hears of the trades of a busy hour before they are over.
@@ -185,15 +187,7 @@ fn slow_down(world: &mut World) {
     }
     player.was_slow = true;
     player.capacity = pick(random, &[100, 3_000, 30_000, usize::MAX]);
-    set_capacity(world, number);
-}
-
-fn set_capacity(world: &mut World, number: usize) {
-    let player = &world.players[number];
-    let (capacity, session) = (player.capacity, player.session);
-    if let Some(line) = session.and_then(|session| world.nodes[player.node].lines.get_mut(&session)) {
-        line.capacity = capacity;
-    }
+    world.set_capacities();
 }
 
 /// A connection breaks, or somebody comes back and goes on where he was, or says so.
@@ -217,7 +211,7 @@ fn leave_or_return(world: &mut World) {
     player.connect(&mut world.nodes[node], now_ns);
     for it in std::mem::take(&mut player.remembers) {
         let from = from(world, &it);
-        world.players[number].resume(&it, from, &world.catalog, now_ns);
+        world.players[number].resume(&world.nodes[node], &it, from, &world.catalog, now_ns);
     }
 }
 
@@ -235,6 +229,23 @@ fn from(world: &mut World, it: &Remembered) -> Option<(u64, u64)> {
         6 => Some((it.epoch, 0)),
         _ => Some((it.epoch, it.seq)),
     }
+}
+
+/// One who uses Tickcast's own client reads otherwise than before, or loses his connection.
+fn follow_otherwise(world: &mut World) {
+    let now_ns = world.now_ns;
+    let Some(number) = world.followers.len().checked_sub(1) else { return };
+    let number = world.random.random_range(0..number + 1);
+    let (follower, random) = (&mut world.followers[number], &mut world.random);
+    if random.random() {
+        let returns_ns = now_ns + random.random_range(0..3_000) * MILLISECOND_NS;
+        follower.disconnect(&mut world.nodes[follower.node], returns_ns);
+        return;
+    }
+    follower.reading = pick(random, &[Reading::All, Reading::Crawls(700), Reading::Stalls]);
+    follower.capacity = pick(random, &[100, 3_000, usize::MAX]);
+    follower.was_slow = true;
+    world.set_capacities();
 }
 
 /// Somebody new comes, or one of many goes for good.

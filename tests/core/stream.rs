@@ -84,6 +84,8 @@ pub struct Stream {
     pub resumed: bool,
     /// When the client asked for it.
     pub asked_ns: u64,
+    /// Whether it then claimed more than its shard had heard.
+    pub is_ahead: bool,
     /// Sequences delivered, merged, lost.
     pub ledger: [u64; 3],
     levels: Levels,
@@ -107,6 +109,7 @@ impl Stream {
             state,
             resumed: false,
             asked_ns: 0,
+            is_ahead: false,
             ledger: [0; 3],
             levels: Levels::default(),
             orders: Queues::default(),
@@ -158,7 +161,9 @@ impl Stream {
     /// Takes a message of market data.
     pub fn data(&mut self, data: &Data, around: &Around<'_>, counts: &mut Counts) {
         assert!(data.epoch.is_none_or(|epoch| epoch == self.epoch), "{:?} in {:?}", data.epoch, self);
-        assert!(!self.lost_its_end, "data after the end of its epoch was lost: {data:?}");
+        // A gap that reaches the end of its epoch is followed by the snapshot it announces, or by the reset.
+        let announced = self.key.1 == Channel::Orders && data.meta.snapshot;
+        assert!(announced || !self.lost_its_end, "data after the end of its epoch was lost: {data:?}");
         let last = data.meta.last_seq;
         let published = around.oracle.last(self.epoch, self.key);
         assert!(last <= published, "{last} was never published ({published} were): {data:?}");
@@ -217,7 +222,7 @@ impl Stream {
             }
         }
         self.state = State::At(seq);
-        (self.resumed, self.unchecked) = (false, 0);
+        (self.resumed, self.unchecked, self.lost_its_end) = (false, 0, false);
         if self.replica.seq > seq {
             self.replica = Replica::default();
         }
@@ -233,16 +238,14 @@ impl Stream {
         self.shows(meta, body, around, counts);
     }
 
-    /// Whether it was asked for so long ago that its shard may have stopped waiting for a sequence that was claimed.
+    /// Whether the sequence that was claimed was ahead of the shard, so long ago that it may have stopped waiting for it.
     fn has_waited(&self, around: &Around<'_>) -> bool {
-        around.now_ns - self.asked_ns >= AHEAD_NS
+        self.is_ahead && around.now_ns - self.asked_ns >= AHEAD_NS
     }
 
     /// Whether a snapshot may come in the place of updates.
     fn may_replace(&self, seq: u64, held: u64, around: &Around<'_>) {
-        if self.resumed && seq < held {
-            // The shard had not come as far, and it was waited for in vain.
-            assert!(self.has_waited(around), "back from {held} to {seq}: {self:?}");
+        if self.resumed && self.has_waited(around) {
             return;
         }
         assert!(seq >= held, "back from {held} to {seq}: {self:?}");
@@ -430,7 +433,12 @@ impl Stream {
         let is_over = around.oracle.epoch(self.key.0) != epoch;
         let has_passed = !(around.kept)(self.epoch, self.key, held);
         match self.key.1 {
-            _ if is_over && to == published => self.lost_its_end = true,
+            channel if is_over && to == published => {
+                self.lost_its_end = true;
+                if channel == Channel::Orders {
+                    self.state = State::Awaits { at_least: to, held: Some(to), or: None };
+                }
+            }
             Channel::Trades => {
                 let is_long = around.conflated && published - held > CONFLATED_TRADES;
                 assert!(has_passed || is_long, "{from}..={to} of {published} was not lost, now {} {is_over} {}: {self:?}", around.now_ns, around.conflated);
@@ -456,15 +464,15 @@ impl Stream {
         self.replica.advance(around.oracle, epoch, self.key, to);
     }
 
-    /// History has ended: everything of the old epoch was told.
-    pub fn reset(&mut self, epoch: u64, around: &Around<'_>) {
+    /// History has ended: everything of the old epoch was told, unless the stream was to end in it.
+    pub fn reset(&mut self, epoch: u64, leaves: bool, around: &Around<'_>) {
         assert!(epoch > self.epoch, "epochs only grow: {epoch} after {self:?}");
         assert!(self.parts.is_none(), "half a snapshot");
-        if !self.lost_its_end {
+        if !self.lost_its_end && !leaves {
             self.is_complete(around.oracle.last(self.epoch, self.key), around.oracle);
         }
         // Who waited for a snapshot of the old epoch waits for one of the new.
-        let awaits = matches!(self.state, State::Awaits { .. });
+        let awaits = matches!(self.state, State::Awaits { .. }) && !self.lost_its_end;
         let state = if awaits || (self.wants_snapshot && self.key.1 != Channel::Trades) {
             let or = matches!(self.key.1, Channel::Bars | Channel::Trades).then_some(0);
             State::Awaits { at_least: 0, held: None, or }

@@ -8,6 +8,7 @@ use tickcast::model::{Catalog, Channel, Event, Level, ResetReason, Side, event_f
 use tickcast::shard::{CoreSettings, Protocol, SlowConsumer};
 
 use super::counts::Counts;
+use super::follower::Follower;
 use super::market::Market;
 use super::node::Node;
 use super::oracle::{Oracle, Replica, best};
@@ -39,12 +40,12 @@ impl Settings {
 
 pub struct World {
     pub random: Pcg64,
-    pub settings: Settings,
     pub market: Market,
     pub oracle: Oracle,
     pub catalog: Arc<Catalog>,
     pub nodes: Vec<Node>,
     pub players: Vec<Player>,
+    pub followers: Vec<Follower>,
     pub now_ns: u64,
     epoch: u64,
     /// What players that are gone had counted.
@@ -64,12 +65,12 @@ impl World {
         let node = |_| Node::new(catalog.clone(), epoch, settings.core, settings.push_bytes_max);
         World {
             random: Pcg64::seed_from_u64(seed),
-            settings,
             oracle: Oracle::new(epoch),
             nodes: (0..settings.shards).map(node).collect(),
             catalog,
             market,
             players: Vec::new(),
+            followers: Vec::new(),
             now_ns: 0,
             epoch,
             counts: Counts::default(),
@@ -136,6 +137,14 @@ impl World {
         for number in 0..self.players.len() {
             self.play(number);
         }
+        for follower in &mut self.followers {
+            if follower.session.is_none() && follower.returns_ns <= self.now_ns {
+                let at = self.random.random_range(0..self.nodes.len());
+                follower.connect(at, &mut self.nodes[at], self.now_ns);
+            }
+            let node = &mut self.nodes[follower.node];
+            follower.play(node, &self.oracle, &self.catalog, &mut self.random, self.now_ns);
+        }
     }
 
     pub fn play(&mut self, number: usize) {
@@ -162,13 +171,19 @@ impl World {
         for player in &mut self.players {
             player.reads_all();
         }
+        for follower in &mut self.followers {
+            follower.reads_all();
+        }
+        self.set_capacities();
+        self.set_stale(false);
         // Intervals last five seconds, and so does a turn of the heartbeats; who waits for a slow client, longer.
         let mut calm = 0;
         for _ in 0..400 {
             self.take_all();
             self.pass(250);
             let is_calm = self.nodes.iter().all(|node| node.queue.is_empty())
-                && self.players.iter().all(Player::is_quiet);
+                && self.players.iter().all(Player::is_quiet)
+                && self.followers.iter().all(Follower::is_quiet);
             calm = if is_calm { calm + 1 } else { 0 };
             if calm > 24 {
                 break;
@@ -180,7 +195,30 @@ impl World {
             player.holds_the_present(&self.oracle);
             assert!(player.audit(node), "after everything was read");
         }
+        for follower in &mut self.followers {
+            assert!(follower.is_quiet(), "{:?}", follower.machine);
+            follower.holds_the_present(&self.oracle, &self.catalog);
+        }
         self.derives_what_follows();
+    }
+
+    /// The source is late, or is not.
+    pub fn set_stale(&mut self, is_stale: bool) {
+        for node in &mut self.nodes {
+            node.core.set_stale(is_stale);
+            node.write_dirty(self.now_ns);
+        }
+    }
+
+    /// The kernel takes from each session as much as its client's does now.
+    pub fn set_capacities(&mut self) {
+        let players = self.players.iter().map(|it| (it.node, it.session, it.capacity));
+        let followers = self.followers.iter().map(|it| (it.node, it.session, it.capacity));
+        for (node, session, capacity) in players.chain(followers) {
+            if let Some(line) = session.and_then(|session| self.nodes[node].lines.get_mut(&session)) {
+                line.capacity = capacity;
+            }
+        }
     }
 
     /// What the deriver says of an instrument is what its own records add up to, and its records agree.
@@ -210,6 +248,9 @@ impl World {
         let mut counts = self.counts.clone();
         for player in &self.players {
             counts.add(&player.counts());
+        }
+        for follower in &self.followers {
+            counts.add(&follower.counts);
         }
         for node in &self.nodes {
             use tickcast::stats::Resumed;

@@ -118,7 +118,8 @@ fn the_checksums_in_the_examples_are_right() {
 fn the_checksum_after_the_updates_is_the_one_worked_out() {
     let levels = |line: &str, key: &str| -> Vec<(i64, i64)> {
         let message: serde_json::Value = serde_json::from_str(line).unwrap();
-        let integer = |value: &serde_json::Value, exponent| parse_decimal(&value.to_string(), exponent).unwrap();
+        let integer =
+            |value: &serde_json::Value, exponent| parse_decimal(&value.to_string(), exponent).unwrap();
         let level = |level: &serde_json::Value| (integer(&level[0], -2), integer(&level[1], 0));
         message[key].as_array().unwrap().iter().map(level).collect()
     };
@@ -134,7 +135,11 @@ fn the_checksum_after_the_updates_is_the_one_worked_out() {
         }
         side.retain(|_, quantity| *quantity != 0);
         let of = |(price, quantity): (&i64, &i64)| Level { price: *price, quantity: *quantity };
-        if key == "bids" { side.iter().rev().map(of).collect() } else { side.iter().map(of).collect::<Vec<_>>() }
+        if key == "bids" {
+            side.iter().rev().map(of).collect()
+        } else {
+            side.iter().map(of).collect::<Vec<_>>()
+        }
     });
     let sum = checksum(bids.iter(), asks.iter(), 10);
     assert!(document().contains(&format!("the checksum is then {sum} (0x{sum:08X})")), "{sum}");

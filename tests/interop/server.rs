@@ -49,7 +49,12 @@ pub fn run(arguments: &[&str]) -> String {
 
 impl Server {
     pub fn start(arguments: &[&str]) -> Server {
-        let mut command = tickcast(&["serve", "--listen", "127.0.0.1:0", "--log", "warn"]);
+        Server::start_at("127.0.0.1:0", arguments)
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn start_at(address: &str, arguments: &[&str]) -> Server {
+        let mut command = tickcast(&["serve", "--listen", address, "--log", "warn"]);
         let mut process = Process(command.args(arguments).stdout(Stdio::piped()).spawn().unwrap());
         let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
         let address = lines

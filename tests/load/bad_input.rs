@@ -200,7 +200,7 @@ fn a_broken_rule_closes_with_its_code() {
 #[test]
 fn a_flood_of_requests_starves_nobody() {
     const SECONDS: u64 = 3;
-    let mut server = Server::start(&["--rate", "5000"]);
+    let mut server = Server::start(&["--rate", "5000", "--ring-bytes", "4194304"]);
     let memory_before = server.resident();
     let processor_before = server.processor_time();
     let (answered, mut waits, witness) = block_on(async {

@@ -30,7 +30,7 @@ async fn listen(socket: &mut Socket, checker: &mut Checker) {
 
 #[test]
 fn a_stalled_reader_is_closed_and_disturbs_nobody() {
-    let mut server = Server::start(&["--rate", "40000", "--symbols", "30"]);
+    let mut server = Server::start(&["--rate", "40000", "--symbols", "30", "--slow-consumer", "disconnect"]);
     block_on(async {
         let mut live = Vec::new();
         for _ in 0..3 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::*;

@@ -143,13 +143,55 @@ fn a_conflated_stretch_is_cleared_and_followed_by_its_snapshot() {
     let (mut mirror, mut out) = granted("orders", None, 0);
     tell(&mut mirror, 1, change(OrderAction::Add, 5, Side::Bid, 100, 3), &mut out);
     let clear = Content::Order(OrderChange::CLEAR);
-    mirror.frame(&frame(EPOCH, &[(meta(2, 40, false), clear)]), &mut out).unwrap();
-    assert_eq!(shown(&mirror), Some((40, false, Vec::new())));
+    let more = Meta { last: false, ..meta(2, 40, false) };
+    mirror.frame(&frame(EPOCH, &[(more, clear)]), &mut out).unwrap();
+    assert_eq!(shown(&mirror), Some((40, true, Vec::new())), "nothing to rely on yet");
     let mut source = OrderBook::new();
     source.follow(&change(OrderAction::Add, 9, Side::Ask, 101, 3)).unwrap();
     snapshot(&mut mirror, 40, &source, 1, &mut out);
     assert_eq!(shown(&mirror), Some((40, false, all_of(&source))));
     assert_eq!(ledger(&mirror), Ledger { delivered: 2, merged: 38, ..Ledger::default() });
+}
+
+/// Cut off between the two: what is empty here is not so at the server, and is nothing to go on from.
+#[test]
+fn who_is_cut_off_behind_a_clear_goes_on_from_a_snapshot() {
+    let clear = |first, last, more: bool| {
+        let meta = Meta { last: !more, ..meta(first, last, false) };
+        frame(EPOCH, &[(meta, Content::Order(OrderChange::CLEAR))])
+    };
+    let resumable = |mirror: &Mirror| mirror.standings().next().unwrap().ready;
+    let (mut mirror, mut out) = granted("orders", None, 0);
+    mirror.frame(&clear(1, 40, true), &mut out).unwrap();
+    assert!(!resumable(&mirror));
+    mirror.disconnected();
+    assert!(shown(&mirror).is_none() && !resumable(&mirror));
+    let grant = json!({"type": "subscribed", "streams": [{"symbol": SYMBOL, "instrument": NUMBER,
+        "channel": "orders", "price_exponent": 0, "quantity_exponent": 0, "epoch": EPOCH, "seq": 40}]});
+    control(&mut mirror, grant.clone(), &mut out);
+    assert!(!resumable(&mirror), "its snapshot is to come");
+
+    // An exchange event that clears and goes on is whole at its end.
+    let (mut mirror, mut out) = granted("orders", None, 0);
+    mirror.frame(&clear(1, 1, true), &mut out).unwrap();
+    let add = change(OrderAction::Add, 5, Side::Bid, 100, 3);
+    let more = Meta { last: false, ..meta(2, 2, false) };
+    mirror.frame(&frame(EPOCH, &[(more, Content::Order(add))]), &mut out).unwrap();
+    assert!(!resumable(&mirror));
+    tell(&mut mirror, 3, change(OrderAction::Modify, 5, Side::Bid, 100, 2), &mut out);
+    assert!(resumable(&mirror) && out.resyncs.is_empty());
+    mirror.frame(&clear(4, 4, false), &mut out).unwrap();
+    assert!(resumable(&mirror), "a book that is empty is as good as any");
+
+    // Asked for again behind a clear: what was to come will not come.
+    mirror.frame(&clear(5, 9, true), &mut out).unwrap();
+    control(
+        &mut mirror,
+        json!({"type": "subscribed", "streams": [{"symbol": SYMBOL, "instrument": NUMBER,
+        "channel": "orders", "price_exponent": 0, "quantity_exponent": 0, "epoch": EPOCH, "seq": 9}]}),
+        &mut out,
+    );
+    assert!(!resumable(&mirror));
 }
 
 #[test]
