@@ -242,7 +242,7 @@ impl Core {
         missing
     }
 
-    /// Each bar completed after `held`, and the running one.
+    /// Each bar completed after `held`, and what there is to show now.
     fn missed_bars(&self, id: SessionId, stream: StreamKey, held: u64) -> Vec<(Meta, Content<'static>)> {
         let market = &self.markets[stream.0 as usize];
         let topic = &self.topics[self.sessions[id].subscriptions[&stream].topic];
@@ -253,8 +253,9 @@ impl Core {
             messages.push((after(held, *stamp), Content::Bar(*bar)));
             held = stamp.seq;
         }
-        if let Some(bar) = market.bars.running(period).filter(|_| held < topic.last.seq) {
-            messages.push((after(held, topic.last), Content::Bar(bar)));
+        // Also where none runs: what ended were bars of other periods, and it has to be covered.
+        if let Some(content) = market.content(Channel::Bars, Some(period)).filter(|_| held < topic.last.seq) {
+            messages.push((after(held, topic.last), content));
         }
         messages
     }
@@ -306,7 +307,7 @@ impl Core {
         self.settle(id, stream);
     }
 
-    /// The state of a topic as its subscribers hold it; `None` where there is none (no trade yet, no bar running).
+    /// The state of a topic as its subscribers hold it; `None` where there is none (no trade yet).
     fn encode(&self, topic: usize, protocol: Protocol) -> Option<Frames> {
         let Topic { instrument, channel, window, last, shown, view, .. } = &self.topics[topic];
         let market = &self.markets[*instrument as usize];

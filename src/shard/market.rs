@@ -129,13 +129,17 @@ impl Market {
         self.stamps[channel.index()]
     }
 
-    /// The state of a channel that one message tells; `None` where there is none: no trade yet, no bar running.
+    /// The state of a channel that one message tells; `None` where there is none: no trade yet. Of bars the running one,
+    /// or where none runs the last one that is complete.
     pub fn content(&self, channel: Channel, period: Option<Period>) -> Option<Content<'static>> {
         match channel {
             Channel::Quotes => Some(Content::Quote(self.quote)),
             Channel::Trades => self.trade.map(Content::Trade),
             Channel::Ticker => Some(Content::Ticker(self.ticker)),
-            Channel::Bars => self.bars.running(period?).map(Content::Bar),
+            Channel::Bars => {
+                let completed = self.completed[period?.index()].bars.back().map(|(_, bar)| *bar);
+                self.bars.running(period?).or(completed).map(Content::Bar)
+            }
             Channel::Status => Some(Content::Status(self.status)),
             Channel::Book | Channel::Orders => None,
         }

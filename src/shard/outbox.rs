@@ -32,7 +32,8 @@ pub struct Outbox {
     allowance: usize,
     /// Whole frames that may overtake what waits: they go right behind the frame that the client has the start of.
     urgent: Vec<u8>,
-    /// Bytes at the front that nothing may overtake: what is left of the first message.
+    /// Bytes at the front that nothing may overtake: up to the end of the first message, or of the last frame that may
+    /// overtake others itself, since these keep their own order.
     pinned: usize,
     /// Bytes put here since the kernel refused some that nothing can be merged with.
     firm: usize,
@@ -71,6 +72,7 @@ impl Outbox {
         if self.backlog.is_empty() {
             // The kernel has room: all of it goes with the next write.
             self.push(frames);
+            self.pinned = self.queued_bytes;
         } else {
             self.firm += frames.len();
             self.urgent.extend_from_slice(&frames);
@@ -189,13 +191,14 @@ impl Outbox {
         }
     }
 
-    /// Moves what may overtake to its place: behind the frame that has begun, before all others.
+    /// Moves what may overtake to its place: behind the frame that has begun and what came to overtake before it.
     fn let_overtake(&mut self) {
         if self.urgent.is_empty() {
             return;
         }
         let behind = self.backlog.split_off(self.cut_frame.max(self.pinned));
         self.backlog.extend_from_slice(&self.urgent);
+        self.pinned = self.backlog.len();
         self.backlog.extend_from_slice(&behind);
         self.urgent = Vec::new();
     }
@@ -324,6 +327,33 @@ mod tests {
                     .unwrap();
             }
             assert_eq!(received, [framed(10, 1), framed(4, 8), framed(10, 2)].concat(), "{taken}");
+        }
+    }
+
+    /// `conflating` after `recovered` must not come before it, however little the kernel takes in between.
+    #[test]
+    fn what_is_urgent_keeps_its_own_order() {
+        let urgent: Vec<Bytes> = (10..15).map(|fill| framed(4, fill)).collect();
+        for taken in 0..60 {
+            let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
+            outbox.push(framed(10, 1));
+            for (n, frame) in urgent.iter().enumerate() {
+                // The first finds the kernel with room, the others do not.
+                outbox.push_urgent(frame.clone());
+                outbox.push(framed(10, 2));
+                let most = if n == 0 { taken } else { n };
+                let take = |bytes: &[u8]| {
+                    received.extend_from_slice(&bytes[..most.min(bytes.len())]);
+                    Ok(most.min(bytes.len()))
+                };
+                outbox.offer(&mut scratch, take).unwrap();
+            }
+            while !outbox.is_empty() {
+                outbox.offer(&mut scratch, |bytes| Ok({ received.extend_from_slice(bytes); bytes.len() })).unwrap();
+            }
+            let frames = received.chunk_by(|a, b| a == b).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let fills = frames.iter().map(|run| run[0]).filter(|fill| (10..15).contains(fill));
+            assert!(fills.eq(10..15), "{taken} bytes were taken first: {received:?}");
         }
     }
 

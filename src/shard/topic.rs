@@ -139,7 +139,8 @@ impl Topic {
     pub fn begin(&mut self, stamp: Stamp) {
         self.last = stamp;
         self.start = stamp.seq;
-        self.unchecked = 0;
+        // The first update has a checksum: who comes back without having missed anything has gone some without.
+        self.unchecked = limits::CHECKSUM_UPDATES - 1;
         // Nobody has the state that an earlier snapshot was of.
         self.lanes.iter_mut().for_each(|lane| lane.snapshot = None);
     }

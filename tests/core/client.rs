@@ -1,37 +1,60 @@
-//! A client that checks what it reads: frames, sequences, books. It shares the codec with the server and nothing else.
+//! A client that checks whatever it reads. It shares the codec with the server and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tickcast::model::{Catalog, Channel, Level, Side};
+use tickcast::model::{Catalog, Channel};
 use tickcast::shard::Protocol;
-use tickcast::wire::market::{self, MessageBody};
 
-type StreamKey = (u32, Channel);
+use super::counts::Counts;
+use super::oracle::StreamKey;
+use super::reading::{self, Granted, Said};
+use super::requests::{Asked, Subscribe};
+use super::stream::{Around, State, Stream, View};
 
-/// One stream as the client knows it.
-#[derive(Debug, Default)]
-struct Stream {
-    depth: Option<usize>,
-    epoch: u64,
-    /// Begins with a snapshot.
-    has_snapshot: bool,
-    /// The snapshot, or its last part, is still to come.
-    awaits_snapshot: bool,
-    last: u64,
-    parts: u16,
-    levels: [BTreeMap<i64, i64>; 2],
+/// A request that is not answered whole.
+#[derive(Debug)]
+struct Open {
+    id: u64,
+    asked: Asked,
+    asked_ns: u64,
+    /// What was answered so far.
+    streams: BTreeSet<StreamKey>,
+    listed: usize,
 }
 
-/// A client with everything it was sent.
+impl Open {
+    /// The streams that it ends.
+    fn leaving(&self, catalog: &Catalog) -> Vec<StreamKey> {
+        match self.asked {
+            Asked::Unsubscribe { .. } => self.asked.streams(catalog).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// One connection as its client sees it.
 #[derive(Debug)]
 pub struct Client {
     protocol: Protocol,
+    /// What of a frame has come.
     bytes: Vec<u8>,
-    streams: HashMap<StreamKey, Stream>,
-    pub close_code: Option<u16>,
-    pub messages: u64,
-    pub heartbeats: usize,
+    pub streams: BTreeMap<StreamKey, Stream>,
+    open: VecDeque<Open>,
+    next_id: u64,
+    is_welcome: bool,
+    pub close: Option<(u16, String)>,
+    /// Messages, text and binary.
+    pub received: u64,
+    /// Whether it was told at some time that it is conflated, and whether it is.
+    pub was_conflated: bool,
+    pub is_conflated: bool,
     pub errors: usize,
+    pub heartbeats: usize,
+    /// WebSocket pings that were not answered.
+    pub pings: usize,
+    /// Instruments of which an unknown epoch was claimed.
+    restarts: BTreeSet<u32>,
+    pub counts: Counts,
 }
 
 impl Client {
@@ -39,212 +62,265 @@ impl Client {
         Client {
             protocol,
             bytes: Vec::new(),
-            streams: HashMap::new(),
-            close_code: None,
-            messages: 0,
-            heartbeats: 0,
+            streams: BTreeMap::new(),
+            open: VecDeque::new(),
+            next_id: 1,
+            is_welcome: false,
+            close: None,
+            received: 0,
+            was_conflated: false,
+            is_conflated: false,
             errors: 0,
+            heartbeats: 0,
+            pings: 0,
+            restarts: BTreeSet::new(),
+            counts: Counts::default(),
         }
+    }
+
+    /// Makes a request, whose answer is then waited for.
+    pub fn ask(&mut self, asked: Asked, catalog: &Catalog, now_ns: u64) -> String {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.counts.requests += 1;
+        let text = asked.text(id, catalog);
+        self.open.push_back(Open { id, asked, asked_ns: now_ns, streams: BTreeSet::new(), listed: 0 });
+        text
+    }
+
+    /// Whether every request was answered.
+    pub fn is_answered(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Takes bytes, at any split.
-    pub fn read(&mut self, bytes: &[u8], catalog: &Catalog) {
+    pub fn read(&mut self, bytes: &[u8], catalog: &Catalog, around: &Around<'_>) {
         self.bytes.extend_from_slice(bytes);
+        let bytes = std::mem::take(&mut self.bytes);
         let mut start = 0;
-        while let Some((opcode, head, payload)) = frame(&self.bytes[start..]) {
-            let payload = self.bytes[start + head..start + head + payload].to_vec();
+        while let Some((opcode, head, payload)) = reading::frame(&bytes[start..]) {
+            let payload = &bytes[start + head..start + head + payload];
             start += head + payload.len();
-            assert_eq!(self.close_code, None, "a frame after the close frame");
-            match opcode {
-                1 => self.text(&serde_json::from_slice(&payload).unwrap(), catalog),
-                2 => self.binary(&payload),
-                8 => self.close_code = Some(u16::from_be_bytes([payload[0], payload[1]])),
-                9 | 10 => {}
+            assert_eq!(self.close, None, "a frame after the close frame");
+            let said = match opcode {
+                1 => reading::text(payload, catalog),
+                2 => {
+                    assert_eq!(self.protocol, Protocol::Binary, "a binary frame on a JSON connection");
+                    reading::binary(payload)
+                }
+                8 => {
+                    let code = u16::from_be_bytes([payload[0], payload[1]]);
+                    self.close = Some((code, String::from_utf8(payload[2..].to_vec()).unwrap()));
+                    continue;
+                }
+                9 => {
+                    self.counts.pings += 1;
+                    self.pings += 1;
+                    continue;
+                }
+                10 => continue,
                 other => panic!("opcode {other}"),
-            }
+            };
+            self.received += 1;
+            assert_eq!(self.is_welcome, !matches!(said, Said::Welcome), "one welcome, first: {said:?}");
+            let around = Around { conflated: self.was_conflated, ..*around };
+            self.hear(said, opcode == 1, catalog, &around);
         }
-        self.bytes.drain(..start);
-        assert!(self.close_code.is_none() || self.bytes.is_empty());
+        self.bytes = bytes[start..].to_vec();
+        assert!(self.close.is_none() || self.bytes.is_empty());
     }
 
-    fn text(&mut self, value: &serde_json::Value, catalog: &Catalog) {
-        let kind = value["type"].as_str().unwrap();
-        let key = |stream: &serde_json::Value| {
-            let symbol = stream["symbol"].as_str().unwrap();
-            (catalog.find(symbol).unwrap(), Channel::from_name(stream["channel"].as_str().unwrap()).unwrap())
-        };
-        let streams = || value["streams"].as_array().unwrap().iter();
-        match kind {
-            "welcome" => assert!(self.streams.is_empty(), "the first message"),
-            "subscribed" => {
-                for stream in streams() {
-                    let has_snapshot = value["id"] != "bare" && key(stream).1 != Channel::Trades;
-                    let granted = Stream {
-                        depth: stream["depth"].as_u64().map(|depth| depth as usize),
-                        epoch: stream["epoch"].as_u64().unwrap(),
-                        has_snapshot,
-                        awaits_snapshot: has_snapshot,
-                        last: stream["seq"].as_u64().unwrap(),
-                        ..Stream::default()
-                    };
-                    self.streams.insert(key(stream), granted);
+    fn hear(&mut self, said: Said, is_text: bool, catalog: &Catalog, around: &Around<'_>) {
+        match said {
+            Said::Welcome => self.is_welcome = true,
+            Said::Subscribed { id, streams, more } => {
+                for granted in streams {
+                    self.granted(id, &granted, catalog, around);
+                }
+                self.answered(id, more, catalog);
+            }
+            Said::Unsubscribed { id, streams, more } => {
+                for stream in streams {
+                    assert!(self.streams.remove(&stream).is_some(), "only what was there is ended: {stream:?}");
+                    self.counts.streams_ended += 1;
+                    self.first_open(id).streams.insert(stream);
+                }
+                if !more {
+                    let asked = self.first_open(id).asked.streams(catalog).unwrap();
+                    let left = asked.iter().find(|stream| self.streams.contains_key(stream));
+                    assert_eq!(left, None, "was to end and did not");
+                    self.first_open(id).streams.extend(asked);
+                }
+                self.answered(id, more, catalog);
+            }
+            Said::Instruments { id, count, more } => {
+                self.first_open(id).listed += count;
+                self.answered(id, more, catalog);
+            }
+            Said::Pong { id } => {
+                let open = self.take_open(id);
+                assert!(matches!(open.asked, Asked::Ping), "{open:?}");
+            }
+            Said::Error { id, code } => {
+                self.errors += 1;
+                self.counts.refusals += 1;
+                if let Some(id) = id {
+                    let open = self.take_open(id);
+                    let why = open.asked.streams(catalog).err();
+                    assert!(why == Some(&*code) || code == "limit_exceeded", "{code}: {open:?}");
+                    assert!(open.streams.is_empty(), "refused after a part was granted");
                 }
             }
-            "unsubscribed" => streams().for_each(|stream| {
-                assert!(self.streams.remove(&key(stream)).is_some(), "only what was there is ended");
-            }),
-            "heartbeat" => {
+            Said::Heartbeat(named) => {
                 self.heartbeats += 1;
-                for stream in streams() {
-                    let held = &mut self.streams.get_mut(&key(stream)).expect("only our streams are named");
-                    assert_eq!(stream["epoch"].as_u64(), Some(held.epoch));
-                    assert!(!held.awaits_snapshot, "a stream that has not begun is not complete");
-                    let complete = stream["seq"].as_u64().unwrap();
-                    assert!(complete >= held.last, "complete up to less than what came");
+                self.counts.heartbeats += 1;
+                assert!(named.len() <= 64);
+                for (stream, epoch, seq) in named {
+                    self.counts.heartbeat_streams += 1;
+                    self.stream(stream).heartbeat(epoch, seq, around.oracle);
                 }
             }
-            "reset" => {
-                let epoch = value["epoch"].as_u64().unwrap();
-                let instrument = catalog.find(value["symbol"].as_str().unwrap()).unwrap();
-                for (_, stream) in self.streams.iter_mut().filter(|(key, _)| key.0 == instrument) {
-                    let Stream { depth, has_snapshot, .. } = *stream;
-                    assert!(epoch > stream.epoch, "epochs only grow");
-                    let awaits_snapshot = has_snapshot;
-                    *stream = Stream { depth, epoch, has_snapshot, awaits_snapshot, ..Stream::default() };
-                }
+            Said::Notice(code) => self.notice(&code),
+            Said::Gap { stream, epoch, from, to, count } => {
+                assert_eq!(count, to - from + 1);
+                self.counts.gaps += 1;
+                let mut counts = std::mem::take(&mut self.counts);
+                self.stream(stream).gap(epoch, from, to, around, &mut counts);
+                self.counts = counts;
             }
-            "quote" | "trade" | "orderbook" | "price" | "status" => {
-                assert_eq!(self.protocol, Protocol::Json, "market data in text on a binary connection");
-                self.data_text(value, catalog);
-            }
-            "error" => self.errors += 1,
-            "pong" | "notice" | "instruments" => {}
-            other => panic!("type {other}"),
-        }
-    }
-
-    fn data_text(&mut self, value: &serde_json::Value, catalog: &Catalog) {
-        let instrument = catalog.find(value["symbol"].as_str().unwrap()).unwrap();
-        let channel = match value["type"].as_str().unwrap() {
-            "quote" => Channel::Quotes,
-            "trade" => Channel::Trades,
-            "orderbook" => Channel::Book,
-            "price" => Channel::Ticker,
-            _ => Channel::Status,
-        };
-        let exponents = &catalog.instruments()[instrument as usize];
-        let side = |name: &str| -> Vec<Level> {
-            let scale = |value: &serde_json::Value, exponent: i8| {
-                let text = value.as_f64().unwrap() * 10_f64.powi(-i32::from(exponent));
-                text.round() as i64
-            };
-            let level = |pair: &serde_json::Value| Level {
-                price: scale(&pair[0], exponents.price_exponent),
-                quantity: scale(&pair[1], exponents.quantity_exponent),
-            };
-            value[name].as_array().map(|levels| levels.iter().map(level).collect()).unwrap_or_default()
-        };
-        let number = |key: &str| value[key].as_u64().unwrap();
-        self.data(
-            (instrument, channel),
-            number("first_seq")..=number("last_seq"),
-            value["snapshot"] == true,
-            (value["part"].as_u64().unwrap_or(1) as u16, value["parts"].as_u64().unwrap_or(1) as u16),
-            [&side("bids"), &side("asks")],
-        );
-    }
-
-    fn binary(&mut self, payload: &[u8]) {
-        assert_eq!(self.protocol, Protocol::Binary, "a binary frame on a JSON connection");
-        let (header, messages) = market::decode(payload).unwrap();
-        assert!(!messages.is_empty());
-        let key = (header.instrument, Channel::from_number(header.channel).unwrap());
-        assert_eq!(header.epoch, self.streams[&key].epoch);
-        for message in messages {
-            let (parts, sides) = match &message.body {
-                MessageBody::Book { bids, asks, part, parts, .. } => {
-                    ((*part, *parts), [&bids[..], &asks[..]])
-                }
-                _ => ((1, 1), [&[][..], &[][..]]),
-            };
-            let covered = message.meta.first_seq..=message.meta.last_seq;
-            self.data(key, covered, message.meta.snapshot, parts, sides);
-        }
-    }
-
-    fn data(
-        &mut self,
-        key: StreamKey,
-        covered: std::ops::RangeInclusive<u64>,
-        snapshot: bool,
-        (part, parts): (u16, u16),
-        sides: [&[Level]; 2],
-    ) {
-        self.messages += 1;
-        let stream = self.streams.get_mut(&key).expect("data of a stream that we do not have");
-        if snapshot {
-            assert!(stream.awaits_snapshot, "a snapshot that nobody asked for: {key:?}");
-            assert_eq!(part, stream.parts + 1);
-            assert!(*covered.end() >= stream.last);
-            stream.parts = part;
-            stream.awaits_snapshot = part < parts;
-            if !stream.awaits_snapshot {
-                stream.parts = 0;
-                stream.last = *covered.end();
-            }
-        } else {
-            assert!(!stream.awaits_snapshot, "an update before its snapshot: {key:?}");
-            assert_eq!(*covered.start(), stream.last + 1, "a gap or a repetition: {key:?}");
-            assert!(covered.end() >= covered.start());
-            stream.last = *covered.end();
-        }
-        for (levels, changed) in stream.levels.iter_mut().zip(sides) {
-            for level in changed {
-                if level.quantity == 0 {
-                    levels.remove(&level.price);
+            Said::Reset { instrument, epoch, reason } => {
+                self.counts.resets_told += 1;
+                // Of what is to end the server may have said its last.
+                let leaving: Vec<StreamKey> = self.open.iter().flat_map(|open| open.leaving(catalog)).collect();
+                let streams = self.streams.values_mut().filter(|stream| stream.key.0 == instrument);
+                if reason == "restart" {
+                    assert!(self.restarts.remove(&instrument), "no unknown epoch was claimed of {instrument}");
+                    streams.for_each(|stream| assert_eq!(stream.epoch, epoch, "{stream:?}"));
                 } else {
-                    levels.insert(level.price, level.quantity);
+                    let mut old = streams.filter(|stream| stream.epoch != epoch).peekable();
+                    assert!(old.peek().is_some(), "a reset of {instrument} that concerns nothing");
+                    old.for_each(|stream| stream.reset(epoch, leaving.contains(&stream.key), around));
                 }
+            }
+            Said::Data(messages) => {
+                assert_eq!(is_text, self.protocol == Protocol::Json, "market data in the other encoding");
+                let mut counts = std::mem::take(&mut self.counts);
+                for data in messages {
+                    self.stream(data.stream).data(&data, around, &mut counts);
+                }
+                self.counts = counts;
             }
         }
     }
 
-    /// Every book the client has and knows whole: its instrument and depth, and the best levels it holds.
-    pub fn books(&self) -> impl Iterator<Item = (u32, Option<usize>, [Vec<Level>; 2])> {
-        let complete = self
-            .streams
-            .iter()
-            .filter(|(key, stream)| key.1 == Channel::Book && stream.has_snapshot && !stream.awaits_snapshot);
-        complete.map(|(key, stream)| (key.0, stream.depth, [stream.side(Side::Bid), stream.side(Side::Ask)]))
+    fn notice(&mut self, code: &str) {
+        match code {
+            "conflating" => {
+                assert!(!self.is_conflated, "told twice");
+                let mut streams = self.streams.values();
+                let never = streams.find(|stream| stream.never_conflate && stream.key.1 != Channel::Status);
+                assert!(never.is_none(), "never to be conflated: {never:?}");
+                (self.is_conflated, self.was_conflated) = (true, true);
+                self.counts.conflations += 1;
+            }
+            "recovered" => {
+                assert!(std::mem::take(&mut self.is_conflated), "it was not conflated");
+                self.counts.recoveries += 1;
+            }
+            "stale" | "live" => self.counts.stale_notices += 1,
+            "replay_ended" | "shutting_down" => {}
+            other => panic!("notice {other}"),
+        }
     }
 
-    /// The last sequence of each stream that has begun.
-    pub fn positions(&self) -> impl Iterator<Item = (StreamKey, Option<usize>, u64)> {
-        self.streams
-            .iter()
-            .filter(|(_, stream)| !stream.awaits_snapshot)
-            .map(|(key, s)| (*key, s.depth, s.last))
+    fn stream(&mut self, key: StreamKey) -> &mut Stream {
+        self.streams.get_mut(&key).unwrap_or_else(|| panic!("data of a stream that we do not have: {key:?}"))
     }
-}
 
-impl Stream {
-    fn side(&self, side: Side) -> Vec<Level> {
-        let level = |(&price, &quantity): (&i64, &i64)| Level { price, quantity };
-        let levels = self.levels[side.index()].iter().map(level);
-        if side == Side::Bid { levels.rev().collect() } else { levels.collect() }
+    /// The oldest request that is not answered, but for those whose answers may overtake.
+    fn first_open(&mut self, id: u64) -> &mut Open {
+        let mut waiting = self.open.iter_mut().filter(|open| !matches!(open.asked, Asked::Ping));
+        let first = waiting.next().expect("an answer to nothing");
+        assert_eq!(first.id, id, "answers come in the order of the requests");
+        first
     }
-}
 
-/// Opcode, head and payload length of the whole frame that starts here.
-fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
-    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    assert_eq!(first & 0x70, 0, "no extension was negotiated");
-    assert_eq!(first & 0x80, 0x80, "a server's frames are final");
-    assert_eq!(second & 0x80, 0, "a server does not mask");
-    let (head, payload) = match second {
-        126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
-        127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
-        short => (2, usize::from(short)),
-    };
-    (bytes.len() >= head + payload).then_some((first & 0x0F, head, payload))
+    fn take_open(&mut self, id: u64) -> Open {
+        let at = self.open.iter().position(|open| open.id == id).expect("an answer to nothing");
+        self.open.remove(at).unwrap()
+    }
+
+    fn answered(&mut self, id: u64, more: bool, catalog: &Catalog) {
+        if more {
+            return;
+        }
+        let open = self.take_open(id);
+        let streams: Vec<StreamKey> = open.streams.into_iter().collect();
+        assert_eq!(Ok(streams), open.asked.streams(catalog), "answered whole: {:?}", open.asked);
+        assert!(!matches!(open.asked, Asked::List) || open.listed == catalog.len());
+    }
+
+    /// A stream begins, or begins anew.
+    fn granted(&mut self, id: u64, granted: &Granted, catalog: &Catalog, around: &Around<'_>) {
+        let Granted { stream: key, epoch, seq, .. } = *granted;
+        self.counts.streams_granted += 1;
+        let open = self.first_open(id);
+        assert!(open.streams.insert(key), "granted twice: {key:?}");
+        let asked_ns = open.asked_ns;
+        let Asked::Subscribe(asked) = open.asked.clone() else { panic!("{open:?}") };
+        let told_depth = catalog.instruments()[key.0 as usize].book_depth;
+        let view = View {
+            depth: asked.granted_depth(key.1, told_depth),
+            interval_ms: asked.granted_interval(key.1),
+            period: asked.granted_period(key.1),
+        };
+        let is = View { depth: granted.depth, interval_ms: granted.interval_ms, period: granted.period };
+        assert_eq!(is, view, "granted for {asked:?}");
+        let before = self.streams.remove(&key).filter(|before| before.epoch == epoch);
+        let mut stream = self.begun(&asked, granted, view, before.as_ref(), around);
+        assert!(seq <= around.oracle.last(epoch, key) || stream.resumed, "granted beyond what was published");
+        (stream.never_conflate, stream.is_ahead) = (asked.never, asked.is_ahead);
+        stream.asked_ns = asked_ns;
+        self.streams.insert(key, stream);
+    }
+
+    fn begun(
+        &mut self,
+        asked: &Subscribe,
+        granted: &Granted,
+        view: View,
+        before: Option<&Stream>,
+        around: &Around<'_>,
+    ) -> Stream {
+        let Granted { stream: key, epoch, seq, .. } = *granted;
+        let wants_snapshot = asked.snapshot.unwrap_or(key.1 != Channel::Trades);
+        let from = asked.from.iter().find(|from| from.0 == key).map(|&(_, epoch, seq)| (epoch, seq));
+        let claimed = from.filter(|from| from.0 == epoch).map(|from| from.1);
+        let resumes = claimed.filter(|_| view.is_whole() || key.1 == Channel::Bars);
+        self.counts.resumes_asked += u64::from(from.is_some());
+        if from.is_some() && claimed.is_none() {
+            self.counts.resumes_unknown_epoch += 1;
+            self.restarts.insert(key.0);
+        }
+        let needs_state = wants_snapshot || (from.is_some() && key.1 != Channel::Trades);
+        let state = match resumes {
+            Some(held) => {
+                assert_eq!(seq, held, "it goes on from where the client stands: {granted:?}");
+                // What the shard has not reached may be more than there is.
+                if held > around.oracle.last(epoch, key) { State::Ahead(held) } else { State::At(held) }
+            }
+            None if needs_state => {
+                // What has never said anything has no state.
+                let or = (matches!(key.1, Channel::Bars | Channel::Trades) && seq == 0).then_some(0);
+                let held = before.and_then(Stream::held);
+                State::Awaits { at_least: held.max(claimed).unwrap_or(0), held: None, or }
+            }
+            None => State::At(seq),
+        };
+        self.counts.resumes_ahead += u64::from(matches!(state, State::Ahead(_)));
+        let mut stream = Stream::new(key, view, epoch, state, around.oracle);
+        stream.wants_snapshot = wants_snapshot;
+        stream.resumed = resumes.is_some();
+        stream
+    }
 }

@@ -1,286 +1,263 @@
-//! A shard's core, a simulated market, clients, and a kernel that takes as much as the seed says.
+//! Shards, a market, clients, a clock and a network, all from one seed.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use crossbeam_utils::CachePadded;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use slab::Slab;
-use tickcast::model::{Catalog, Deriver, Event, Level, Primary, ResetReason, Side};
-use tickcast::shard::{Core, CoreSettings, Protocol, SessionId, SlowConsumer};
-use tickcast::sim::{Rate, Simulation, SimulationSettings, profiles};
-use tickcast::source::Source;
-use tickcast::stats::ShardStats;
+use tickcast::model::{Catalog, Channel, Event, Level, ResetReason, Side, event_flags};
+use tickcast::shard::{CoreSettings, Protocol, SlowConsumer};
 
-use super::client::Client;
+use super::counts::Counts;
+use super::follower::Follower;
+use super::market::Market;
+use super::node::Node;
+use super::oracle::{Oracle, Replica, best};
+use super::player::Player;
+use super::requests::Asked;
 
-/// Where every client comes from.
-const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+pub const MILLISECOND_NS: u64 = 1_000_000;
 
-const SECOND_NS: u64 = 1_000_000_000;
+/// Steps of the clock.
+const STEP_MS: u64 = 10;
+
+/// What a world is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub shards: usize,
+    pub core: CoreSettings,
+    /// Bytes of the largest snapshot, page or portion that may go beyond the bound of an outbox.
+    pub push_bytes_max: usize,
+}
+
+impl Settings {
+    /// One shard with so many bytes an outbox and everything else without end.
+    pub fn plain(outbox_bytes: usize, slow_consumer: SlowConsumer) -> Settings {
+        let core =
+            CoreSettings { outbox_bytes, outboxes_bytes: usize::MAX, ring_bytes: 1 << 22, slow_consumer };
+        Settings { shards: 1, core, push_bytes_max: 1 << 20 }
+    }
+}
 
 pub struct World {
-    random: Pcg64,
-    source: Simulation,
-    catalog: Arc<Catalog>,
-    deriver: Deriver,
-    pub core: Core,
-    pub stats: Arc<CachePadded<ShardStats>>,
-    clients: Slab<Client>,
-    /// Primaries of the source that have not been published.
-    ahead: Vec<Primary>,
+    pub random: Pcg64,
+    pub market: Market,
+    pub oracle: Oracle,
+    pub catalog: Arc<Catalog>,
+    pub nodes: Vec<Node>,
+    pub players: Vec<Player>,
+    pub followers: Vec<Follower>,
+    pub now_ns: u64,
     epoch: u64,
-    now_ns: u64,
-    /// What clients that are gone had verified.
-    verified: u64,
-    closed_slow: usize,
+    /// What players that are gone had counted.
+    pub counts: Counts,
+    /// A digest of everything that clients read, and when.
+    pub trace: u64,
 }
 
 impl World {
-    /// A world with a few clients that have subscribed to something.
-    pub fn new(seed: u64, outbox_bytes: usize, slow_consumer: SlowConsumer) -> World {
-        let mut world = World::empty(seed, outbox_bytes, slow_consumer);
-        for _ in 0..4 {
-            world.come();
-        }
-        world
+    pub fn new(seed: u64, settings: Settings) -> World {
+        World::of(seed, Market::new(seed), settings)
     }
 
-    pub fn empty(seed: u64, outbox_bytes: usize, slow_consumer: SlowConsumer) -> World {
-        World::of(4, seed, outbox_bytes, slow_consumer)
-    }
-
-    /// A world of that many instruments without clients.
-    pub fn of(instruments: usize, seed: u64, outbox_bytes: usize, slow_consumer: SlowConsumer) -> World {
-        let settings =
-            SimulationSettings { seed, instruments: profiles(instruments), rate: Rate::Max, ticks: None };
-        let source = Simulation::new(settings).unwrap();
-        let (catalog, stats) = (source.catalog(), Arc::<CachePadded<ShardStats>>::default());
-        let epoch = 1_000;
-        let core = Core::new(
-            catalog.clone(),
-            epoch,
-            CoreSettings { outbox_bytes, outboxes_bytes: usize::MAX, ring_bytes: 0, slow_consumer },
-            stats.clone(),
-        );
+    /// A world with that market and nobody in it.
+    pub fn of(seed: u64, market: Market, settings: Settings) -> World {
+        let (catalog, epoch) = (market.catalog.clone(), 1_000);
+        let node = |_| Node::new(catalog.clone(), epoch, settings.core, settings.push_bytes_max);
         World {
             random: Pcg64::seed_from_u64(seed),
-            deriver: Deriver::new(catalog.clone()),
-            source,
+            oracle: Oracle::new(epoch),
+            nodes: (0..settings.shards).map(node).collect(),
             catalog,
-            core,
-            stats,
-            clients: Slab::new(),
-            ahead: Vec::new(),
-            epoch,
+            market,
+            players: Vec::new(),
+            followers: Vec::new(),
             now_ns: 0,
-            verified: 0,
-            closed_slow: 0,
+            epoch,
+            counts: Counts::default(),
+            trace: seed,
         }
     }
 
-    /// Something happens.
-    pub fn step(&mut self) {
-        match self.random.random_range(0..20) {
-            0 => self.come(),
-            1 => {
-                if let Some(client) = self.any() {
-                    self.core.remove(client);
-                    self.forget(client);
-                }
-            }
-            2..=6 => {
-                if let Some(client) = self.any() {
-                    let request = self.some_request();
-                    self.ask(client, &request);
-                }
-            }
-            7 => self.pass(1),
-            8..=14 => {
-                let ticks = self.random.random_range(1..120);
-                self.publish(ticks);
-            }
-            _ => {
-                for client in self.everyone() {
-                    let takes = [0, 1, 50, 1_000, 100_000][self.random.random_range(0..5)];
-                    self.deliver(client, takes);
-                }
-            }
+    /// Exchange events are published; shards have yet to take them.
+    pub fn publish(&mut self, ticks: usize) {
+        let mut events = Vec::new();
+        for _ in 0..ticks {
+            self.market.tick(&mut events);
         }
-        self.close_the_slow();
+        self.counts.ticks += ticks as u64;
+        self.announce(&events);
     }
 
-    /// Everyone gets everything, and holds what the deriver holds.
-    pub fn settle(&mut self) {
-        self.deliver_all();
-        for (_, client) in self.clients.iter().filter(|(_, client)| client.close_code.is_none()) {
-            for (instrument, depth, sides) in client.books() {
-                for side in [Side::Bid, Side::Ask] {
-                    let depth = depth.unwrap_or(usize::MAX);
-                    let book: Vec<Level> = self.deriver.book(instrument).levels(side).take(depth).collect();
-                    assert_eq!(sides[side.index()], book, "{instrument} {side:?} at depth {depth}");
-                }
-            }
-            for ((instrument, channel), depth, last) in client.positions() {
-                let published = self.deriver.sequence(instrument, channel);
-                if depth.is_none() {
-                    assert_eq!(last, published, "{instrument} {channel}");
-                }
-                assert!(last <= published);
-            }
+    /// Records go to every shard, in chunks that end where an exchange event or a piece of one does.
+    pub fn announce(&mut self, events: &[Event]) {
+        for event in events {
+            self.oracle.record(event);
+        }
+        self.counts.records += events.len() as u64;
+        let ends = event_flags::LAST | event_flags::CUT;
+        for chunk in events.split_inclusive(|event| event.flags & ends != 0) {
+            self.nodes.iter_mut().for_each(|node| node.queue.push_back(chunk.to_vec()));
         }
     }
 
     /// History ends.
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, reason: ResetReason) {
         self.epoch += 1;
         let mut events = Vec::new();
-        self.deriver.reset(self.epoch, ResetReason::Loop, 0, &mut events);
-        self.core.apply(&events);
-        self.core.flush();
+        self.market.reset(self.epoch, reason, &mut events);
+        self.counts.source_resets += 1;
+        self.announce(&events);
     }
 
-    pub fn connect(&mut self, protocol: Protocol) -> SessionId {
-        let id = self.core.open(protocol, PEER, self.now_ns, self.now_ns);
-        let vacant = self.clients.vacant_key();
-        self.clients.insert(Client::new(protocol));
-        assert_eq!(id, vacant, "sessions are numbered as a slab numbers");
-        id
-    }
-
-    pub fn ask(&mut self, client: SessionId, request: &str) {
-        if !self.core.is_busy(client) && self.core.closes_within(client).is_none() {
-            self.core.request(client, request, 0);
-        }
-    }
-
-    pub fn publish(&mut self, ticks: usize) {
-        let mut events: Vec<Event> = Vec::new();
-        for _ in 0..ticks {
-            loop {
-                if self.ahead.is_empty() {
-                    self.source.poll(0, &mut self.ahead).unwrap();
-                }
-                let primary = self.ahead.remove(0);
-                self.deriver.apply(&primary, &mut events).unwrap();
-                if primary.is_last() {
-                    break;
-                }
+    /// Shards take everything that was published, unless they wait for slow clients.
+    pub fn take_all(&mut self) {
+        for node in &mut self.nodes {
+            while !node.queue.is_empty() && !node.core.is_blocked() {
+                node.take_batch(8, self.now_ns);
             }
         }
-        self.core.apply(&events);
-        self.core.flush();
     }
 
-    /// Seconds pass, and the timers are looked at.
-    pub fn pass(&mut self, seconds: u64) {
-        for _ in 0..seconds * 4 {
-            self.now_ns += SECOND_NS / 4;
-            self.core.tick(self.now_ns, self.now_ns);
+    /// Time passes, and everyone reads as fast as he does.
+    pub fn pass(&mut self, milliseconds: u64) {
+        for _ in 0..milliseconds.div_ceil(STEP_MS) {
+            self.now_ns += STEP_MS * MILLISECOND_NS;
+            for node in &mut self.nodes {
+                node.pass(self.now_ns);
+            }
+            if self.now_ns.is_multiple_of(250 * MILLISECOND_NS) {
+                self.everyone_plays();
+            }
+        }
+        self.everyone_plays();
+    }
+
+    /// Everyone reads, answers and asks.
+    pub fn everyone_plays(&mut self) {
+        for number in 0..self.players.len() {
+            self.play(number);
+        }
+        for follower in &mut self.followers {
+            if follower.session.is_none() && follower.returns_ns <= self.now_ns {
+                let at = self.random.random_range(0..self.nodes.len());
+                follower.connect(at, &mut self.nodes[at], self.now_ns);
+            }
+            let node = &mut self.nodes[follower.node];
+            follower.play(node, &self.oracle, &self.catalog, &mut self.random, self.now_ns);
         }
     }
 
-    /// The kernel takes so many bytes of what waits for a client.
-    pub fn deliver(&mut self, client: SessionId, mut takes: usize) {
-        self.close_the_slow();
-        let (catalog, reader) = (self.catalog.clone(), &mut self.clients[client]);
-        loop {
-            let mut taken = 0;
-            let send = |bytes: &[u8]| {
-                taken = bytes.len().min(takes);
-                reader.read(&bytes[..taken], &catalog);
-                Ok(taken)
-            };
-            self.core.offer(client, self.now_ns, &mut Vec::new(), send).unwrap();
-            takes -= taken;
-            self.core.advance(client);
-            if taken == 0 {
+    pub fn play(&mut self, number: usize) {
+        let player = &mut self.players[number];
+        let node = &mut self.nodes[player.node];
+        player.play(node, &self.oracle, &self.catalog, &mut self.random, self.now_ns, &mut self.trace);
+    }
+
+    /// Someone comes and is heard of by one of the shards.
+    pub fn connect(&mut self, protocol: Protocol) -> usize {
+        let node = self.random.random_range(0..self.nodes.len());
+        self.players.push(Player::new(protocol, node));
+        let number = self.players.len() - 1;
+        self.players[number].connect(&mut self.nodes[node], self.now_ns);
+        number
+    }
+
+    pub fn ask(&mut self, number: usize, asked: Asked) {
+        self.players[number].ask(asked, &self.catalog, self.now_ns);
+    }
+
+    /// Everyone gets everything and holds the present.
+    pub fn settle(&mut self) {
+        for player in &mut self.players {
+            player.reads_all();
+        }
+        for follower in &mut self.followers {
+            follower.reads_all();
+        }
+        self.set_capacities();
+        self.set_stale(false);
+        // Intervals last five seconds, and so does a turn of the heartbeats; who waits for a slow client, longer.
+        let mut calm = 0;
+        for _ in 0..400 {
+            self.take_all();
+            self.pass(250);
+            let is_calm = self.nodes.iter().all(|node| node.queue.is_empty())
+                && self.players.iter().all(Player::is_quiet)
+                && self.followers.iter().all(Follower::is_quiet);
+            calm = if is_calm { calm + 1 } else { 0 };
+            if calm > 24 {
                 break;
             }
         }
+        for player in &mut self.players {
+            let node = &self.nodes[player.node];
+            assert!(player.is_quiet(), "{player:?}");
+            player.holds_the_present(&self.oracle);
+            assert!(player.audit(node), "after everything was read");
+        }
+        for follower in &mut self.followers {
+            assert!(follower.is_quiet(), "{:?}", follower.machine);
+            follower.holds_the_present(&self.oracle, &self.catalog);
+        }
+        self.derives_what_follows();
     }
 
-    pub fn deliver_all(&mut self) {
-        for client in self.everyone() {
-            self.deliver(client, usize::MAX);
+    /// The source is late, or is not.
+    pub fn set_stale(&mut self, is_stale: bool) {
+        for node in &mut self.nodes {
+            node.core.set_stale(is_stale);
+            node.write_dirty(self.now_ns);
         }
-        for client in self.everyone() {
-            if self.core.closes_within(client).is_some() && self.clients[client].close_code == Some(4008) {
-                self.closed_slow += 1;
+    }
+
+    /// The kernel takes from each session as much as its client's does now.
+    pub fn set_capacities(&mut self) {
+        let players = self.players.iter().map(|it| (it.node, it.session, it.capacity));
+        let followers = self.followers.iter().map(|it| (it.node, it.session, it.capacity));
+        for (node, session, capacity) in players.chain(followers) {
+            if let Some(line) = session.and_then(|session| self.nodes[node].lines.get_mut(&session)) {
+                line.capacity = capacity;
             }
         }
     }
 
-    pub fn close_code(&self, client: SessionId) -> Option<u16> {
-        self.clients[client].close_code
-    }
-
-    pub fn heartbeats(&self, client: SessionId) -> usize {
-        self.clients[client].heartbeats
-    }
-
-    pub fn errors(&self, client: SessionId) -> usize {
-        self.clients[client].errors
-    }
-
-    pub fn closed_slow(&self) -> usize {
-        self.closed_slow
-    }
-
-    /// How many messages were checked.
-    pub fn verified(&self) -> u64 {
-        self.verified + self.clients.iter().map(|(_, client)| client.messages).sum::<u64>()
-    }
-
-    fn close_the_slow(&mut self) {
-        self.core.take_dirty(&mut Vec::new());
-    }
-
-    fn come(&mut self) {
-        let protocol = if self.random.random() { Protocol::Binary } else { Protocol::Json };
-        let client = self.connect(protocol);
-        let request = self.some_request();
-        self.ask(client, &request);
-    }
-
-    fn forget(&mut self, client: SessionId) {
-        self.verified += self.clients.remove(client).messages;
-    }
-
-    fn everyone(&self) -> Vec<SessionId> {
-        self.clients.iter().map(|(id, _)| id).collect()
-    }
-
-    fn any(&mut self) -> Option<SessionId> {
-        let everyone = self.everyone();
-        (!everyone.is_empty()).then(|| everyone[self.random.random_range(0..everyone.len())])
-    }
-
-    fn some_request(&mut self) -> String {
-        let pick = |random: &mut Pcg64, of: &[&str]| of[random.next_u64() as usize % of.len()].to_owned();
-        let symbols = pick(&mut self.random, &["BTC-USD", "ETH-USD", "AAPL", "*", "E*", "NONE*"]);
-        let channels = pick(
-            &mut self.random,
-            &[
-                r#""quotes""#,
-                r#""book""#,
-                r#""trades""#,
-                r#""book","quotes""#,
-                r#""ticker","status","trades""#,
-            ],
-        );
-        match self.random.random_range(0..10) {
-            0 => r#"{"op":"list","id":5}"#.to_owned(),
-            1 => r#"{"op":"subscribe","symbols":["NONE"],"channels":["quotes"]}"#.to_owned(),
-            2 | 3 => format!(r#"{{"op":"unsubscribe","symbols":["{symbols}"],"channels":[{channels}]}}"#),
-            _ => {
-                let depth = pick(&mut self.random, &["1", "5", "10", "25", "null", "null"]);
-                let snapshot = pick(&mut self.random, &["", "", r#""id":"bare","snapshot":false,"#]);
-                format!(
-                    r#"{{"op":"subscribe",{snapshot}"symbols":["{symbols}"],"channels":[{channels}],"depth":{depth}}}"#
-                )
+    /// What the deriver says of an instrument is what its own records add up to, and its records agree.
+    fn derives_what_follows(&self) {
+        for (number, instrument) in self.catalog.iter() {
+            let epoch = self.oracle.epoch(number);
+            let at = |channel| {
+                let stream = (number, channel);
+                Replica::at(&self.oracle, epoch, stream, self.oracle.last(epoch, stream))
+            };
+            let levels = at(Channel::Book).levels;
+            for side in [Side::Bid, Side::Ask] {
+                let book: Vec<Level> = self.market.deriver.book(number).levels(side).collect();
+                assert_eq!(best(&levels, side, None), book, "{} {side:?}", instrument.symbol);
+            }
+            if instrument.has(Channel::Orders) {
+                let orders = at(Channel::Orders).orders;
+                assert_eq!(orders.levels(), levels, "the orders of {}", instrument.symbol);
+                let rest = [Side::Bid, Side::Ask].map(|side| self.market.deriver.orders(number).orders(side));
+                assert!(rest.into_iter().flatten().eq(orders.iter()), "{}", instrument.symbol);
             }
         }
+    }
+
+    /// The counts of everyone together.
+    pub fn counted(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        for player in &self.players {
+            counts.add(&player.counts());
+        }
+        for follower in &self.followers {
+            counts.add(&follower.counts);
+        }
+        for node in &self.nodes {
+            use tickcast::stats::Resumed;
+            counts.resumes_exact += node.stats.resumes(Resumed::Exact).get();
+            counts.resumes_snapshot += node.stats.resumes(Resumed::Snapshot).get();
+            counts.resumes_gap += node.stats.resumes(Resumed::Gap).get();
+        }
+        counts
     }
 }

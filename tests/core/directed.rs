@@ -1,0 +1,192 @@
+//! Single rules in worlds of their own.
+
+use tickcast::model::{Channel, ResetReason};
+use tickcast::shard::{Protocol, SlowConsumer};
+
+use super::market::Market;
+use super::player::Reading;
+use super::requests::{Asked, Subscribe};
+use super::world::{Settings, World};
+
+fn world(instruments: usize, outbox_bytes: usize, slow_consumer: SlowConsumer) -> World {
+    let settings = Settings::plain(outbox_bytes, slow_consumer);
+    World::of(7, Market::uniform(7, instruments), settings)
+}
+
+fn everything(channels: &[Channel]) -> Subscribe {
+    Subscribe { symbols: vec!["*".to_owned()], channels: channels.to_vec(), ..Subscribe::default() }
+}
+
+fn publish(world: &mut World, ticks: usize) {
+    world.publish(ticks);
+    world.take_all();
+}
+
+/// Everyone reads all that is there and is not slow any more.
+fn deliver_all(world: &mut World) {
+    world.everyone_plays();
+}
+
+/// The kernel takes so many bytes and the client reads none.
+fn stall(world: &mut World, number: usize, capacity: usize) {
+    let player = &mut world.players[number];
+    (player.reading, player.was_slow) = (Reading::Stalls, true);
+    let session = player.session.unwrap();
+    world.nodes[0].lines.get_mut(&session).unwrap().capacity = capacity;
+}
+
+fn close_code(world: &World, number: usize) -> Option<u16> {
+    world.players[number].client.close.as_ref().map(|(code, _)| *code)
+}
+
+/// However many subscribers a topic has, in whichever order they came: one encoding.
+#[test]
+fn encodings_do_not_depend_on_the_number_of_subscribers() {
+    let encodes = [1, 10, 100].map(|clients| {
+        let mut world = world(4, 1 << 20, SlowConsumer::Disconnect);
+        for _ in 0..clients {
+            let client = world.connect(Protocol::Binary);
+            let asked = Subscribe { snapshot: Some(false), ..everything(&Channel::ALL) };
+            world.ask(client, Asked::Subscribe(asked));
+        }
+        deliver_all(&mut world);
+        for _ in 0..20 {
+            publish(&mut world, 50);
+            deliver_all(&mut world);
+        }
+        let stats = &world.nodes[0].stats;
+        assert!(stats.delivered.get() > 0 && stats.delivered.get().is_multiple_of(clients));
+        stats.encodes.get()
+    });
+    assert!(encodes[0] > 100);
+    assert_eq!(encodes[0], encodes[1]);
+    assert_eq!(encodes[0], encodes[2]);
+}
+
+/// A view that its only watcher takes anew, without a snapshot, begins where the reply says.
+#[test]
+fn a_view_taken_anew_without_a_snapshot_begins_where_it_is_granted() {
+    let mut world = world(4, 1 << 20, SlowConsumer::Disconnect);
+    let client = world.connect(Protocol::Binary);
+    for _ in 0..100 {
+        let asked =
+            Subscribe { depth: Some(1), snapshot: Some(false), ..everything(&[Channel::Book]) };
+        world.ask(client, Asked::Subscribe(asked));
+        deliver_all(&mut world);
+        publish(&mut world, 20);
+        deliver_all(&mut world);
+    }
+    world.settle();
+    assert!(world.counted().books > 100);
+}
+
+/// A shard that is to wait for slow clients says so until they have taken what waits.
+#[test]
+fn block_waits_for_the_slow_and_gives_up_only_without_progress() {
+    let mut world = world(4, 2_048, SlowConsumer::Block);
+    let client = world.connect(Protocol::Json);
+    world.ask(client, Asked::Subscribe(everything(&[Channel::Quotes, Channel::Book])));
+    deliver_all(&mut world);
+    stall(&mut world, client, 20);
+    world.publish(400);
+    world.take_all();
+    assert!(world.nodes[0].core.is_blocked());
+    world.pass(29_000);
+    assert!(world.nodes[0].core.is_blocked(), "29 s without progress are allowed");
+    world.players[client].reading = Reading::All;
+    deliver_all(&mut world);
+    assert!(!world.nodes[0].core.is_blocked());
+    world.take_all();
+    deliver_all(&mut world);
+    stall(&mut world, client, 20);
+    world.publish(400);
+    world.take_all();
+    assert!(world.nodes[0].core.is_blocked());
+    world.pass(32_000);
+    assert!(!world.nodes[0].core.is_blocked());
+    world.players[client].reading = Reading::All;
+    deliver_all(&mut world);
+    assert_eq!(close_code(&world, client), Some(4008));
+}
+
+/// A ping comes after 20 s; a minute later without a pong the session ends with 1001 and says why.
+#[test]
+fn a_client_that_answers_no_ping_is_closed() {
+    let mut world = world(4, 1 << 20, SlowConsumer::Disconnect);
+    let (mute, lively) = (world.connect(Protocol::Json), world.connect(Protocol::Binary));
+    world.players[mute].answers = false;
+    for second in 1..90 {
+        world.pass(1_000);
+        assert!(second > 75 || close_code(&world, mute).is_none(), "closed after {second} s");
+    }
+    assert_eq!(close_code(&world, mute), Some(1001));
+    assert_eq!(close_code(&world, lively), None);
+    let heartbeats = world.players[lively].client.heartbeats;
+    assert!((17..=18).contains(&heartbeats), "{heartbeats}: one every 5 s");
+}
+
+/// A client that still waits for its snapshots is not read from, so its pongs are not seen: it is alive all the same.
+#[test]
+fn a_client_that_takes_its_snapshots_slowly_is_not_given_up() {
+    let mut world = world(4, 1_024, SlowConsumer::Disconnect);
+    publish(&mut world, 400);
+    let client = world.connect(Protocol::Json);
+    world.ask(client, Asked::Subscribe(everything(&[Channel::Book])));
+    stall(&mut world, client, 10);
+    world.players[client].reading = Reading::Crawls(10);
+    for _ in 0..90 {
+        world.pass(1_000);
+    }
+    let session = world.players[client].session.unwrap();
+    assert!(!world.nodes[0].reads(session), "20 bytes a second are not enough for it yet");
+    assert_eq!(close_code(&world, client), None);
+    world.settle();
+    assert!(world.nodes[0].reads(session));
+}
+
+/// What one request can make the server collect is bounded, however often it says "all of them".
+#[test]
+fn a_request_that_says_everything_thousands_of_times_costs_no_more_than_once() {
+    let mut world = world(2_000, 1 << 20, SlowConsumer::Disconnect);
+    let client = world.connect(Protocol::Json);
+    let stars = vec!["*".to_owned(); 9_000];
+    world.ask(client, Asked::Subscribe(Subscribe { symbols: stars, ..everything(&[Channel::Status]) }));
+    deliver_all(&mut world);
+    assert_eq!(world.nodes[0].stats.subscriptions.get(), 2_000);
+    // Five channels each are 10,000 streams; ten thousand prefixes do not make more of them.
+    let prefixes: Vec<String> = (0..9_000).map(|n| format!("{}*", ["", "A", "B", "C"][n % 4])).collect();
+    let channels = [Channel::Quotes, Channel::Trades, Channel::Book, Channel::Ticker, Channel::Status];
+    world.ask(client, Asked::Subscribe(Subscribe { symbols: prefixes.clone(), ..everything(&channels) }));
+    deliver_all(&mut world);
+    assert_eq!(world.nodes[0].stats.subscriptions.get(), 10_000);
+    world.ask(client, Asked::Unsubscribe { symbols: prefixes, channels: channels.to_vec() });
+    deliver_all(&mut world);
+    assert_eq!(world.nodes[0].stats.subscriptions.get(), 0);
+}
+
+/// More streams than a connection may have are refused, all of them.
+#[test]
+fn more_streams_than_allowed_are_refused_whole() {
+    let mut world = world(6_000, 1 << 20, SlowConsumer::Disconnect);
+    let client = world.connect(Protocol::Json);
+    let channels = [Channel::Quotes, Channel::Trades, Channel::Book, Channel::Ticker];
+    world.ask(client, Asked::Subscribe(everything(&channels)));
+    deliver_all(&mut world);
+    assert_eq!((world.players[client].client.errors, world.nodes[0].stats.subscriptions.get()), (1, 0));
+}
+
+/// When history ends, everyone is told, gets snapshots, and goes on in the new epoch.
+#[test]
+fn a_reset_is_announced_and_snapshots_follow() {
+    let mut world = world(4, 1 << 20, SlowConsumer::Conflate);
+    let client = world.connect(Protocol::Binary);
+    world.ask(client, Asked::Subscribe(everything(&Channel::ALL)));
+    for _ in 0..5 {
+        publish(&mut world, 100);
+        world.reset(ResetReason::Loop);
+        publish(&mut world, 100);
+        deliver_all(&mut world);
+    }
+    world.settle();
+    assert_eq!(world.counted().resets_told, 5 * 4);
+}
