@@ -349,7 +349,14 @@ mod tests {
                 outbox.offer(&mut scratch, take).unwrap();
             }
             while !outbox.is_empty() {
-                outbox.offer(&mut scratch, |bytes| Ok({ received.extend_from_slice(bytes); bytes.len() })).unwrap();
+                outbox
+                    .offer(&mut scratch, |bytes| {
+                        Ok({
+                            received.extend_from_slice(bytes);
+                            bytes.len()
+                        })
+                    })
+                    .unwrap();
             }
             let frames = received.chunk_by(|a, b| a == b).map(<[u8]>::to_vec).collect::<Vec<_>>();
             let fills = frames.iter().map(|run| run[0]).filter(|fill| (10..15).contains(fill));

@@ -141,7 +141,10 @@ impl Client {
             }
             Said::Unsubscribed { id, streams, more } => {
                 for stream in streams {
-                    assert!(self.streams.remove(&stream).is_some(), "only what was there is ended: {stream:?}");
+                    assert!(
+                        self.streams.remove(&stream).is_some(),
+                        "only what was there is ended: {stream:?}"
+                    );
                     self.counts.streams_ended += 1;
                     self.first_open(id).streams.insert(stream);
                 }
@@ -191,10 +194,14 @@ impl Client {
             Said::Reset { instrument, epoch, reason } => {
                 self.counts.resets_told += 1;
                 // Of what is to end the server may have said its last.
-                let leaving: Vec<StreamKey> = self.open.iter().flat_map(|open| open.leaving(catalog)).collect();
+                let leaving: Vec<StreamKey> =
+                    self.open.iter().flat_map(|open| open.leaving(catalog)).collect();
                 let streams = self.streams.values_mut().filter(|stream| stream.key.0 == instrument);
                 if reason == "restart" {
-                    assert!(self.restarts.remove(&instrument), "no unknown epoch was claimed of {instrument}");
+                    assert!(
+                        self.restarts.remove(&instrument),
+                        "no unknown epoch was claimed of {instrument}"
+                    );
                     streams.for_each(|stream| assert_eq!(stream.epoch, epoch, "{stream:?}"));
                 } else {
                     let mut old = streams.filter(|stream| stream.epoch != epoch).peekable();

@@ -69,8 +69,7 @@ fn a_view_taken_anew_without_a_snapshot_begins_where_it_is_granted() {
     let mut world = world(4, 1 << 20, SlowConsumer::Disconnect);
     let client = world.connect(Protocol::Binary);
     for _ in 0..100 {
-        let asked =
-            Subscribe { depth: Some(1), snapshot: Some(false), ..everything(&[Channel::Book]) };
+        let asked = Subscribe { depth: Some(1), snapshot: Some(false), ..everything(&[Channel::Book]) };
         world.ask(client, Asked::Subscribe(asked));
         deliver_all(&mut world);
         publish(&mut world, 20);

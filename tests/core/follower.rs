@@ -53,8 +53,7 @@ pub fn some_subscriptions(random: &mut Pcg64) -> Vec<Subscription> {
     let mut channels = Channel::ALL.to_vec();
     let mut subscriptions = Vec::new();
     while !channels.is_empty() {
-        let of: Vec<Channel> =
-            (0..random.random_range(1..4)).filter_map(|_| channels.pop()).collect();
+        let of: Vec<Channel> = (0..random.random_range(1..4)).filter_map(|_| channels.pop()).collect();
         let symbols = pick(random, &[&["*"][..], &["BTC*", "E*"], &["*"]]);
         subscriptions.push(Subscription {
             depth: pick(random, &[None, None, Some(5), Some(25)]),
@@ -136,7 +135,9 @@ impl Follower {
             let goes_on = self.read(oracle, catalog, now_ns).and_then(|()| self.machine.wake(now_ns));
             if let Err(why) = goes_on {
                 let is_fair = match &why {
-                    Disconnect::Closed { code, .. } => *code == Some(4008) && (self.was_slow || node.is_small()),
+                    Disconnect::Closed { code, .. } => {
+                        *code == Some(4008) && (self.was_slow || node.is_small())
+                    }
                     Disconnect::Silent(_) => self.was_slow || node.core.is_blocked(),
                     _ => false,
                 };
@@ -320,7 +321,12 @@ impl Follower {
             if let (Some(status), Some(last)) = (self.machine.status(symbol), last(Channel::Status)) {
                 assert_eq!(Body::Status(status), last, "{symbol}");
             }
-            let bars = Replica::at(oracle, epoch, (number, Channel::Bars), oracle.last(epoch, (number, Channel::Bars)));
+            let bars = Replica::at(
+                oracle,
+                epoch,
+                (number, Channel::Bars),
+                oracle.last(epoch, (number, Channel::Bars)),
+            );
             for period in Period::ALL {
                 let bar = self.machine.bar(symbol, period);
                 let is = bars.bars.shown(period);

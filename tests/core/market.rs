@@ -80,7 +80,8 @@ impl Market {
             (Kind::Trades, "NEWS", &[Trades, Bars, Status][..], 0),
         ];
         let instruments = listed.iter().enumerate();
-        let instruments = instruments.map(|(n, (_, name, channels, depth))| instrument(name, channels, *depth, n));
+        let instruments =
+            instruments.map(|(n, (_, name, channels, depth))| instrument(name, channels, *depth, n));
         Market::of(seed, instruments.collect(), listed.iter().map(|it| it.0).collect())
     }
 
@@ -88,7 +89,8 @@ impl Market {
     pub fn uniform(seed: u64, instruments: usize) -> Market {
         let names = ["BTC-USD", "ETH-USD", "AAPL", "ESH4"];
         let name = |n: usize| names.get(n).map_or_else(|| format!("S{n}"), |name| (*name).to_owned());
-        let instruments = (0..instruments).map(|n| instrument(&name(n), &Channel::ALL, 0, n)).collect::<Vec<_>>();
+        let instruments =
+            (0..instruments).map(|n| instrument(&name(n), &Channel::ALL, 0, n)).collect::<Vec<_>>();
         let kinds = vec![Kind::Orders; instruments.len()];
         Market::of(seed, instruments, kinds)
     }
@@ -238,7 +240,8 @@ impl Market {
                     self.next_id += 1;
                     let order = Resting { id: self.next_id, side, price, quantity };
                     self.resting[instrument].push(order);
-                    let add = self.primary(PrimaryKind::Add, instrument, order.id, Some(side), price, quantity);
+                    let add =
+                        self.primary(PrimaryKind::Add, instrument, order.id, Some(side), price, quantity);
                     primaries.push(add);
                 }
                 0..70 => primaries.push(self.leave(instrument, at, PrimaryKind::Cancel)),
@@ -249,13 +252,21 @@ impl Market {
                     }
                     let quantity = (quantity + self.random.random_range(-2..3)).max(1);
                     self.resting[instrument][at] = Resting { id, side, price, quantity };
-                    primaries.push(self.primary(PrimaryKind::Modify, instrument, id, Some(side), price, quantity));
+                    primaries.push(self.primary(
+                        PrimaryKind::Modify,
+                        instrument,
+                        id,
+                        Some(side),
+                        price,
+                        quantity,
+                    ));
                 }
                 83..98 => {
                     let Resting { side, price, .. } = self.resting[instrument][at];
                     let execute = self.leave(instrument, at, PrimaryKind::Execute);
                     let mut trade = self.trade(instrument);
-                    (trade.price, trade.quantity, trade.side) = (price, execute.quantity, side.opposite() as u8);
+                    (trade.price, trade.quantity, trade.side) =
+                        (price, execute.quantity, side.opposite() as u8);
                     primaries.extend([trade, execute]);
                 }
                 _ => primaries.push(self.rare(instrument)),

@@ -118,7 +118,8 @@ impl Node {
         self.core.flush();
         self.write_dirty(now_ns);
         // Writers get their turn between batches.
-        let writers = self.lines.iter().filter(|(_, line)| line.has_writer && line.kernel.len() < line.capacity);
+        let writers =
+            self.lines.iter().filter(|(_, line)| line.has_writer && line.kernel.len() < line.capacity);
         for session in writers.map(|(&session, _)| session).collect::<Vec<_>>() {
             self.writable(session, now_ns);
         }

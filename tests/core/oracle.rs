@@ -195,7 +195,8 @@ impl Bars {
                 (&mut self.running[period.index()], &mut self.closed_ns[period.index()]);
             match event.body() {
                 Body::Bar(BarStep::Trade { price, quantity }) => {
-                    let start_ns = (event.ts_ns / period.nanoseconds() * period.nanoseconds()).max(*closed_ns);
+                    let start_ns =
+                        (event.ts_ns / period.nanoseconds() * period.nanoseconds()).max(*closed_ns);
                     let (open, high, low, close) = (price, price, price, price);
                     let new = Bar { period, start_ns, open, high, low, close, volume: 0, complete: false };
                     let bar = running.get_or_insert(new);

@@ -124,9 +124,7 @@ pub fn text(payload: &[u8], catalog: &Catalog) -> Said {
             Said::Instruments { id: id(), count: value["instruments"].as_array().unwrap().len(), more }
         }
         "pong" => Said::Pong { id: id() },
-        "error" => {
-            Said::Error { id: value["id"].as_u64(), code: value["code"].as_str().unwrap().to_owned() }
-        }
+        "error" => Said::Error { id: value["id"].as_u64(), code: value["code"].as_str().unwrap().to_owned() },
         "heartbeat" => {
             let named = streams().map(|it| (key(it), number(&it["epoch"]), number(&it["seq"])));
             Said::Heartbeat(named.collect())

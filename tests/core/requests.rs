@@ -122,7 +122,8 @@ impl Subscribe {
         if channel != Channel::Book {
             return None;
         }
-        let rounded = [1, 5, 10, 25, 50, 100, 500].into_iter().find(|&it| self.depth.is_some_and(|asked| asked <= it));
+        let rounded =
+            [1, 5, 10, 25, 50, 100, 500].into_iter().find(|&it| self.depth.is_some_and(|asked| asked <= it));
         let told = (book_depth > 0).then_some(u32::from(book_depth));
         rounded.into_iter().chain(told).min()
     }

@@ -9,7 +9,7 @@ use tickcast::shard::{CoreSettings, Protocol, SlowConsumer};
 use super::counts::Counts;
 use super::follower::{Follower, some_subscriptions};
 use super::player::{Reading, Remembered};
-use super::requests::{pick, some_request, some_subscribe, Asked};
+use super::requests::{Asked, pick, some_request, some_subscribe};
 use super::world::{MILLISECOND_NS, Settings, World};
 
 /// How long a run is.

@@ -171,7 +171,10 @@ impl Stream {
         let published = around.oracle.last(self.epoch, self.key);
         assert!(last <= published, "{last} was never published ({published} were): {data:?}");
         if let Some(parts) = &self.parts {
-            assert!(data.meta.snapshot && parts.last_seq == last, "between the parts of a snapshot: {data:?}");
+            assert!(
+                data.meta.snapshot && parts.last_seq == last,
+                "between the parts of a snapshot: {data:?}"
+            );
         }
         if data.meta.snapshot {
             self.snapshot(&data.meta, &data.body, around, counts);
@@ -183,7 +186,9 @@ impl Stream {
     fn snapshot(&mut self, meta: &Meta, body: &MessageBody, around: &Around<'_>, counts: &mut Counts) {
         assert_eq!(meta.first_seq, meta.last_seq, "a snapshot covers nothing");
         let (part, of) = match body {
-            MessageBody::Book { part, parts, .. } | MessageBody::Orders { part, parts, .. } => (*part, *parts),
+            MessageBody::Book { part, parts, .. } | MessageBody::Orders { part, parts, .. } => {
+                (*part, *parts)
+            }
             _ => (1, 1),
         };
         assert_eq!(meta.last, part == of, "the last part ends it");
@@ -216,12 +221,18 @@ impl Stream {
             }
             State::Awaits { at_least, held, .. } => {
                 // Who claimed what its shard did not know waits, but not for ever.
-                assert!(seq >= at_least || self.has_waited(around), "older than what the client holds: {seq} of {self:?}");
+                assert!(
+                    seq >= at_least || self.has_waited(around),
+                    "older than what the client holds: {seq} of {self:?}"
+                );
                 self.count(1, held.map_or(0, |held| seq - held), counts);
             }
             State::Ahead(claimed) => {
                 self.count(1, seq.saturating_sub(claimed), counts);
-                assert!(seq >= claimed || self.has_waited(around), "older than what the client holds: {seq} of {self:?}");
+                assert!(
+                    seq >= claimed || self.has_waited(around),
+                    "older than what the client holds: {seq} of {self:?}"
+                );
             }
         }
         self.was_given_up |= self.resumed && self.has_waited(around);
@@ -255,7 +266,10 @@ impl Stream {
         assert!(seq >= held, "back from {held} to {seq}: {self:?}");
         let is_book_of_intervals = self.key.1 == Channel::Book && self.view.interval_ms > 0;
         if self.resumed && !around.conflated {
-            assert!(!(around.kept)(self.epoch, self.key, held), "a snapshot instead of what the ring has: {self:?}");
+            assert!(
+                !(around.kept)(self.epoch, self.key, held),
+                "a snapshot instead of what the ring has: {self:?}"
+            );
             return;
         }
         assert!(around.conflated || is_book_of_intervals, "a snapshot that nobody asked for: {self:?}");
@@ -286,7 +300,10 @@ impl Stream {
         self.count(1, merged, counts);
         counts.merged_messages += u64::from(merged > 0);
         let is_narrow = self.view.depth.is_some() || self.key.1 == Channel::Bars;
-        assert!(merged == 0 || is_narrow || self.may_merge(around), "merged for nothing: {data:?} of {self:?}");
+        assert!(
+            merged == 0 || is_narrow || self.may_merge(around),
+            "merged for nothing: {data:?} of {self:?}"
+        );
         self.state = State::At(last);
         let resumes = std::mem::take(&mut self.resumed);
         self.replica.completed.clear();
@@ -376,7 +393,10 @@ impl Stream {
                 let completed = &self.replica.completed;
                 let of_period = || completed.iter().filter(|(_, it)| it.period == bar.period);
                 if !meta.snapshot {
-                    assert!(of_period().all(|(seq, _)| *seq == last), "a completed bar was passed over before {last}");
+                    assert!(
+                        of_period().all(|(seq, _)| *seq == last),
+                        "a completed bar was passed over before {last}"
+                    );
                 }
                 counts.bars_completed += u64::from(bar.complete);
                 assert_eq!(self.replica.bars.shown(bar.period), Some(*bar), "the bar at {last}");
@@ -412,7 +432,9 @@ impl Stream {
             for side in [Side::Bid, Side::Ask] {
                 let events = around.oracle.between(self.epoch, self.key, meta.first_seq - 1, meta.last_seq);
                 let changed = events.iter().filter_map(|event| match event.body() {
-                    Body::Level { side: of, price, quantity } if of == side => Some(Level { price, quantity }),
+                    Body::Level { side: of, price, quantity } if of == side => {
+                        Some(Level { price, quantity })
+                    }
                     _ => None,
                 });
                 assert!(changed.eq(sides[side.index()].iter().copied()), "{meta:?}");
@@ -445,7 +467,12 @@ impl Stream {
             }
             Channel::Trades => {
                 let is_long = around.conflated && published - held > CONFLATED_TRADES;
-                assert!(has_passed || is_long, "{from}..={to} of {published} was not lost, now {} {is_over} {}: {self:?}", around.now_ns, around.conflated);
+                assert!(
+                    has_passed || is_long,
+                    "{from}..={to} of {published} was not lost, now {} {is_over} {}: {self:?}",
+                    around.now_ns,
+                    around.conflated
+                );
             }
             Channel::Orders => {
                 assert!(self.resumed && has_passed, "{from}..={to} was not lost: {self:?}");
@@ -502,7 +529,13 @@ impl Stream {
                 let mut later = Stream::new(self.key, self.view, self.epoch, State::At(0), oracle);
                 later.replica = self.replica.clone();
                 later.replica.advance(oracle, self.epoch, self.key, seq);
-                assert_eq!(self.levels, later.visible(), "not told up to {seq}: {:?} {:?}", self.key, self.view);
+                assert_eq!(
+                    self.levels,
+                    later.visible(),
+                    "not told up to {seq}: {:?} {:?}",
+                    self.key,
+                    self.view
+                );
             }
             Channel::Bars => {
                 let bit = 1 << self.view.period.unwrap().index();
@@ -531,7 +564,10 @@ impl Stream {
             assert!(or.is_some(), "a stream that has not begun is not complete: {self:?}");
             return;
         }
-        assert!(self.held().is_some_and(|held| held <= seq), "complete up to less than what came: {seq} {self:?}");
+        assert!(
+            self.held().is_some_and(|held| held <= seq),
+            "complete up to less than what came: {seq} {self:?}"
+        );
         if self.view.interval_ms > 0 {
             assert_eq!(self.held(), Some(seq), "{self:?}");
         } else {
