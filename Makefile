@@ -1,7 +1,7 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test load delivery fmt lint doc bench feeds advisories
+.PHONY: help run test load delivery simulate fmt lint doc bench feeds advisories
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ load: ## The load tests in their full form; prints what they saw (one: TEST=chur
 delivery: ## What docs/delivery.md promises, in full; prints what it saw (one: TEST=stalls; a run of the crowd: TICKCAST_DELIVERY_SECONDS=10)
 	@tests/run.sh python
 	TICKCAST_DELIVERY=full TICKCAST_PYTHON=$(CURDIR)/.venv/bin/python cargo test --release --locked --test delivery -- --nocapture --test-threads 1 $(TEST)
+
+simulate: ## The shard's core and the Rust client under seeds; prints what happened (SEEDS=10000; one again: SEED=7 SEEDS=1)
+	TICKCAST_SIMULATE_SEEDS=$(SEEDS) TICKCAST_SIMULATE_SEED=$(SEED) cargo test --locked --test core every_client -- --nocapture
 
 fmt: ## Format the code
 	cargo fmt
