@@ -305,8 +305,8 @@ impl Core {
 
     /// History of an instrument ends. Its subscribers are told with the next event or flush, all instruments at once.
     fn reset(&mut self, instrument: u32, epoch: u64, reason: ResetReason) {
-        if self.resets.iter().any(|reset| reset.instrument == instrument) {
-            // Of each epoch everyone is told what of it is lost.
+        if !self.resets.is_empty() && epoch != self.epoch {
+            // The source began anew twice in one batch: everyone is told of each epoch, and what of it is lost.
             self.announce_resets();
         }
         if self.resets.is_empty() {

@@ -122,7 +122,7 @@ fn step(world: &mut World) {
         88 => {
             // Nobody hears of the trades of a busy hour before they are over.
             let mut events = Vec::new();
-            let count = world.random.random_range(1..1_500);
+            let count = pick(&mut world.random, &[20, 20, 100, 1_300]);
             world.market.trades(count, &mut events);
             world.announce(&events);
         }
