@@ -132,7 +132,7 @@ fn a_client_that_takes_its_snapshots_slowly_is_not_given_up() {
     let client = world.connect(Protocol::Json);
     world.ask(client, Asked::Subscribe(everything(&[Channel::Book])));
     stall(&mut world, client, 10);
-    world.players[client].reading = Reading::Crawls(10);
+    world.players[client].reading = Reading::Crawls(4);
     for _ in 0..90 {
         world.pass(1_000);
     }
@@ -180,6 +180,7 @@ fn a_reset_is_announced_and_snapshots_follow() {
     let mut world = world(4, 1 << 20, SlowConsumer::Conflate);
     let client = world.connect(Protocol::Binary);
     world.ask(client, Asked::Subscribe(everything(&Channel::ALL)));
+    deliver_all(&mut world);
     for _ in 0..5 {
         publish(&mut world, 100);
         world.reset(ResetReason::Loop);
