@@ -269,7 +269,8 @@ fn start_shard(
     let shard = Shard { core, tap, letters, clock, stats, source };
     let name = format!("shard-{number}");
     let thread = name.clone();
-    crew.start(&name, move || shard.run().map_err(|error| NodeError::Thread { thread, error }))?;
+    let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;
+    crew.start(&name, move || shard.run(&runtime).map_err(|error| NodeError::Thread { thread, error }))?;
     Ok(handle)
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -45,13 +46,21 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// The runtime of a shard's thread. It is made before the door opens: clients that come at once may take every
+    /// descriptor that is left.
+    ///
+    /// # Errors
+    /// The operating system gives none.
+    pub fn runtime() -> io::Result<Runtime> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    }
+
     /// Serves until a [`Letter::Stop`] has come, everyone has been told, and everyone is gone or the time for it is
     /// over. Blocks the thread.
     ///
     /// # Errors
-    /// Where the operating system gives no runtime (no descriptors left), or a session's task panicked.
-    pub fn run(self) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// A session's task panicked.
+    pub fn run(self, runtime: &Runtime) -> io::Result<()> {
         let shell = Rc::new(Shell {
             core: RefCell::new(self.core),
             lines: RefCell::default(),
@@ -63,7 +72,7 @@ impl Shard {
             stats: self.stats,
             source: self.source,
         });
-        if LocalSet::new().block_on(&runtime, shell.serve(self.tap, self.letters)) {
+        if LocalSet::new().block_on(runtime, shell.serve(self.tap, self.letters)) {
             Ok(())
         } else {
             Err(io::Error::other("a session's task panicked: this is a fault of tickcast"))

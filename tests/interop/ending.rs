@@ -74,7 +74,7 @@ fn clients_in_other_languages_hear_the_end() {
 
 #[test]
 fn clients_that_never_read_hold_nobody_up() {
-    let mut server = Server::start(&["--symbols", "50", "--rate", "200000"]);
+    let mut server = Server::start(&["--symbols", "50", "--rate", "200000", "--slow-consumer", "disconnect"]);
     let stalled = stalled(&server, 50);
     let mut quiet = Raw::connect(&server.address, BINARY);
     quiet.subscribe(&["*"], &["status"], None);

@@ -30,7 +30,16 @@ async fn listen(socket: &mut Socket, checker: &mut Checker) {
 
 #[test]
 fn a_stalled_reader_is_closed_and_disturbs_nobody() {
-    let mut server = Server::start(&["--rate", "40000", "--symbols", "30", "--slow-consumer", "disconnect"]);
+    let mut server = Server::start(&[
+        "--rate",
+        "40000",
+        "--symbols",
+        "30",
+        "--slow-consumer",
+        "disconnect",
+        "--ring-bytes",
+        "4194304",
+    ]);
     block_on(async {
         let mut live = Vec::new();
         for _ in 0..3 {
