@@ -36,7 +36,7 @@ fn every_client_holds_what_it_was_promised() {
     let seeds = setting("TICKCAST_SIMULATE_SEEDS").unwrap_or(SEEDS);
     let (next, counts) = (AtomicU64::new(first), Mutex::new(Counts::default()));
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, |threads| threads.get()) {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
