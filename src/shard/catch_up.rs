@@ -129,10 +129,10 @@ impl Core {
     /// Tells a stream what it missed after `held`. Whether that was all of it.
     fn tell_missed(&mut self, id: SessionId, stream: StreamKey, held: u64, exactly: bool) -> bool {
         let (instrument, channel) = stream;
-        let last = self.topics[self.sessions[id].subscriptions[&stream].topic].last.seq;
         if channel == Channel::Trades || (exactly && channel != Channel::Bars) {
             return self.tell_events(id, stream, held, exactly);
         }
+        let last = self.topic(id, stream).last.seq;
         let protocol = self.sessions[id].protocol;
         match channel {
             Channel::Bars => {
@@ -142,7 +142,7 @@ impl Core {
                 self.hand_over(id, stream, told);
             }
             Channel::Book => {
-                let topic = &self.topics[self.sessions[id].subscriptions[&stream].topic];
+                let topic = self.topic(id, stream);
                 let market = &self.markets[instrument as usize];
                 let net = match topic.window {
                     None => NetChange::since(&self.history, market, instrument, held),
@@ -171,7 +171,7 @@ impl Core {
                 return true;
             }
             Channel::Quotes | Channel::Ticker | Channel::Status | Channel::Trades => {
-                let topic = &self.topics[self.sessions[id].subscriptions[&stream].topic];
+                let topic = self.topic(id, stream);
                 let market = &self.markets[instrument as usize];
                 if let Some(content) = topic.shown.or_else(|| market.content(channel, None)) {
                     let messages = [(after(held, topic.last), content)];
@@ -187,7 +187,7 @@ impl Core {
     /// Tells a stream its missed events one by one, as many as make one portion. Whether those were all.
     fn tell_events(&mut self, id: SessionId, stream: StreamKey, held: u64, exactly: bool) -> bool {
         let (instrument, channel) = stream;
-        let last = self.topics[self.sessions[id].subscriptions[&stream].topic].last.seq;
+        let last = self.topic(id, stream).last.seq;
         let mut held = held;
         if channel == Channel::Trades {
             // What is kept no more is lost, and of a conflated tape everything but its end.
@@ -203,8 +203,9 @@ impl Core {
         }
         let protocol = self.sessions[id].protocol;
         let market = &self.markets[instrument as usize];
-        let portion = self.history.since(instrument, channel, held).map(|events| Portion::of(events, market));
-        let Some(portion) = portion else {
+        let missed =
+            self.history.since(instrument, channel, held).map(|events| Missed::portion(events, market));
+        let Some(missed) = missed else {
             if channel == Channel::Trades {
                 self.settle(id, stream);
                 return true;
@@ -219,7 +220,9 @@ impl Core {
             self.send_snapshot(id, stream);
             return true;
         };
-        let told = self.encode_missed(protocol, instrument, held, &portion.messages());
+        let messages: Vec<(Meta, Content<'_>)> =
+            missed.iter().filter_map(|missed| Some((missed.meta, missed.content()?))).collect();
+        let told = self.encode_missed(protocol, instrument, held, &messages);
         let held = told.held;
         self.hand_over(id, stream, told);
         self.set_held(id, stream, held);
@@ -245,7 +248,7 @@ impl Core {
     /// Each bar completed after `held`, and what there is to show now.
     fn missed_bars(&self, id: SessionId, stream: StreamKey, held: u64) -> Vec<(Meta, Content<'static>)> {
         let market = &self.markets[stream.0 as usize];
-        let topic = &self.topics[self.sessions[id].subscriptions[&stream].topic];
+        let topic = self.topic(id, stream);
         let period = self.period(id, stream);
         let (mut held, mut messages) = (held, Vec::new());
         let (_, completed) = market.completed_since(period, held);
@@ -260,9 +263,13 @@ impl Core {
         messages
     }
 
+    /// The topic of a stream that the session has.
+    fn topic(&self, id: SessionId, stream: StreamKey) -> &Topic {
+        &self.topics[self.sessions[id].subscriptions[&stream].topic]
+    }
+
     fn period(&self, id: SessionId, stream: StreamKey) -> Period {
-        let topic = self.sessions[id].subscriptions[&stream].topic;
-        self.topics[topic].view.period.unwrap_or(Period::Minute)
+        self.topic(id, stream).view.period.unwrap_or(Period::Minute)
     }
 
     fn encode_missed(
@@ -354,12 +361,8 @@ fn after(held: u64, stamp: Stamp) -> Meta {
     Meta { first_seq: held + 1, snapshot: false, ..stamp.snapshot() }
 }
 
-/// Some events of a stream as the messages that they were.
-struct Portion {
-    messages: Vec<PortionMessage>,
-}
-
-struct PortionMessage {
+/// A message as it was when it was emitted.
+struct Missed {
     meta: Meta,
     body: Body,
     /// Of a book: what changed, and the checksum where it had one.
@@ -367,42 +370,35 @@ struct PortionMessage {
     checksum: Option<u32>,
 }
 
-impl Portion {
-    /// The first [`limits::CATCH_UP_EVENTS`] of these events, and what belongs to the same exchange event as the last.
-    fn of<'a>(events: impl Iterator<Item = &'a Event>, market: &Market) -> Portion {
-        let (mut messages, mut taken) = (Vec::<PortionMessage>::new(), 0);
-        let mut open: Option<(u64, [Vec<Level>; 2])> = None;
-        for event in events {
-            taken += 1;
+impl Missed {
+    /// Messages of the first [`limits::CATCH_UP_EVENTS`] of these events, and of what belongs to the same exchange event
+    /// as the last.
+    fn portion<'a>(events: impl Iterator<Item = &'a Event>, market: &Market) -> Vec<Missed> {
+        let (mut messages, mut levels) = (Vec::new(), <[Vec<Level>; 2]>::default());
+        let mut first_seq = None;
+        for (taken, event) in events.enumerate() {
             let body = event.body();
+            let first_seq_now = *first_seq.get_or_insert(event.seq);
+            let mut checksum = None;
             if let Body::Level { side, price, quantity } = body {
-                let (first_seq, mut levels) = open.take().unwrap_or((event.seq, Default::default()));
                 levels[side.index()].push(Level { price, quantity });
                 // A piece that was cut off ends with a record of this stream too.
                 let ends = event_flags::LAST_OF_STREAM | event_flags::LAST | event_flags::CUT;
                 if event.flags & ends == 0 {
-                    open = Some((first_seq, levels));
                     continue;
                 }
-                let checksum = market.checksum_at(event.seq);
-                messages.push(PortionMessage { meta: meta(event, first_seq), body, levels, checksum });
-            } else {
-                let (levels, checksum) = (Default::default(), None);
-                messages.push(PortionMessage { meta: meta(event, event.seq), body, levels, checksum });
+                checksum = market.checksum_at(event.seq);
             }
-            if taken >= limits::CATCH_UP_EVENTS {
+            first_seq = None;
+            let (meta, levels) = (meta(event, first_seq_now), std::mem::take(&mut levels));
+            messages.push(Missed { meta, body, levels, checksum });
+            if taken + 1 >= limits::CATCH_UP_EVENTS {
                 break;
             }
         }
-        Portion { messages }
+        messages
     }
 
-    fn messages(&self) -> Vec<(Meta, Content<'_>)> {
-        self.messages.iter().filter_map(|message| Some((message.meta, message.content()?))).collect()
-    }
-}
-
-impl PortionMessage {
     fn content(&self) -> Option<Content<'_>> {
         Some(match self.body {
             Body::Quote(quote) => Content::Quote(quote),
