@@ -20,6 +20,11 @@ impl Ahead {
         self.waits.is_empty()
     }
 
+    /// A stream waits no more. Whether it did.
+    pub fn remove(&mut self, id: SessionId, stream: StreamKey) -> bool {
+        self.waits.remove(&(id, stream)).is_some()
+    }
+
     /// A stream waits from now on.
     pub fn add(&mut self, id: SessionId, stream: StreamKey) {
         self.waits.entry((id, stream)).or_insert(limits::AHEAD_TIMER_LOOKS);

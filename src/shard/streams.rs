@@ -190,27 +190,28 @@ impl Core {
     pub(super) fn begin_anew(&mut self, id: SessionId, stream: StreamKey) {
         let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return };
         let needs_state = subscription.snapshot && stream.1 != Channel::Trades;
-        match subscription.state {
-            State::Live(_) if needs_state => self.detach(id, stream),
-            State::Live(_) => return,
-            State::Fresh { .. } | State::Behind { .. } => {}
-        }
-        let session = &mut self.sessions[id];
-        let Some(subscription) = session.subscriptions.get_mut(&stream) else { return };
-        let was_waiting = session.fresh.contains(&stream);
-        match subscription.state {
-            State::Behind { exactly, .. } if !needs_state => {
-                subscription.state = State::Behind { held: 0, exactly };
-                if exactly && !was_waiting {
-                    // It was ahead of this shard, in an epoch that is over.
-                    session.fresh.push_back(stream);
-                }
+        // What waits to begin stands in the session's list, unless it is ahead of this shard.
+        let (is_listed, state) = match subscription.state {
+            State::Live(_) if !needs_state => return,
+            State::Live(_) => {
+                self.detach(id, stream);
+                (false, State::Fresh { at_least: 0 })
             }
-            _ => {
-                subscription.state = State::Fresh { at_least: 0 };
-                if !was_waiting {
-                    session.fresh.push_back(stream);
-                }
+            State::Behind { exactly, .. } if !needs_state => {
+                let state = State::Behind { held: 0, exactly };
+                // Conflated streams are found when their round comes.
+                (!exactly || !self.ahead.remove(id, stream), state)
+            }
+            State::Behind { exactly: false, .. } => (false, State::Fresh { at_least: 0 }),
+            State::Fresh { .. } | State::Behind { .. } => {
+                (!self.ahead.remove(id, stream), State::Fresh { at_least: 0 })
+            }
+        };
+        let session = &mut self.sessions[id];
+        if let Some(subscription) = session.subscriptions.get_mut(&stream) {
+            subscription.state = state;
+            if !is_listed {
+                session.fresh.push_back(stream);
             }
         }
     }
