@@ -54,8 +54,7 @@ async def market(address, *symbols):
         await changing.until(lambda: changing.messages > heard + 20 * len(symbols), "messages after changing the depth")
     for connection in everyone:
         await connection.until(lambda: connection.heartbeats, "heartbeat")
-    trades = lambda: sum(isinstance(entry, dict) and entry["type"] == "trade" for entry in text.log)
-    await text.until(lambda: trades() >= ENOUGH, "enough trades")
+    await text.until(lambda: text.trades >= ENOUGH, "enough trades")
     # Another heartbeat tells how far the views are complete.
     seen = views[1, JSON].heartbeats
     counted = await http_soon(address, "/api/v1/connections?streams=true")

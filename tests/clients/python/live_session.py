@@ -36,7 +36,7 @@ class Connection:
         self.log = []
         self.requests = {}
         self.replies = {}
-        self.messages = 0
+        self.messages = self.trades = 0
         self.heartbeats = 0
         self.notices = set()
         self.ended = False
@@ -84,6 +84,7 @@ class Connection:
         kind = message["type"]
         self.heartbeats += kind == "heartbeat"
         self.messages += kind in DATA
+        self.trades += kind == "trade"
         if kind == "notice":
             self.notices.add(message["code"])
         if "id" in message and not message.get("more"):
