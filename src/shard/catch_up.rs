@@ -9,7 +9,6 @@ use super::market::{Market, Stamp, book_parts, order_parts};
 use super::session::{State, StreamKey};
 use super::tally::Tally;
 use super::topic::{Frames, SessionId, Topic, encode_frames};
-use super::window::Window;
 use crate::limits;
 use crate::model::{Body, Channel, Event, Level, Order, OrderChange, Period, Side, event_flags};
 use crate::stats::Resumed;
@@ -113,8 +112,7 @@ impl Core {
         let content = match topic.channel {
             Channel::Book => {
                 // It is an update like any other: those who count them count it.
-                let is_due = topic.is_checksum_due();
-                let checksum = topic.window.as_ref().filter(|_| is_due).map(Window::checksum);
+                let checksum = topic.checksum_if_due(|| market.checksum());
                 Some(Content::Book(Levels { bids: &[], asks: &[], checksum, part: 1, parts: 1 }))
             }
             channel => market.content(channel, topic.view.period),

@@ -17,7 +17,9 @@ use super::intervals::Intervals;
 use super::market::Market;
 use super::session::{Session, State, StreamKey};
 use super::topic::{Emission, SessionId, Topic};
-use crate::model::{BarStep, Body, Catalog, Channel, Event, Level, ResetReason, Side, event_flags};
+use crate::model::{
+    Bar, BarStep, Body, Catalog, Channel, Event, Level, Period, ResetReason, Side, event_flags,
+};
 use crate::stats::ShardStats;
 use crate::wire::control::{self, Notice};
 use crate::wire::message::{Content, Levels, Meta};
@@ -181,7 +183,7 @@ impl Core {
             Body::Bar(BarStep::End { .. }) => {
                 // Trades before it in the same exchange event: of a period that has ended the completed bar tells them.
                 self.emit_running_bars();
-                self.emit_ended_bars(event);
+                self.emit_bars(event, |market, period| market.completed(period, event.seq));
             }
             Body::Quote(quote) => self.emit(event, &Content::Quote(quote)),
             Body::Trade(trade) => self.emit(event, &Content::Trade(trade)),
@@ -251,13 +253,10 @@ impl Core {
             if bids.is_empty() && asks.is_empty() {
                 continue;
             }
-            let checksum = match topic.window.is_some() {
+            let checksum = match topic.view.depth {
                 // Every full view has the same: those who resume get it too.
-                false => checksum,
-                true => topic
-                    .is_checksum_due()
-                    .then(|| topic.window.as_ref().map(super::window::Window::checksum))
-                    .flatten(),
+                None => checksum,
+                Some(_) => topic.checksum_if_due(|| market.checksum()),
             };
             let levels = Levels { bids, asks, checksum, part: 1, parts: 1 };
             topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Book(levels));
@@ -272,30 +271,19 @@ impl Core {
 
     /// The running bar of each period that somebody watches.
     fn emit_running_bars(&mut self) {
-        let Some(event) = self.changes.bars.take() else { return };
-        let market = &self.markets[event.instrument as usize];
-        for &id in &market.topics[Channel::Bars.index()] {
-            let topic = &mut self.topics[id];
-            let Some(bar) = topic.view.period.and_then(|period| market.bars.running(period)) else {
-                continue;
-            };
-            if topic.is_live() {
-                let to = emission(&self.catalog, &self.stats, event.instrument, market.epoch);
-                topic.emit(&to, &meta(&event, topic.last.seq + 1), &Content::Bar(bar));
-                mark(topic, id, &mut self.dirty_topics);
-            }
+        if let Some(event) = self.changes.bars.take() {
+            self.emit_bars(&event, |market, period| market.bars.running(period));
         }
     }
 
-    /// The bars that an event has completed.
-    fn emit_ended_bars(&mut self, event: &Event) {
+    /// A message for each view of the bars that has one to show.
+    fn emit_bars(&mut self, event: &Event, bar: impl Fn(&Market, Period) -> Option<Bar>) {
         let market = &self.markets[event.instrument as usize];
         for &id in &market.topics[Channel::Bars.index()] {
             let topic = &mut self.topics[id];
-            let Some(bar) = topic.view.period.and_then(|period| market.completed(period, event.seq)) else {
-                continue;
-            };
-            if topic.is_live() {
+            if topic.is_live()
+                && let Some(bar) = topic.view.period.and_then(|period| bar(market, period))
+            {
                 let to = emission(&self.catalog, &self.stats, event.instrument, market.epoch);
                 topic.emit(&to, &meta(event, topic.last.seq + 1), &Content::Bar(bar));
                 mark(topic, id, &mut self.dirty_topics);

@@ -4,7 +4,6 @@ use super::catch_up::NetChange;
 use super::core::{Core, emission, mark};
 use super::market::book_parts;
 use super::topic::Topic;
-use super::window::Window;
 use crate::limits;
 use crate::model::{Channel, Side};
 use crate::wire::control::INTERVALS_MS;
@@ -97,34 +96,29 @@ impl Core {
             }
             return;
         }
-        if let Some(window) = &mut topic.window {
-            let mut seen = [Vec::new(), Vec::new()];
-            for side in [Side::Bid, Side::Ask] {
-                window.refresh(side, market.book.levels(side), &mut seen[side.index()]);
-            }
-            let [bids, asks] = &seen;
-            if !bids.is_empty() || !asks.is_empty() {
-                let is_due = topic.is_checksum_due();
-                let checksum = topic.window.as_ref().filter(|_| is_due).map(Window::checksum);
-                topic.emit(&to, &meta, &Content::Book(Levels { bids, asks, checksum, part: 1, parts: 1 }));
-                mark(topic, id, &mut self.dirty_topics);
-            }
-            return;
-        }
-        match NetChange::since(&self.history, market, topic.instrument, topic.last.seq) {
-            Some(NetChange([bids, asks])) => {
-                let checksum = topic.is_checksum_due().then(|| market.checksum());
-                let levels = Levels { bids: &bids, asks: &asks, checksum, part: 1, parts: 1 };
-                topic.emit(&to, &meta, &Content::Book(levels));
-            }
-            None => {
-                let [bids, asks] = market.levels(None);
-                // Parts that fit in both encodings: this is rare.
-                let parts = limits::SNAPSHOT_PART_LEVELS_JSON;
-                for (meta, content) in book_parts(stamp.snapshot(), [&bids, &asks], market.checksum(), parts)
-                {
-                    topic.emit(&to, &meta, &content);
+        let net = match &mut topic.window {
+            Some(window) => {
+                let mut seen = [Vec::new(), Vec::new()];
+                for side in [Side::Bid, Side::Ask] {
+                    window.refresh(side, market.book.levels(side), &mut seen[side.index()]);
                 }
+                if seen.iter().all(Vec::is_empty) {
+                    return;
+                }
+                Some(NetChange(seen))
+            }
+            None => NetChange::since(&self.history, market, topic.instrument, topic.last.seq),
+        };
+        if let Some(NetChange([bids, asks])) = net {
+            let checksum = topic.checksum_if_due(|| market.checksum());
+            let levels = Levels { bids: &bids, asks: &asks, checksum, part: 1, parts: 1 };
+            topic.emit(&to, &meta, &Content::Book(levels));
+        } else {
+            let [bids, asks] = market.levels(None);
+            // Parts that fit in both encodings: this is rare.
+            let parts = limits::SNAPSHOT_PART_LEVELS_JSON;
+            for (meta, content) in book_parts(stamp.snapshot(), [&bids, &asks], market.checksum(), parts) {
+                topic.emit(&to, &meta, &content);
             }
         }
         mark(topic, id, &mut self.dirty_topics);

@@ -169,10 +169,11 @@ impl Topic {
         subscribers.get(position).copied()
     }
 
-    /// Whether the next update of a book is to carry a checksum: each [`limits::CHECKSUM_UPDATES`]th.
-    pub fn is_checksum_due(&mut self) -> bool {
+    /// The checksum of the book that its subscribers hold, where the next update is to carry it: each
+    /// [`limits::CHECKSUM_UPDATES`]th. `whole` is that of the whole book.
+    pub fn checksum_if_due(&mut self, whole: impl FnOnce() -> u32) -> Option<u32> {
         self.unchecked = (self.unchecked + 1) % limits::CHECKSUM_UPDATES;
-        self.unchecked == 0
+        (self.unchecked == 0).then(|| self.window.as_ref().map_or_else(whole, Window::checksum))
     }
 
     /// Encodes one message, once for each encoding that somebody wants, and appends it to this batch.
