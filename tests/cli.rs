@@ -117,7 +117,7 @@ fn impossible_settings_are_all_named_at_once() {
             "shards: \"999\" (flag --shards); allowed: whole number, 1 to 256",
             "speed: \"3\" (flag --speed); allowed: only with a replay",
             "listen: \"nowhere\" (flag --listen); allowed: IP address and port",
-            "slow_consumer: \"block\" (flag --slow-consumer); allowed: disconnect",
+            "slow_consumer: \"block\" (flag --slow-consumer); allowed: conflate or disconnect",
             "outbox_bytes: \"7\" (flag --outbox-bytes); allowed: whole number, 65536 to ",
             "ticks: \"many\" (flag --ticks); allowed: whole number",
         ],

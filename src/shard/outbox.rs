@@ -333,7 +333,7 @@ mod tests {
     /// `conflating` after `recovered` must not come before it, however little the kernel takes in between.
     #[test]
     fn what_is_urgent_keeps_its_own_order() {
-        let urgent: Vec<Bytes> = (10..15).map(|fill| framed(4, fill)).collect();
+        let urgent: Vec<Bytes> = (20..25).map(|fill| framed(4, fill)).collect();
         for taken in 0..60 {
             let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
             outbox.push(framed(10, 1));
@@ -359,8 +359,8 @@ mod tests {
                     .unwrap();
             }
             let frames = received.chunk_by(|a, b| a == b).map(<[u8]>::to_vec).collect::<Vec<_>>();
-            let fills = frames.iter().map(|run| run[0]).filter(|fill| (10..15).contains(fill));
-            assert!(fills.eq(10..15), "{taken} bytes were taken first: {received:?}");
+            let fills = frames.iter().map(|run| run[0]).filter(|fill| (20..25).contains(fill));
+            assert!(fills.eq(20..25), "{taken} bytes were taken first: {received:?}");
         }
     }
 
