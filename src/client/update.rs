@@ -8,6 +8,7 @@ use super::ConnectError;
 use crate::model::{
     ABSENT, Bar, Channel, Decimal, OrderChange, OrderError, Period, Quote, ResetReason, Status, Ticker, Trade,
 };
+use crate::wire::control::Duty;
 use crate::wire::market::DecodeError;
 use crate::wire::message::Meta;
 
@@ -274,14 +275,13 @@ impl fmt::Display for CloseCode {
 }
 
 impl Disconnect {
-    /// Whether connecting again may help: the client's duty. After a close the code decides: 1000 (done) and those
-    /// that say the client itself is at fault (1002, 1003, 1007 to 1010) or not let in (4001 to 4003) stand; every other
-    /// passes, and so does what ended without a close.
+    /// Whether connecting again may help. After a close the code decides ([`Duty::after`]); what ended without one
+    /// passes.
     pub fn may_pass(&self) -> bool {
         match self {
             Disconnect::Connect(error) => error.may_pass(),
             Disconnect::Closed { code: Some(code), .. } => {
-                !matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 4001..=4003)
+                matches!(Duty::after(*code), Duty::Reconnect | Duty::ReconnectOtherwise)
             }
             Disconnect::Closed { code: None, .. }
             | Disconnect::Lost(_)

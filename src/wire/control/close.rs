@@ -70,7 +70,7 @@ impl Duty {
     pub const fn after(code: u16) -> Duty {
         match code {
             1000 => Duty::Nothing,
-            1002 | 1003 | 1007 | 1009 => Duty::Repair,
+            1002 | 1003 | 1007..=1010 | 4001..=4003 => Duty::Repair,
             4008 => Duty::ReconnectOtherwise,
             _ => Duty::Reconnect,
         }
