@@ -16,7 +16,12 @@ pub(super) enum Control {
         heartbeat_ms: u64,
     },
     Subscribed {
+        #[serde(default)]
+        id: Option<u64>,
         streams: Vec<Grant>,
+        /// Whether another message goes on with the answer.
+        #[serde(default)]
+        more: bool,
     },
     Unsubscribed {
         streams: Vec<Ended>,
@@ -122,7 +127,7 @@ mod tests {
             epoch: 7,
             seq: 9,
         };
-        assert_eq!(granted.unwrap(), Control::Subscribed { streams: vec![grant] });
+        assert_eq!(granted.unwrap(), Control::Subscribed { id: Some(1), streams: vec![grant], more: false });
         assert_eq!(read(r#"{"type":"instruments","instruments":[1,2]}"#).unwrap(), Control::Other);
         assert_eq!(read(r#"{"type":"tomorrow"}"#).unwrap(), Control::Other);
         let position = read(

@@ -183,6 +183,10 @@ impl Entry {
 
     pub fn grant(&mut self, channel: Channel, view: View, seq: u64, out: &mut Outcome) {
         let stream = self.streams[channel.index()].get_or_insert_with(|| Stream::new(channel));
+        if channel == Channel::Bars && stream.view.period != view.period {
+            // Those of another length are not told any more.
+            self.bars = [None; Period::ALL.len()];
+        }
         let missed = stream.grant(view, seq);
         match channel {
             Channel::Book => self.book_parts.clear(),

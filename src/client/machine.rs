@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::FxHashSet;
 use serde::Serialize;
 
 use super::control::Control;
@@ -28,8 +29,10 @@ use crate::wire::control::Notice;
 /// [`Client`](super::Client) is this with a socket, a clock and patience.
 #[derive(Debug)]
 pub struct Machine {
-    /// What to subscribe to on every connection; `None`: refused for good, or given up.
-    subscriptions: Vec<Option<Subscription>>,
+    /// What to subscribe to on every connection, by number. What was refused for good or given up is gone.
+    subscriptions: BTreeMap<usize, Subscription>,
+    /// The number of the next subscription.
+    number_next: usize,
     mirror: Mirror,
     /// What has happened and was not taken yet.
     outcome: Outcome,
@@ -43,8 +46,9 @@ pub struct Machine {
 struct Connection {
     /// Requests to send.
     requests: VecDeque<String>,
-    /// The subscription that a request belongs to, by its `id`. Resubscriptions belong to none.
-    asked: BTreeMap<u64, usize>,
+    /// The subscription that a request without its whole answer belongs to, by its `id`, and the symbols where it asks
+    /// for a part of them. Resubscriptions belong to none.
+    asked: BTreeMap<u64, (usize, Option<Vec<String>>)>,
     id_next: u64,
     resyncs: Resyncs,
     /// Time between two heartbeats.
@@ -70,19 +74,21 @@ impl Connection {
         self.is_silent || self.source_is_silent
     }
 
-    fn ask(&mut self, subscription: Option<usize>, request: impl FnOnce(u64) -> String) {
+    fn ask(&mut self, request: impl FnOnce(u64) -> String) -> u64 {
         let id = self.id_next;
         self.id_next += 1;
-        self.asked.extend(subscription.map(|subscription| (id, subscription)));
         self.requests.push_back(request(id));
+        id
     }
 }
 
 impl Machine {
     /// A machine that will ask for these subscriptions on every connection.
     pub fn new(subscriptions: impl IntoIterator<Item = Subscription>) -> Machine {
+        let subscriptions: BTreeMap<usize, Subscription> = subscriptions.into_iter().enumerate().collect();
         let mut machine = Machine {
-            subscriptions: subscriptions.into_iter().map(Some).collect(),
+            number_next: subscriptions.len(),
+            subscriptions,
             mirror: Mirror::default(),
             outcome: Outcome::default(),
             connection: None,
@@ -103,7 +109,7 @@ impl Machine {
         let mut connection = Connection {
             requests: VecDeque::new(),
             asked: BTreeMap::new(),
-            id_next: self.subscriptions.len() as u64,
+            id_next: self.number_next as u64,
             resyncs: Resyncs::default(),
             heartbeat_ns: limits::CLIENT_HEARTBEAT_MS * 1_000_000,
             heard_ns: now_ns,
@@ -114,19 +120,21 @@ impl Machine {
             report_ns: now_ns.saturating_add(self.report_interval_ns.unwrap_or(0)),
             reports: false,
         };
-        let held = self.held();
+        let mut held = self.held();
         let mut resumed: Vec<(String, &str)> = Vec::new();
-        for (number, (subscription, held)) in self.subscriptions.iter().zip(held).enumerate() {
-            let Some(subscription) = subscription else { continue };
-            for (part, (symbols, from)) in subscription.requests(&held).into_iter().enumerate() {
+        for (&number, subscription) in &self.subscriptions {
+            let requests = subscription.requests(&held.remove(&number).unwrap_or_default());
+            let is_divided = requests.len() > 1;
+            for (part, (symbols, from)) in requests.into_iter().enumerate() {
                 resumed.extend(from.iter().map(|from| (from.symbol.to_owned(), from.channel)));
-                if part == 0 {
+                let id = if part == 0 {
                     // The first request of a subscription has its number, so that a log can be read.
-                    connection.asked.insert(number as u64, number);
                     connection.requests.push_back(subscription.request(number as u64, &symbols, &from));
+                    number as u64
                 } else {
-                    connection.ask(Some(number), |id| subscription.request(id, &symbols, &from));
-                }
+                    connection.ask(|id| subscription.request(id, &symbols, &from))
+                };
+                connection.asked.insert(id, (number, is_divided.then(|| owned(&symbols))));
             }
         }
         for (symbol, channel) in resumed {
@@ -145,13 +153,17 @@ impl Machine {
     /// Asks for something more, now and on every later connection; its number. It begins anew what it names and the
     /// client has already.
     pub fn subscribe(&mut self, subscription: Subscription) -> usize {
-        let number = self.subscriptions.len();
+        let number = self.number_next;
+        self.number_next += 1;
         if let Some(connection) = &mut self.connection {
-            for (symbols, from) in subscription.requests(&[]) {
-                connection.ask(Some(number), |id| subscription.request(id, &symbols, &from));
+            let requests = subscription.requests(&[]);
+            let is_divided = requests.len() > 1;
+            for (symbols, from) in requests {
+                let id = connection.ask(|id| subscription.request(id, &symbols, &from));
+                connection.asked.insert(id, (number, is_divided.then(|| owned(&symbols))));
             }
         }
-        self.subscriptions.push(Some(subscription));
+        self.subscriptions.insert(number, subscription);
         self.set_report_interval();
         number
     }
@@ -165,12 +177,12 @@ impl Machine {
             symbols: &'a [&'a str],
             channels: &'a [&'static str],
         }
-        let Some(subscription) = self.subscriptions.get_mut(number).and_then(Option::take) else { return };
+        let Some(subscription) = self.subscriptions.remove(&number) else { return };
         self.set_report_interval();
         let Some(connection) = &mut self.connection else { return };
         let channels: Vec<&str> = subscription.channels.iter().map(|channel| channel.name()).collect();
         for (symbols, _) in subscription.requests(&[]) {
-            connection.ask(None, |id| {
+            connection.ask(|id| {
                 let request = Unsubscribe { op: "unsubscribe", id, symbols: &symbols, channels: &channels };
                 serde_json::to_string(&request).expect("strings and numbers are JSON")
             });
@@ -323,20 +335,20 @@ impl Machine {
     }
 
     /// For each subscription, what is held of the streams that it alone names, in the order of symbols and channels.
-    fn held(&self) -> Vec<Vec<From<'_>>> {
-        let subscriptions = self.subscriptions.iter().enumerate();
+    fn held(&self) -> BTreeMap<usize, Vec<From<'_>>> {
+        let subscriptions = self.subscriptions.iter();
         let live: Vec<(usize, Names<'_>)> =
-            subscriptions.filter_map(|(number, it)| Some((number, Names::of(it.as_ref()?)))).collect();
-        let mut held: Vec<Vec<From<'_>>> = vec![Vec::new(); self.subscriptions.len()];
+            subscriptions.map(|(number, it)| (*number, Names::of(it))).collect();
+        let mut held: BTreeMap<usize, Vec<From<'_>>> = BTreeMap::new();
         for standing in self.mirror.standings().filter(|standing| standing.ready) {
             let Standing { symbol, channel, epoch, seq, .. } = standing;
             let mut naming = live.iter().filter(|(_, names)| names.contain(symbol, channel));
             if let (Some((number, _)), None) = (naming.next(), naming.next()) {
-                held[*number].push(From { symbol, channel: channel.name(), epoch, seq });
+                held.entry(*number).or_default().push(From { symbol, channel: channel.name(), epoch, seq });
             }
         }
         // Not the order of the grants, which differs from server to server.
-        held.iter_mut().for_each(|held| held.sort_by_key(|from| (from.symbol, from.channel)));
+        held.values_mut().for_each(|held| held.sort_by_key(|from| (from.symbol, from.channel)));
         held
     }
 
@@ -345,8 +357,11 @@ impl Machine {
         let Some(connection) = &mut self.connection else { return };
         connection.received += 1;
         connection.heard_ns = now_ns;
-        if std::mem::take(&mut connection.is_silent) && !connection.is_stale() {
-            self.outcome.updates.push_back(Update::Live);
+        if std::mem::take(&mut connection.is_silent) {
+            self.outcome.updates.push_back(match connection.source_is_silent {
+                true => Update::Stale { why: Staleness::Source },
+                false => Update::Live,
+            });
         }
     }
 
@@ -378,17 +393,40 @@ impl Machine {
                 }
             }
             Control::Error { id, code, message, retry } => {
-                let asked = self.connection.as_ref().map(|connection| &connection.asked);
-                let subscription = id.zip(asked).and_then(|(id, asked)| asked.get(&id).copied());
-                if let Some(subscription) = subscription.filter(|_| !retry) {
-                    self.subscriptions[subscription] = None;
-                    self.set_report_interval();
+                let asked = self.connection.as_mut().map(|connection| &mut connection.asked);
+                let refused = id.zip(asked).and_then(|(id, asked)| asked.remove(&id));
+                let subscription = refused.as_ref().map(|(subscription, _)| *subscription);
+                if let Some((subscription, symbols)) = refused.filter(|_| !retry) {
+                    self.give_up(subscription, symbols);
                 }
                 self.outcome.updates.push_back(Update::Refused { subscription, code, message, retry });
             }
-            control => self.mirror.control(control, &mut self.outcome)?,
+            control => {
+                if let Control::Subscribed { id: Some(id), more: false, .. } = &control
+                    && let Some(connection) = &mut self.connection
+                {
+                    connection.asked.remove(id);
+                }
+                self.mirror.control(control, &mut self.outcome)?;
+            }
         }
         Ok(())
+    }
+
+    /// A subscription was refused for good: all of it, or these of its symbols.
+    fn give_up(&mut self, subscription: usize, symbols: Option<Vec<String>>) {
+        let Some(wanted) = self.subscriptions.get_mut(&subscription) else { return };
+        match symbols {
+            Some(symbols) => {
+                let refused: FxHashSet<String> = symbols.into_iter().collect();
+                wanted.symbols.retain(|symbol| !refused.contains(symbol));
+            }
+            None => wanted.symbols.clear(),
+        }
+        if wanted.symbols.is_empty() {
+            self.subscriptions.remove(&subscription);
+        }
+        self.set_report_interval();
     }
 
     /// Turns what is wanted and due into requests.
@@ -398,14 +436,14 @@ impl Machine {
         for (listing, channel) in self.outcome.resyncs.drain(..) {
             connection.resyncs.want((listing.symbol.clone(), channel), now_ns);
         }
-        for (symbol, channel) in connection.resyncs.take(now_ns) {
+        let due = connection.resyncs.take(now_ns);
+        let subscriptions = self.subscriptions.values().rev().filter(|_| !due.is_empty());
+        let named: Vec<(&Subscription, Names<'_>)> = subscriptions.map(|it| (it, Names::of(it))).collect();
+        for (symbol, channel) in due {
             // What granted it last is what it is to be again.
-            let mut naming = self.subscriptions.iter().rev().flatten();
-            if let Some(subscription) =
-                naming.find(|subscription| Names::of(subscription).contain(&symbol, channel))
-            {
-                let again = Subscription { channels: vec![channel], ..subscription.clone() };
-                connection.ask(None, |id| again.request(id, &[&symbol], &[]));
+            if let Some((subscription, _)) = named.iter().find(|(_, names)| names.contain(&symbol, channel)) {
+                let again = Subscription { symbols: Vec::new(), channels: vec![channel], ..**subscription };
+                connection.ask(|id| again.request(id, &[&symbol], &[]));
             }
         }
         if let Some(interval) = report {
@@ -423,10 +461,14 @@ impl Machine {
 
     fn set_report_interval(&mut self) {
         let least = Duration::from_millis(limits::CLIENT_PROGRESS_MS_MIN);
-        let interval = self.subscriptions.iter().flatten().filter_map(|it| it.progress).min();
+        let interval = self.subscriptions.values().filter_map(|it| it.progress).min();
         self.report_interval_ns =
             interval.map(|interval| u64::try_from(interval.max(least).as_nanos()).unwrap_or(u64::MAX));
     }
+}
+
+fn owned(symbols: &[&str]) -> Vec<String> {
+    symbols.iter().map(|symbol| (*symbol).to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl Mirror {
     /// Takes the control messages that concern streams; the others are the machine's.
     pub fn control(&mut self, control: Control, out: &mut Outcome) -> Result<(), Disconnect> {
         match control {
-            Control::Subscribed { streams } => {
+            Control::Subscribed { streams, .. } => {
                 streams.into_iter().try_for_each(|grant| self.granted(grant, out))?;
             }
             Control::Unsubscribed { streams } => {
@@ -202,7 +202,6 @@ impl Mirror {
         };
         let entry = &mut self.entries[index];
         if *entry.listing != listing {
-            self.by_number.remove(&entry.listing.number);
             entry.listing = Arc::new(listing);
         }
         self.by_number.insert(entry.listing.number, index);

@@ -251,7 +251,7 @@ impl Stream {
         declared.lost = Some(lost);
         self.hold(to);
         self.stale = true;
-        self.ready &= !is_incremental(self.channel);
+        self.expect_state();
         declared
     }
 
@@ -278,7 +278,14 @@ impl Stream {
         if is_incremental(self.channel) {
             self.lose();
         }
+        self.expect_state();
         Some(missing)
+    }
+
+    /// Sequences are lost: what is held is not the state as of `last`, and nothing to resume from until the next message
+    /// or snapshot. (A tape has no state.)
+    fn expect_state(&mut self) {
+        self.ready &= self.channel == Channel::Trades;
     }
 
     /// Sequences are missing that nobody declared.

@@ -217,10 +217,78 @@ fn a_refusal_of_any_part_of_a_subscription_is_told_of_that_subscription() {
             "{told:?}"
         );
     }
+    machine.connected(0);
+    assert_eq!(requests(&mut machine).len(), 3, "what may be tried later is asked for again");
     let error = json!({"type": "error", "id": 2, "code": "unknown_symbol", "message": "m", "retry": false});
     tell(&mut machine, error, 0);
     machine.connected(0);
-    assert_eq!(requests(&mut machine).len(), 1, "what stands is not asked for again");
+    let sent = requests(&mut machine);
+    let granted = sent[1]["symbols"].as_array().unwrap();
+    assert_eq!(
+        (sent.len(), sent[1]["id"].as_u64()),
+        (2, Some(1)),
+        "only the part that was refused is given up"
+    );
+    assert!(
+        granted.len() > 4_000 && granted.len() < 9_000 && granted[0] == "SYMBOL-0000",
+        "{}",
+        granted.len()
+    );
+    tell(&mut machine, json!({"type": "error", "id": 1, "code": "unknown_symbol", "message": "m"}), 0);
+    machine.connected(0);
+    assert_eq!(requests(&mut machine).len(), 1, "what is refused whole is not asked for again");
+}
+
+/// Numbers are those of one connection: another server may give a symbol the number that another had.
+#[test]
+fn a_server_that_numbers_otherwise_is_understood() {
+    let mut machine = Machine::new([Subscription::new(["B", "C"], &[Channel::Trades])]);
+    for (epoch, numbers) in [(EPOCH, [0, 1]), (EPOCH + 1, [1, 2])] {
+        machine.connected(0);
+        welcome(&mut machine, 5_000, 0);
+        let streams = ["B", "C"].iter().zip(numbers).map(|(symbol, number)| {
+            let mut stream = stream(symbol, number, "trades", 0);
+            stream["epoch"] = json!(epoch);
+            stream
+        });
+        grant(&mut machine, &streams.collect::<Vec<_>>(), 0);
+        updates(&mut machine);
+        for (symbol, number) in ["B", "C"].iter().zip(numbers) {
+            let mut told = frame(epoch, &[(meta(1, 1, false), trade(5))]);
+            told[4..8].copy_from_slice(&number.to_le_bytes());
+            machine.binary(&told, 0).unwrap();
+            let heard = updates(&mut machine);
+            assert!(
+                matches!(&heard[..], [Update::Trade { listing, .. }] if listing.symbol == *symbol),
+                "{symbol}: {heard:?}"
+            );
+        }
+    }
+}
+
+/// The quote of before a loss is not the present one: it is neither resumed nor called current by a heartbeat.
+#[test]
+fn a_quote_that_lost_its_tail_is_stale_until_the_next() {
+    for declared in [false, true] {
+        let mut machine = Machine::new([Subscription::new([SYMBOL], &[Channel::Quotes])]);
+        machine.connected(0);
+        welcome(&mut machine, 5_000, 0);
+        grant(&mut machine, &[stream(SYMBOL, NUMBER, "quotes", 0)], 0);
+        machine.binary(&frame(EPOCH, &[(meta(1, 5, false), quote(10, 11))]), 0).unwrap();
+        let heartbeat = json!({"type": "heartbeat", "ts_ns": "1",
+            "streams": [{"symbol": SYMBOL, "channel": "quotes", "epoch": EPOCH, "seq": 8}]});
+        if declared {
+            let gap = json!({"type": "gap", "symbol": SYMBOL, "channel": "quotes", "epoch": EPOCH,
+                "from": 6, "to": 8, "count": 3});
+            tell(&mut machine, gap, 0);
+        } else {
+            tell(&mut machine, heartbeat.clone(), 0);
+        }
+        tell(&mut machine, heartbeat, 0);
+        assert!(machine.is_stale(SYMBOL, Channel::Quotes), "declared: {declared}");
+        machine.connected(0);
+        assert!(requests(&mut machine)[0].get("from").is_none(), "there is nothing to go on from");
+    }
 }
 
 #[test]
@@ -277,7 +345,11 @@ fn a_source_that_is_silent_makes_stale_too() {
     machine.wake(12 * SECOND).unwrap();
     assert!(matches!(updates(&mut machine)[..], [Update::Stale { why: Staleness::Silent(_) }]));
     tell(&mut machine, notice("replay_ended"), 13 * SECOND);
-    assert!(matches!(&updates(&mut machine)[..], [Update::Notice { code, .. }] if code == "replay_ended"));
+    let told = updates(&mut machine);
+    assert!(
+        matches!(&told[..], [Update::Stale { why: Staleness::Source }, Update::Notice { code, .. }] if code == "replay_ended"),
+        "heard again, and the source is still stale: {told:?}"
+    );
     assert!(machine.is_stale(SYMBOL, Channel::Book));
     tell(&mut machine, notice("live"), 14 * SECOND);
     assert!(matches!(&updates(&mut machine)[..], [Update::Notice { .. }, Update::Live]));
