@@ -85,6 +85,7 @@ fn connection(look: Look, state: &State) -> Span {
             ("live, conflating: this client reads too slowly".into(), look.warn())
         }
         Connection::Live => ("live".into(), look.bid()),
+        Connection::Silent => ("stale: nothing is heard from the server".into(), look.warn()),
         Connection::Stale => ("stale: the server hears nothing from its source".into(), look.warn()),
         Connection::ReplayEnded => ("replay ended".into(), look.warn()),
         Connection::Waiting { seconds: 0, .. } => ("reconnecting".into(), look.ask()),

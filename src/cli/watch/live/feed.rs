@@ -42,13 +42,15 @@ pub(super) struct Feed {
     client: Option<(String, Client)>,
     /// Where the user named a prefix.
     instruments: Option<Instruments>,
+    /// Whether a connection was lost since the list was asked for.
+    lost: bool,
 }
 
 impl Feed {
     /// Of the server at `address`; with the list of its instruments or without.
     pub fn new(address: Address, list: bool) -> Feed {
         let instruments = list.then(|| Instruments::new(address.clone()));
-        Feed { address, client: None, instruments }
+        Feed { address, client: None, instruments, lost: false }
     }
 
     /// Shows another instrument, or another depth of its book (`None`: all). What was shown before is over.
@@ -89,7 +91,11 @@ impl Feed {
         };
         match (&heard, &mut self.instruments) {
             // Another server may have come, with other instruments.
-            (Heard::Update(Update::Connected { .. }), Some(instruments)) => instruments.renew(),
+            (Heard::Update(Update::Connected { .. }), Some(instruments)) if self.lost => {
+                self.lost = false;
+                instruments.renew();
+            }
+            (Heard::Update(Update::Disconnected { .. }), _) => self.lost = true,
             // While something is shown, the next connection asks again.
             (Heard::Instruments(_) | Heard::NoList { .. }, Some(instruments)) if self.client.is_none() => {
                 instruments.retry();

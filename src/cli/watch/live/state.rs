@@ -6,7 +6,7 @@ use super::figures::Column;
 use super::keys::Action;
 use super::meter::{Figures, Meter};
 use super::tape::{Print, Tape};
-use crate::client::{Disconnect, Listing, Update};
+use crate::client::{Disconnect, Listing, Staleness, Update};
 use crate::limits;
 use crate::model::{Channel, ChannelSet, Level, Quote, ResetReason, Status, Ticker};
 use crate::wire::control::DEPTHS;
@@ -19,6 +19,8 @@ pub(super) enum Connection {
     Connecting,
     /// It stands, and the market moves as far as anybody knows.
     Live,
+    /// It stands, but nothing is heard from the server.
+    Silent,
     /// It stands, but the server hears nothing from its source.
     Stale,
     /// It stands, and the recording is at its end.
@@ -117,6 +119,8 @@ pub(super) struct State {
     pub depth: Option<u32>,
     /// How the connection is.
     pub connection: Connection,
+    /// Whether the recording is at its end, whatever else the connection is.
+    replay_ended: bool,
     /// Whether the server merges updates because this client is too slow.
     pub conflating: bool,
     /// The instrument.
@@ -144,6 +148,7 @@ impl State {
             symbols,
             depth,
             connection: Connection::Connecting,
+            replay_ended: false,
             conflating: false,
             market: Market::default(),
             figures: Figures::default(),
@@ -320,6 +325,7 @@ impl State {
         match update {
             Update::Connected { .. } => {
                 self.connection = Connection::Live;
+                self.replay_ended = false;
                 self.conflating = false;
                 self.note = None;
                 self.changed = true;
@@ -352,8 +358,11 @@ impl State {
             }
             Update::Reset { epoch, reason, .. } => {
                 // After a restart the server says by itself how its source is.
-                if *reason != ResetReason::Restart && self.connection == Connection::ReplayEnded {
-                    self.connection = Connection::Live;
+                if *reason != ResetReason::Restart {
+                    self.replay_ended = false;
+                    if self.connection == Connection::ReplayEnded {
+                        self.connection = Connection::Live;
+                    }
                 }
                 self.say_for_a_while(format!("epoch {epoch} begins ({})", reason.name()), now_ns);
             }
@@ -362,12 +371,15 @@ impl State {
                 let text = format!("the book differs from the server's at sequence {seq}; fetching it again");
                 self.say_for_a_while(text, now_ns);
             }
-            Update::Stale { .. } => {
-                self.connection = Connection::Stale;
+            Update::Stale { why } => {
+                self.connection = match why {
+                    Staleness::Silent(_) => Connection::Silent,
+                    Staleness::Source => Connection::Stale,
+                };
                 self.changed = true;
             }
             Update::Live => {
-                self.connection = Connection::Live;
+                self.connection = if self.replay_ended { Connection::ReplayEnded } else { Connection::Live };
                 self.changed = true;
             }
             Update::Notice { code, message } => self.notice(code, message, now_ns),
@@ -428,9 +440,12 @@ impl State {
         match code {
             "conflating" => self.conflating = true,
             "recovered" => self.conflating = false,
-            "stale" => self.connection = Connection::Stale,
-            "live" => self.connection = Connection::Live,
-            "replay_ended" => self.connection = Connection::ReplayEnded,
+            // The client says these itself, and also where the server says nothing at all.
+            "stale" | "live" => {}
+            "replay_ended" => {
+                self.replay_ended = true;
+                self.connection = Connection::ReplayEnded;
+            }
             _ => self.say_for_a_while(message.to_owned(), now_ns),
         }
     }

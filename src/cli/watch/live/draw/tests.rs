@@ -12,7 +12,7 @@ use super::super::feed::channel_of;
 use super::super::keys::Action;
 use super::super::state::{Ladder, Mirrored};
 use super::*;
-use crate::client::{Disconnect, Listing, Update};
+use crate::client::{Disconnect, Listing, Staleness, Update};
 use crate::model::{ABSENT, Aggressor, Level, Quote, Ticker, Trade};
 use crate::wire::message::Meta;
 
@@ -144,19 +144,23 @@ fn without_colours_and_blocks_the_same_can_be_read() {
 fn every_state_of_the_connection_is_told() {
     let mut state = market();
     let notice = |code: &str| Update::Notice { code: code.into(), message: "m".into() };
-    for (code, told) in [
-        ("conflating", "● live, conflating"),
-        ("recovered", "● live\n"),
-        ("stale", "● stale"),
-        ("replay_ended", "● replay ended"),
-        ("live", "● live\n"),
+    let stale = |why| Update::Stale { why };
+    for (update, told) in [
+        (notice("conflating"), "● live, conflating"),
+        (notice("recovered"), "● live\n"),
+        (stale(Staleness::Silent(Duration::from_secs(10))), "● stale: nothing is heard from the server\n"),
+        (Update::Live, "● live\n"),
+        (notice("replay_ended"), "● replay ended"),
+        (stale(Staleness::Source), "● stale: the server hears nothing from its source\n"),
+        (Update::Live, "● replay ended"),
     ] {
-        hear(&mut state, notice(code));
-        assert!(text(&state, 80, 24).contains(told), "{code}: {}", text(&state, 80, 24));
+        let heard = format!("{update:?}");
+        hear(&mut state, update);
+        assert!(text(&state, 80, 24).contains(told), "{heard}: {}", text(&state, 80, 24));
     }
-    hear(&mut state, notice("stale"));
+    hear(&mut state, stale(Staleness::Source));
     assert_eq!(text(&state, 20, 1), "BTC-USD      ● stale", "in few words where there is little room");
-    hear(&mut state, notice("live"));
+    hear(&mut state, Update::Live);
     let why = Disconnect::Lost("connection reset by peer".into());
     hear(&mut state, Update::Disconnected { why, retry_in: Duration::from_secs(3) });
     state.show(Mirrored::default());

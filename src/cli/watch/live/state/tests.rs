@@ -55,14 +55,21 @@ fn the_connection_goes_through_its_states() {
     assert_eq!(state.connection, Connection::Connecting);
     hear(&mut state, 0, connected());
     assert_eq!(state.connection, Connection::Live);
-    for (code, expected) in [
-        ("stale", Connection::Stale),
-        ("live", Connection::Live),
-        ("replay_ended", Connection::ReplayEnded),
-        ("conflating", Connection::ReplayEnded),
+    let silent = || Update::Stale { why: Staleness::Silent(Duration::from_secs(10)) };
+    let stale = || Update::Stale { why: Staleness::Source };
+    for (update, expected) in [
+        (stale(), Connection::Stale),
+        (silent(), Connection::Silent),
+        (stale(), Connection::Stale),
+        (Update::Live, Connection::Live),
+        (notice("replay_ended"), Connection::ReplayEnded),
+        (notice("conflating"), Connection::ReplayEnded),
+        (silent(), Connection::Silent),
+        (Update::Live, Connection::ReplayEnded),
     ] {
-        hear(&mut state, 0, notice(code));
-        assert_eq!(state.connection, expected, "{code}");
+        let told = format!("{update:?}");
+        hear(&mut state, 0, update);
+        assert_eq!(state.connection, expected, "{told}");
     }
     // What was on its way when the notice overtook it does not make an ended replay live; going back in it does.
     hear(&mut state, 0, trade(1, 100));
