@@ -1,6 +1,6 @@
 //! `tickcast watch`: a live view on a terminal, else trades, best quotes and books as lines of text.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::pin::pin;
 use std::sync::Arc;
@@ -102,9 +102,9 @@ struct Watch<O, N> {
     quotes: HashMap<String, Quote>,
     /// Whose books to print.
     books: BTreeMap<String, Arc<Listing>>,
-    /// Channels to print that were asked for and not refused. The subscription to the status comes after theirs.
-    channels: usize,
-    /// Number of the subscription to the status.
+    /// Subscriptions to what is printed that were refused, in whole or in part.
+    refused: BTreeSet<usize>,
+    /// Number of the subscription to the status: it comes after those to what is printed.
     status: usize,
 }
 
@@ -116,7 +116,7 @@ impl<O: Write, N: Write> Watch<O, N> {
             left: args.count,
             quotes: HashMap::new(),
             books: BTreeMap::new(),
-            channels: 0,
+            refused: BTreeSet::new(),
             status: 0,
         }
     }
@@ -131,7 +131,6 @@ impl<O: Write, N: Write> Watch<O, N> {
         let subscribe = |channel| Subscription::new(args.symbols.iter().cloned(), &[channel]);
         let mut subscriptions = vec![subscribe(Channel::Trades), subscribe(Channel::Quotes)];
         subscriptions.extend(args.depth.map(|depth| subscribe(Channel::Book).with_depth(depth)));
-        self.channels = subscriptions.len();
         self.status = subscriptions.len();
         subscriptions.push(subscribe(Channel::Status));
         let mut client = Client::connect(&args.url.to_string(), subscriptions)?;
@@ -190,8 +189,10 @@ impl<O: Write, N: Write> Watch<O, N> {
     /// A channel that an instrument lacks is noted, as long as something is left to print.
     fn refused(&mut self, subscription: usize, code: &str, message: &str) -> anyhow::Result<()> {
         let unavailable = code == "unavailable";
-        self.channels -= usize::from(unavailable && subscription < self.status);
-        if !unavailable || self.channels == 0 {
+        if subscription < self.status {
+            self.refused.insert(subscription);
+        }
+        if !unavailable || self.refused.len() == self.status {
             bail!("the server refuses the subscription: {message}");
         }
         self.note(message);
@@ -212,6 +213,8 @@ impl<O: Write, N: Write> Watch<O, N> {
                 format!("disconnected: {why}{hint}; retrying in {:.1} s", retry_in.as_secs_f64())
             }
             Update::Refused { message, .. } => format!("the server refuses a request: {message}"),
+            // The client says these itself, and also where the server says nothing at all.
+            Update::Notice { code, .. } if code == "stale" || code == "live" => return,
             Update::Notice { code, message } => format!("{code}: {message}"),
             Update::Gap { listing, channel, from, to, .. } => {
                 format!("{}: {channel} {from} to {to} are missing", listing.symbol)
