@@ -49,11 +49,12 @@ async fn collect(house: &House, asked: Asked) -> Result<Vec<(usize, Connection)>
     }
     let streams_max = if asked.streams { limits::CONNECTIONS_STREAMS_MAX / house.shards.len() } else { 0 };
     let listing = Listing { session: None, limit: asked.limit, streams_max };
-    let mut all = Vec::new();
-    for (number, shard) in house.shards.iter().enumerate() {
-        let found = in_time(shard.connections(listing)).await?;
-        all.extend(found.into_iter().map(|connection| (number, connection)));
-    }
+    // All at once: one shard that is busy holds the answer up only once.
+    let found = house.shards.iter().map(|shard| in_time(shard.connections(listing)));
+    let found = futures_util::future::try_join_all(found).await?;
+    let numbered = found.into_iter().enumerate();
+    let mut all: Vec<(usize, Connection)> =
+        numbered.flat_map(|(number, found)| found.into_iter().map(move |one| (number, one))).collect();
     all.sort_by(|(_, one), (_, other)| one.by_lag(other));
     all.truncate(asked.limit);
     Ok(all)
