@@ -312,8 +312,8 @@ pub const CONNECTIONS_LISTED_DEFAULT: usize = 100;
 /// Sessions that it lists at the most: an answer of some megabytes.
 pub const CONNECTIONS_LISTED_MAX: usize = 10_000;
 
-/// Streams that one answer of it lists, over all shards: each costs its shard a look and the answer 150 bytes. Sessions
-/// whose streams find no room are listed without; one session alone always has room.
+/// Streams that one answer of it lists, the same share on each shard: each costs its shard a look and the answer 150
+/// bytes. Sessions whose streams find no room are listed without; one session alone always has room.
 pub const CONNECTIONS_STREAMS_MAX: usize = 50_000;
 
 /// Bytes of a settings file.
