@@ -1,6 +1,7 @@
 //! A client that checks whatever it reads. It shares the codec with the server and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use tickcast::model::{Catalog, Channel};
 use tickcast::shard::Protocol;
@@ -15,7 +16,7 @@ use super::stream::{Around, State, Stream, View};
 #[derive(Debug)]
 struct Open {
     id: u64,
-    asked: Asked,
+    asked: Rc<Asked>,
     asked_ns: u64,
     /// What was answered so far.
     streams: BTreeSet<StreamKey>,
@@ -25,7 +26,7 @@ struct Open {
 impl Open {
     /// The streams that it ends.
     fn leaving(&self, catalog: &Catalog) -> Vec<StreamKey> {
-        match self.asked {
+        match *self.asked {
             Asked::Unsubscribe { .. } => self.asked.streams(catalog).unwrap_or_default(),
             _ => Vec::new(),
         }
@@ -84,7 +85,13 @@ impl Client {
         self.next_id += 1;
         self.counts.requests += 1;
         let text = asked.text(id, catalog);
-        self.open.push_back(Open { id, asked, asked_ns: now_ns, streams: BTreeSet::new(), listed: 0 });
+        self.open.push_back(Open {
+            id,
+            asked: asked.into(),
+            asked_ns: now_ns,
+            streams: BTreeSet::new(),
+            listed: 0,
+        });
         text
     }
 
@@ -162,7 +169,7 @@ impl Client {
             }
             Said::Pong { id } => {
                 let open = self.take_open(id);
-                assert!(matches!(open.asked, Asked::Ping), "{open:?}");
+                assert!(matches!(*open.asked, Asked::Ping), "{open:?}");
             }
             Said::Error { id, code } => {
                 self.errors += 1;
@@ -246,7 +253,7 @@ impl Client {
 
     /// The oldest request that is not answered, but for those whose answers may overtake.
     fn first_open(&mut self, id: u64) -> &mut Open {
-        let mut waiting = self.open.iter_mut().filter(|open| !matches!(open.asked, Asked::Ping));
+        let mut waiting = self.open.iter_mut().filter(|open| !matches!(*open.asked, Asked::Ping));
         let first = waiting.next().expect("an answer to nothing");
         assert_eq!(first.id, id, "answers come in the order of the requests");
         first
@@ -264,7 +271,7 @@ impl Client {
         let open = self.take_open(id);
         let streams: Vec<StreamKey> = open.streams.into_iter().collect();
         assert_eq!(Ok(streams), open.asked.streams(catalog), "answered whole: {:?}", open.asked);
-        assert!(!matches!(open.asked, Asked::List) || open.listed == catalog.len());
+        assert!(!matches!(*open.asked, Asked::List) || open.listed == catalog.len());
     }
 
     /// A stream begins, or begins anew.
@@ -274,7 +281,8 @@ impl Client {
         let open = self.first_open(id);
         assert!(open.streams.insert(key), "granted twice: {key:?}");
         let asked_ns = open.asked_ns;
-        let Asked::Subscribe(asked) = open.asked.clone() else { panic!("{open:?}") };
+        let asked = open.asked.clone();
+        let Asked::Subscribe(asked) = &*asked else { panic!("{open:?}") };
         let told_depth = catalog.instruments()[key.0 as usize].book_depth;
         let view = View {
             depth: asked.granted_depth(key.1, told_depth),
@@ -284,7 +292,7 @@ impl Client {
         let is = View { depth: granted.depth, interval_ms: granted.interval_ms, period: granted.period };
         assert_eq!(is, view, "granted for {asked:?}");
         let before = self.streams.remove(&key).filter(|before| before.epoch == epoch);
-        let mut stream = self.begun(&asked, granted, view, before.as_ref(), around);
+        let mut stream = self.begun(asked, granted, view, before.as_ref(), around);
         assert!(seq <= around.oracle.last(epoch, key) || stream.resumed, "granted beyond what was published");
         (stream.never_conflate, stream.is_ahead) = (asked.never, asked.is_ahead);
         stream.asked_ns = asked_ns;
