@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::client::scripted::{EPOCH, NUMBER, SYMBOL, frame, level, levels, meta, quote, trade};
+use crate::model::ResetReason;
 use crate::wire::control;
 
 const SECOND: u64 = 1_000_000_000;
@@ -91,6 +92,31 @@ fn a_reconnect_resumes_every_stream_that_is_held() {
     assert!(updates(&mut machine).is_empty(), "no gap");
     let expected = Ledger { delivered: 1, ..Ledger::default() };
     assert_eq!((machine.ledger_sum(), machine.ledger(SYMBOL, Channel::Trades)), (expected, Some(expected)));
+    // The server may go on with a snapshot: what it stands for beyond what was held is merged.
+    let mut snapshot = frame(EPOCH, &[(meta(44, 44, true), levels(&[level(101, 5)], &[], None))]);
+    snapshot[4] = 9;
+    machine.binary(&snapshot, 3 * SECOND).unwrap();
+    let merged = Ledger { merged: 4, ..Ledger::default() };
+    assert_eq!(machine.ledger(SYMBOL, Channel::Book), Some(merged));
+}
+
+#[test]
+fn a_reset_is_told_with_its_reason() {
+    let mut machine = live();
+    for (number, reason) in
+        [("loop", ResetReason::Loop), ("seek", ResetReason::Seek), ("restart", ResetReason::Restart)]
+            .into_iter()
+            .chain([("of tomorrow", ResetReason::Restart)])
+            .enumerate()
+    {
+        let epoch = EPOCH + 1 + number as u64;
+        tell(&mut machine, json!({"type": "reset", "symbol": SYMBOL, "epoch": epoch, "reason": reason.0}), 0);
+        let told = updates(&mut machine);
+        assert!(
+            matches!(&told[..], [Update::Reset { epoch: to, reason: why, .. }] if (*to, *why) == (epoch, reason.1)),
+            "{reason:?}: {told:?}"
+        );
+    }
 }
 
 #[test]

@@ -499,6 +499,23 @@ fn what_was_not_granted_is_skipped_and_what_contradicts_its_frame_is_refused() {
 }
 
 #[test]
+fn a_server_that_grants_without_end_is_left() {
+    let (mut mirror, mut out) = (Mirror::default(), Outcome::default());
+    let mut grant = |number: usize| {
+        let stream = json!({"symbol": number.to_string(), "instrument": number, "channel": "status",
+            "price_exponent": 0, "quantity_exponent": 0, "epoch": EPOCH, "seq": 0});
+        let granted = json!({"type": "subscribed", "streams": [stream]});
+        let told = mirror.control(serde_json::from_value(granted).unwrap(), &mut out);
+        out.updates.clear();
+        told
+    };
+    (0..limits::INSTRUMENTS_MAX).for_each(|number| grant(number).unwrap());
+    let error = grant(limits::INSTRUMENTS_MAX).unwrap_err();
+    assert!(error.to_string().contains("more than 100000 instruments granted"), "{error}");
+    grant(0).expect("what was granted before is granted again");
+}
+
+#[test]
 fn a_stream_that_ended_is_forgotten_but_for_its_ledger() {
     let (mut mirror, mut out) = granted("quotes", None, 10);
     mirror.frame(&frame(EPOCH, &[(meta(11, 11, false), quote(1, 2))]), &mut out).unwrap();
