@@ -113,9 +113,8 @@ pub const SUBSCRIPTIONS_MAX: usize = 20_000;
 
 // What a client is sent.
 
-/// Records a shard takes from the bus before it writes to its sessions: bounds what one batch adds to an outbox, and lets
-/// a shard that has fallen behind write to each socket less often.
-pub const BATCH_RECORDS_MAX: usize = 4_096;
+/// Records a shard takes from the bus before it writes to its sessions: bounds what one batch adds to an outbox.
+pub const BATCH_RECORDS_MAX: usize = 1_024;
 
 /// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
 pub const FRAME_BYTES: usize = 64 * 1024;
