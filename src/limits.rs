@@ -113,8 +113,12 @@ pub const SUBSCRIPTIONS_MAX: usize = 20_000;
 
 // What a client is sent.
 
-/// Records a shard takes from the bus before it writes to its sessions: bounds what one batch adds to an outbox.
-pub const BATCH_RECORDS_MAX: usize = 1_024;
+/// Records a shard takes from the bus before it writes to its sessions: bounds how long they wait for their turn.
+pub const BATCH_RECORDS_MAX: usize = 4_096;
+
+/// Bytes of one session that end a batch: a shard that has fallen behind goes on gathering, which makes few writes of many,
+/// and not beyond what an outbox and a usual send buffer have room for.
+pub const BATCH_BYTES: usize = 64 * 1_024;
 
 /// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
 pub const FRAME_BYTES: usize = 64 * 1024;
@@ -234,8 +238,15 @@ pub const CONNECTIONS_MAX: usize = 1_000_000;
 /// Letters (new sessions and questions) that may wait for a shard.
 pub const MAILBOX_LETTERS_MAX: usize = 4_096;
 
-/// Milliseconds between a shard's looks at its timers; each look serves its share of the sessions.
+/// Milliseconds between a shard's looks at one session's timers.
 pub const TIMER_MILLISECONDS: u64 = 250;
+
+/// Turns in which a shard looks at the timers of all its sessions: what a look gives to conflated sessions would else
+/// hold up those who keep pace (`docs/decisions.md`, "sessions have their timers looked at in turns").
+pub const TIMER_TURNS: u64 = 10;
+
+/// Milliseconds from one turn to the next.
+pub const TURN_MILLISECONDS: u64 = TIMER_MILLISECONDS / TIMER_TURNS;
 
 /// Seconds between a session's heartbeats.
 pub const HEARTBEAT_SECONDS: u64 = 5;
@@ -420,5 +431,6 @@ const _: () = assert!(
     "an outbox holds a part of a snapshot of orders"
 );
 const _: () = assert!(CONNECTIONS_STREAMS_MAX >= SUBSCRIPTIONS_MAX, "one session's streams can be listed");
+const _: () = assert!(TIMER_MILLISECONDS.is_multiple_of(TIMER_TURNS), "turns are equally long");
 const _: () = assert!(STALE_MS + 2 * TIMER_MILLISECONDS <= 1_000, "staleness shows within a second");
 const _: () = assert!(PING_SECONDS.is_multiple_of(HEARTBEAT_SECONDS), "pings ride on heartbeats");

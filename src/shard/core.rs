@@ -92,8 +92,10 @@ pub struct Core {
     pub(super) has_ended: bool,
     /// Whether the source is late.
     pub(super) is_stale: bool,
-    /// Looks at the timers so far.
+    /// Looks at everyone's timers so far.
     pub(super) timer_looks: u64,
+    /// Whose timers were looked at last.
+    pub(super) timer_turn: usize,
 }
 
 /// What the exchange event at hand has changed, and room to work out what a depth view sees of it.
@@ -147,6 +149,7 @@ impl Core {
             has_ended: false,
             is_stale: false,
             timer_looks: 0,
+            timer_turn: 0,
         }
     }
 
@@ -361,11 +364,13 @@ impl Core {
         self.push_text_to_all(&text);
     }
 
-    /// Moves what was emitted to the outboxes of those who subscribed; [`Core::take_dirty`] names them.
-    pub fn flush(&mut self) {
+    /// Moves what was emitted to the outboxes of those who subscribed; [`Core::take_dirty`] names them. Returns the bytes
+    /// that await a write now in the fullest of these outboxes.
+    pub fn flush(&mut self) -> usize {
         if !self.resets.is_empty() {
             self.announce_resets();
         }
+        let mut fullest = 0;
         let mut dirty = std::mem::take(&mut self.dirty_topics);
         for id in dirty.drain(..) {
             let topic = &mut self.topics[id];
@@ -385,6 +390,7 @@ impl Core {
                         Channel::Status => session.outbox.push_firm(run.frames.bytes.clone()),
                         _ => session.outbox.push(run.frames.bytes.clone()),
                     }
+                    fullest = fullest.max(session.outbox.queued_len());
                     if !session.is_dirty {
                         session.is_dirty = true;
                         self.dirty_sessions.push(subscriber);
@@ -403,6 +409,7 @@ impl Core {
         if !self.ahead.is_empty() {
             self.look_ahead();
         }
+        fullest
     }
 }
 

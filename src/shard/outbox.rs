@@ -89,6 +89,11 @@ impl Outbox {
         !self.backlog.is_empty()
     }
 
+    /// Bytes that were not yet offered to the kernel.
+    pub fn queued_len(&self) -> usize {
+        self.queued_bytes
+    }
+
     /// Bytes that the kernel refused and that wait.
     pub fn blocked_len(&self) -> usize {
         self.backlog.len()

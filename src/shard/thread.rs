@@ -108,7 +108,7 @@ struct Shell {
 impl Shell {
     /// Serves until told to stop; `false` where a session's task panicked, so that the state means nothing any more.
     async fn serve(self: Rc<Self>, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) -> bool {
-        let mut timer = interval(Duration::from_millis(limits::TIMER_MILLISECONDS));
+        let mut timer = interval(Duration::from_millis(limits::TURN_MILLISECONDS));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut intervals = interval(Duration::from_millis(limits::INTERVAL_MILLISECONDS));
         intervals.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,12 +157,17 @@ impl Shell {
     /// Takes what waits on the bus, up to a batch. Whether there was anything.
     fn take_batch(&self, tap: &mut Tap<Event>) -> bool {
         let mut core = self.core.borrow_mut();
-        let mut records = 0;
+        let (mut records, mut flushed, mut fullest) = (0, 0, 0);
         while records < limits::BATCH_RECORDS_MAX
+            && fullest < limits::BATCH_BYTES
             && let Some(chunk) = tap.try_pop()
         {
             core.apply(&chunk);
             records += chunk.len();
+            if records - flushed >= limits::CHUNK_RECORDS_MAX {
+                fullest = core.flush();
+                flushed = records;
+            }
         }
         core.flush();
         records > 0

@@ -12,20 +12,23 @@ use crate::wire::frame;
 const SECOND_NS: u64 = 1_000_000_000;
 const TIMER_NS: u64 = limits::TIMER_MILLISECONDS * 1_000_000;
 
-/// Each session is looked at once a heartbeat; a look at the timers serves one share of the sessions.
+/// Looks at a session from one heartbeat to the next: at each look some of the sessions have theirs.
 const PHASES: usize = (limits::HEARTBEAT_SECONDS * 1_000 / limits::TIMER_MILLISECONDS) as usize;
 
+const TURNS: usize = limits::TIMER_TURNS as usize;
+
 impl Core {
-    /// Looks at the timers; to be called every [`limits::TIMER_MILLISECONDS`]. `now_ns` is monotonic, `unix_ns` the
-    /// wall clock.
+    /// Looks at the timers of the sessions whose turn it is; to be called every [`limits::TURN_MILLISECONDS`], so that
+    /// each session is looked at every [`limits::TIMER_MILLISECONDS`]. `now_ns` is monotonic, `unix_ns` the wall clock.
     pub fn tick(&mut self, now_ns: u64, unix_ns: u64) {
-        self.timer_looks += 1;
+        self.timer_turn = (self.timer_turn + 1) % TURNS;
+        if self.timer_turn == 0 {
+            self.look_at_all();
+        }
         let phase = (self.timer_looks % PHASES as u64) as usize;
-        let mut waiting = 0;
         for id in self.sessions() {
             let session = &mut self.sessions[id];
-            waiting += session.outbox.len();
-            if session.is_closing {
+            if id % TURNS != self.timer_turn || session.is_closing {
                 continue;
             }
             let handed = session.frames;
@@ -38,15 +41,21 @@ impl Core {
             }
             self.judge_progress(id, now_ns);
             self.serve_conflated(id, now_ns);
-            if id % PHASES == phase {
+            if id / TURNS % PHASES == phase {
                 self.heartbeat(id, unix_ns);
                 self.ping(id, now_ns);
             }
         }
+    }
+
+    /// What concerns no session alone, once everyone has had its turn.
+    fn look_at_all(&mut self) {
+        self.timer_looks += 1;
         if !self.ahead.is_empty() {
             self.age_ahead();
         }
-        self.stats.outbox_bytes.set(waiting as u64);
+        let waiting = self.sessions.iter().map(|(_, session)| session.outbox.len() as u64).sum();
+        self.stats.outbox_bytes.set(waiting);
         self.stats.ring_bytes.set(self.history.bytes() as u64);
     }
 

@@ -1,5 +1,6 @@
 //! Single rules in worlds of their own.
 
+use tickcast::limits;
 use tickcast::model::{Channel, ResetReason};
 use tickcast::shard::{Protocol, SlowConsumer};
 
@@ -122,6 +123,69 @@ fn a_client_that_answers_no_ping_is_closed() {
     assert_eq!(close_code(&world, lively), None);
     let heartbeats = world.players[lively].client.heartbeats;
     assert!((17..=18).contains(&heartbeats), "{heartbeats}: one every 5 s");
+}
+
+/// What many conflated clients are told at once would hold up those who keep pace: each turn serves its share.
+#[test]
+fn conflated_clients_are_served_in_turns() {
+    const TURNS: usize = limits::TIMER_TURNS as usize;
+    let mut world = world(4, 4_096, SlowConsumer::Conflate);
+    let clients: Vec<usize> = (0..6 * TURNS).map(|_| world.connect(Protocol::Json)).collect();
+    for &client in &clients {
+        world.ask(client, Asked::Subscribe(everything(&[Channel::Quotes, Channel::Book])));
+    }
+    deliver_all(&mut world);
+    clients.iter().for_each(|&client| stall(&mut world, client, 20));
+    while world.nodes[0].stats.conflating.get() < clients.len() as u64 {
+        publish(&mut world, 100);
+    }
+    clients.iter().for_each(|&client| world.players[client].reading = Reading::All);
+    deliver_all(&mut world);
+    publish(&mut world, 100);
+    let (now_ns, core) = (world.now_ns, &mut world.nodes[0].core);
+    let mut served = Vec::new();
+    for turn in 1..=TURNS {
+        core.tick(now_ns, now_ns);
+        core.take_dirty(&mut served);
+        assert_eq!(served.len(), turn * clients.len() / TURNS, "after turn {turn}");
+    }
+    served.sort_unstable();
+    served.dedup();
+    assert_eq!(served.len(), clients.len());
+}
+
+/// A shard that has fallen behind ends a batch where one client has its fill: it has to know.
+#[test]
+fn a_flush_tells_how_much_awaits_a_write() {
+    let mut world = world(4, 1 << 20, SlowConsumer::Conflate);
+    let (one, all) = (world.connect(Protocol::Json), world.connect(Protocol::Binary));
+    let symbols = vec![world.catalog.instruments()[0].symbol.clone()];
+    world.ask(one, Asked::Subscribe(Subscribe { symbols, ..everything(&[Channel::Quotes]) }));
+    world.ask(all, Asked::Subscribe(everything(&Channel::ALL)));
+    deliver_all(&mut world);
+    let node = &mut world.nodes[0];
+    assert_eq!(node.core.flush(), 0);
+    world.publish(100);
+    let node = &mut world.nodes[0];
+    let mut fullest = 0;
+    for chunk in std::mem::take(&mut node.queue) {
+        node.core.apply(&chunk);
+        let now = node.core.flush();
+        assert!(now == 0 || now > fullest, "what waits grows until it is written: {now} after {fullest}");
+        fullest = fullest.max(now);
+    }
+    let mut writes = Vec::new();
+    let mut dirty = Vec::new();
+    node.core.take_dirty(&mut dirty);
+    for id in dirty {
+        node.core
+            .offer(id, 0, &mut Vec::new(), |bytes| {
+                writes.push(bytes.len());
+                Ok(bytes.len())
+            })
+            .unwrap();
+    }
+    assert_eq!(writes.into_iter().max(), Some(fullest));
 }
 
 /// A client that still waits for its snapshots is not read from, so its pongs are not seen: it is alive all the same.

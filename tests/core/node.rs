@@ -20,6 +20,9 @@ const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
+/// Chunks after which a batch is flushed and goes on, as that of a shard that has fallen behind.
+const FLUSH_CHUNKS: usize = 5;
+
 /// A session's socket: what the kernel has taken and the client has not read.
 #[derive(Debug)]
 pub struct Line {
@@ -51,6 +54,8 @@ pub struct Node {
     numbers: BTreeMap<SessionId, u64>,
     /// Bytes of the largest push that is not the client's fault.
     push_bytes_max: usize,
+    /// When the timers of the next are looked at.
+    turn_ns: u64,
 }
 
 impl Node {
@@ -65,6 +70,7 @@ impl Node {
             lines: BTreeMap::new(),
             numbers: BTreeMap::new(),
             push_bytes_max,
+            turn_ns: 0,
         }
     }
 
@@ -110,10 +116,13 @@ impl Node {
         if self.core.is_blocked() {
             return;
         }
-        for _ in 0..chunks {
+        for taken in 1..=chunks {
             let Some(chunk) = self.queue.pop_front() else { break };
             chunk.iter().for_each(|event| self.ring.take(event));
             self.core.apply(&chunk);
+            if taken % FLUSH_CHUNKS == 0 {
+                self.core.flush();
+            }
         }
         self.core.flush();
         self.write_dirty(now_ns);
@@ -132,7 +141,8 @@ impl Node {
 
     /// Looks at the timers where it is time; `now_ns` goes in steps of [`limits::INTERVAL_MILLISECONDS`].
     pub fn pass(&mut self, now_ns: u64) {
-        if now_ns.is_multiple_of(limits::TIMER_MILLISECONDS * MILLISECOND_NS) {
+        if now_ns >= self.turn_ns {
+            self.turn_ns += limits::TURN_MILLISECONDS * MILLISECOND_NS;
             self.core.tick(now_ns, now_ns);
             self.write_dirty(now_ns);
             let over = self.lines.iter().filter(|(_, line)| line.reap_at_ns.is_some_and(|at| at <= now_ns));
