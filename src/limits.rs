@@ -118,7 +118,7 @@ pub const BATCH_RECORDS_MAX: usize = 4_096;
 
 /// Bytes of one session that end a batch: a shard that has fallen behind goes on gathering, which makes few writes of many,
 /// and not beyond what an outbox and a usual send buffer have room for.
-pub const BATCH_BYTES: usize = 64 * 1_024;
+pub const BATCH_BYTES: usize = 32 * 1_024;
 
 /// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
 pub const FRAME_BYTES: usize = 64 * 1024;

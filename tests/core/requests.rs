@@ -1,5 +1,7 @@
 //! What clients ask, and what the server must answer.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 use rand_pcg::Pcg64;
 use tickcast::model::{Catalog, Channel, Period};
@@ -87,8 +89,11 @@ impl Asked {
             Asked::Unsubscribe { symbols, channels } => (symbols, channels, false),
             Asked::List | Asked::Ping => return Ok(Vec::new()),
         };
-        let mut streams = Vec::new();
+        let (mut streams, mut seen) = (Vec::new(), BTreeSet::new());
         for symbol in symbols {
+            if !seen.insert(symbol) {
+                continue;
+            }
             let prefix = symbol.strip_suffix('*');
             let matches = |listed: &str| match prefix {
                 Some(prefix) => listed.starts_with(prefix),
