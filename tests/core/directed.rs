@@ -51,7 +51,7 @@ fn encodings_do_not_depend_on_the_number_of_subscribers() {
             world.ask(client, Asked::Subscribe(asked));
         }
         deliver_all(&mut world);
-        for _ in 0..20 {
+        for _ in 0..8 {
             publish(&mut world, 50);
             deliver_all(&mut world);
         }
