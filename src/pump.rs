@@ -197,7 +197,7 @@ impl Pump {
 /// [`limits::CHUNK_RECORDS_MAX`], so at most an event more.
 fn chunk_length(events: &[Event]) -> usize {
     let full = limits::CHUNK_RECORDS_MAX.min(events.len());
-    let ends = |event: &Event| event.flags & (event_flags::LAST | event_flags::CUT) != 0;
+    let ends = |event: &Event| event.flags & event_flags::ENDS_PIECE != 0;
     events[full - 1..].iter().position(ends).map_or(events.len(), |more| full + more)
 }
 

@@ -154,6 +154,10 @@ pub mod event_flags {
     pub const LAST: u8 = 2;
     /// The last record of a piece of an exchange event that was cut at `EVENT_RECORDS_MAX`: more follows.
     pub const CUT: u8 = 4;
+    /// Of the last record of an exchange event or of a piece of one.
+    pub const ENDS_PIECE: u8 = LAST | CUT;
+    /// Of a record behind which the piece at hand has no more to say of its stream.
+    pub const ENDS_STREAM: u8 = LAST_OF_STREAM | ENDS_PIECE;
 }
 
 /// Best bid and ask. A side that is empty is [`ABSENT`] in price and quantity.

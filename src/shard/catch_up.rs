@@ -19,18 +19,27 @@ use crate::wire::message::{Content, Levels, Meta};
 pub struct NetChange(pub [Vec<Level>; 2]);
 
 impl NetChange {
-    /// What changed in a book after sequence `held`; `None` where that is kept no more, or would be longer than the book.
+    /// What changed in a book after sequence `held` up to `last`; `None` where that is kept no more, or would be longer
+    /// than the book.
     ///
     /// A level that came and went is among them, with quantity 0: who joined in between may hold it.
-    pub fn since(history: &History, market: &Market, instrument: u32, held: u64) -> Option<NetChange> {
+    pub fn between(
+        history: &History,
+        market: &Market,
+        instrument: u32,
+        held: u64,
+        last: u64,
+    ) -> Option<NetChange> {
+        let levels_max = market.book.depth(Side::Bid) + market.book.depth(Side::Ask);
         let mut now = FxHashMap::default();
-        for event in history.since(instrument, Channel::Book, held)? {
+        let events = history.since(instrument, Channel::Book, held)?;
+        for event in events.take_while(|event| event.seq <= last) {
             if let Body::Level { side, price, quantity } = event.body() {
                 now.insert((side as u8, price), (side, quantity));
+                if now.len() > levels_max {
+                    return None;
+                }
             }
-        }
-        if now.len() > market.book.depth(Side::Bid) + market.book.depth(Side::Ask) {
-            return None;
         }
         let mut sides = [Vec::new(), Vec::new()];
         for ((_, price), (side, quantity)) in now {
@@ -56,12 +65,12 @@ impl Core {
     /// Goes on with what a stream waits for. Whether nothing is left to be done now.
     pub(super) fn catch_up(&mut self, id: SessionId, stream: StreamKey) -> bool {
         let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return true };
-        let (topic, at_least) = match subscription.state {
+        let (topic, at_least, is_merged) = match subscription.state {
             State::Live(_) => return true,
-            State::Fresh { at_least } => (subscription.topic, at_least),
-            State::Behind { held, .. } => (subscription.topic, held),
+            State::Fresh { at_least } => (subscription.topic, at_least, false),
+            State::Behind { held, exactly } => (subscription.topic, held, !exactly),
         };
-        self.bring_up(topic, at_least);
+        self.bring_up(topic, at_least, is_merged);
         // Bringing up a view tells its subscribers, and a session may have had no room: it is looked at afresh.
         let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return true };
         let last = self.topics[topic].last.seq;
@@ -86,14 +95,15 @@ impl Core {
     }
 
     /// Makes a topic show the present where nobody is live, and no less than sequence `at_least` where others are. Of a full
-    /// book with an interval only the present is known whole.
-    fn bring_up(&mut self, id: usize, at_least: u64) {
+    /// book with an interval only the present is known whole; where what changed is enough, nobody is told early.
+    fn bring_up(&mut self, id: usize, at_least: u64, is_merged: bool) {
         let topic = &self.topics[id];
         if !topic.is_live() {
             return self.start_topic(id);
         }
         let is_full_book = topic.channel == Channel::Book && topic.window.is_none();
-        if topic.is_due && (is_full_book || topic.last.seq < at_least) {
+        let needs_whole = || !is_merged || self.net_change(topic, at_least).is_none();
+        if topic.is_due && (topic.last.seq < at_least || (is_full_book && needs_whole())) {
             self.release_topic(id);
         }
         let topic = &self.topics[id];
@@ -143,7 +153,7 @@ impl Core {
                 let topic = self.topic(id, stream);
                 let market = &self.markets[instrument as usize];
                 let net = match topic.window {
-                    None => NetChange::since(&self.history, market, instrument, held),
+                    None => self.net_change(topic, held),
                     // The whole of a view is short.
                     Some(_) => None,
                 };
@@ -151,7 +161,8 @@ impl Core {
                     self.send_snapshot(id, stream);
                     return true;
                 };
-                let checksum = Some(market.checksum());
+                // Of the book as it was at the end of an interval there is none.
+                let checksum = (last == market.seq(channel)).then(|| market.checksum());
                 let levels = Levels { bids: &bids, asks: &asks, checksum, part: 1, parts: 1 };
                 let messages = [(after(held, topic.last), Content::Book(levels))];
                 let told = self.encode_missed(protocol, instrument, held, &messages);
@@ -229,6 +240,12 @@ impl Core {
             self.settle(id, stream);
         }
         held >= last
+    }
+
+    /// What changed in a full view of a book after `held`, as far as its subscribers were told.
+    fn net_change(&self, topic: &Topic, held: u64) -> Option<NetChange> {
+        let market = &self.markets[topic.instrument as usize];
+        NetChange::between(&self.history, market, topic.instrument, held, topic.last.seq)
     }
 
     /// Declares the completed bars that are kept no more. What the client then holds.
@@ -381,8 +398,7 @@ impl Missed {
             if let Body::Level { side, price, quantity } = body {
                 levels[side.index()].push(Level { price, quantity });
                 // A piece that was cut off ends with a record of this stream too.
-                let ends = event_flags::LAST_OF_STREAM | event_flags::LAST | event_flags::CUT;
-                if event.flags & ends == 0 {
+                if event.flags & event_flags::ENDS_STREAM == 0 {
                     continue;
                 }
                 checksum = market.checksum_at(event.seq);

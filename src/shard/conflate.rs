@@ -84,28 +84,26 @@ impl Core {
     /// conflated closes the session.
     pub(super) fn conflate(&mut self, id: SessionId) {
         let session = &mut self.sessions[id];
-        if session.is_closing || session.is_conflating() {
+        if session.is_closing {
             return;
         }
-        let subscriptions = session.subscriptions.iter();
-        let live = subscriptions.filter(|(stream, subscription)| {
-            stream.1 != Channel::Status && matches!(subscription.state, State::Live(_))
-        });
-        let mut streams: Vec<StreamKey> = live.map(|(stream, _)| *stream).collect();
-        streams.sort_unstable();
-        if streams.iter().any(|stream| session.subscriptions[stream].never_conflate) {
+        let merged = session.subscriptions.iter().filter(|(stream, _)| stream.1 != Channel::Status);
+        if merged.clone().any(|(_, subscription)| subscription.never_conflate) {
             return self.close(id, Close::TooSlow);
         }
-        let was_live = session.pace == Pace::Live;
-        if was_live {
-            // Who could not keep up just after it had recovered is given more time to show that it can.
-            let soon = self.timer_looks - session.recovered_at <= limits::RELAPSE_TIMER_LOOKS
-                && session.patience > 0;
-            session.patience = match soon {
-                true => (session.patience * 2).min(limits::RECOVERY_TIMER_LOOKS_MAX),
-                false => limits::RECOVERY_TIMER_LOOKS,
-            };
+        if session.is_conflating() {
+            return;
         }
+        let live = merged.filter(|(_, subscription)| matches!(subscription.state, State::Live(_)));
+        let mut streams: Vec<StreamKey> = live.map(|(stream, _)| *stream).collect();
+        streams.sort_unstable();
+        // Who could not keep up just after it had recovered, or before, is given more time to show that it can.
+        let was_live = session.pace == Pace::Live;
+        let soon = self.timer_looks - session.recovered_at <= limits::RELAPSE_TIMER_LOOKS;
+        session.patience = match session.patience > 0 && (soon || !was_live) {
+            true => (session.patience * 2).min(limits::RECOVERY_TIMER_LOOKS_MAX),
+            false => limits::RECOVERY_TIMER_LOOKS,
+        };
         session.pace = Pace::Conflating { streak: 0 };
         session.round.clear();
         for stream in streams {
@@ -142,6 +140,31 @@ impl Core {
         round.sort_unstable();
         session.round = round.into();
         self.advance(id);
+    }
+
+    /// A session is about to end: what it was not told yet it is told merged, or declared lost where that has no room.
+    pub(super) fn tell_the_rest(&mut self, id: SessionId) {
+        let behind = self.sessions[id].subscriptions.iter();
+        let behind = behind.filter(|(_, subscription)| matches!(subscription.state, State::Behind { .. }));
+        let mut streams: Vec<StreamKey> = behind.map(|(stream, _)| *stream).collect();
+        streams.sort_unstable();
+        for stream in streams {
+            let outbox = &self.sessions[id].outbox;
+            if outbox.len() > self.settings.outbox_bytes {
+                return;
+            }
+            if !outbox.is_blocked() {
+                self.catch_up(id, stream);
+            }
+            let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return };
+            let State::Behind { held, .. } = subscription.state else { continue };
+            let market = &self.markets[stream.0 as usize];
+            let (epoch, last) = (market.epoch, market.seq(stream.1));
+            if held < last {
+                self.push_gap(id, stream, epoch, held + 1, last);
+                self.set_held(id, stream, last);
+            }
+        }
     }
 
     /// Ends the conflation of a session all of whose streams are live again.

@@ -17,6 +17,7 @@ use super::intervals::Intervals;
 use super::market::Market;
 use super::session::{Session, State, StreamKey};
 use super::topic::{Emission, SessionId, Topic};
+use crate::limits;
 use crate::model::{
     Bar, BarStep, Body, Catalog, Channel, Event, Level, Period, ResetReason, Side, event_flags,
 };
@@ -81,6 +82,10 @@ pub struct Core {
     pub(super) over: Vec<SessionId>,
     /// Bytes that the kernel refused and that wait, all sessions together.
     pub(super) waiting: usize,
+    /// Bytes that were put behind those, and are not among them before they have been held.
+    pub(super) unheld: usize,
+    /// Sessions that got their fill since they were last written to.
+    pub(super) full: Vec<SessionId>,
     /// Resumed streams that are ahead of this shard.
     pub(super) ahead: Ahead,
     /// What sessions had no room for in the flush at hand.
@@ -96,6 +101,8 @@ pub struct Core {
     pub(super) timer_looks: u64,
     /// Whose timers were looked at last.
     pub(super) timer_turn: usize,
+    /// Monotonic nanoseconds up to which turns were taken.
+    pub(super) turned_ns: u64,
 }
 
 /// What the exchange event at hand has changed, and room to work out what a depth view sees of it.
@@ -142,6 +149,8 @@ impl Core {
             dirty_sessions: Vec::new(),
             over: Vec::new(),
             waiting: 0,
+            unheld: 0,
+            full: Vec::new(),
             ahead: Ahead::default(),
             refused: Refused::default(),
             changes: Changes::default(),
@@ -150,6 +159,7 @@ impl Core {
             is_stale: false,
             timer_looks: 0,
             timer_turn: 0,
+            turned_ns: 0,
         }
     }
 
@@ -195,14 +205,11 @@ impl Core {
             Body::Status(status) => self.emit(event, &Content::Status(status)),
             Body::Reset { .. } | Body::Ended => {}
         }
-        let ends = event_flags::LAST_OF_STREAM | event_flags::LAST | event_flags::CUT;
-        if event.flags & ends != 0 {
-            if self.changes.last.is_some_and(|last| ends_stream(&last, event)) {
-                self.emit_book();
-            }
-            if self.changes.bars.is_some_and(|last| ends_stream(&last, event)) {
-                self.emit_running_bars();
-            }
+        if self.changes.last.is_some_and(|last| ends_stream(&last, event)) {
+            self.emit_book();
+        }
+        if self.changes.bars.is_some_and(|last| ends_stream(&last, event)) {
+            self.emit_running_bars();
         }
     }
 
@@ -364,13 +371,12 @@ impl Core {
         self.push_text_to_all(&text);
     }
 
-    /// Moves what was emitted to the outboxes of those who subscribed; [`Core::take_dirty`] names them. Returns the bytes
-    /// that await a write now in the fullest of these outboxes.
-    pub fn flush(&mut self) -> usize {
+    /// Moves what was emitted to the outboxes of those who subscribed; [`Core::take_dirty`] names them, and
+    /// [`Core::take_full`] those who are to be written to before more is added.
+    pub fn flush(&mut self) {
         if !self.resets.is_empty() {
             self.announce_resets();
         }
-        let mut fullest = 0;
         let mut dirty = std::mem::take(&mut self.dirty_topics);
         for id in dirty.drain(..) {
             let topic = &mut self.topics[id];
@@ -380,7 +386,8 @@ impl Core {
                 let mut takers = 0;
                 for &subscriber in run.subscribers {
                     let session = &mut self.sessions[subscriber];
-                    if session.has_no_room(stream.1, run.frames.bytes.len(), self.waiting, &self.settings) {
+                    let (bytes, waiting) = (run.frames.bytes.len(), self.waiting + self.unheld);
+                    if session.has_no_room(stream.1, bytes, waiting, &self.settings) {
                         self.refused.add(subscriber, stream, start, tally);
                         continue;
                     }
@@ -390,7 +397,13 @@ impl Core {
                         Channel::Status => session.outbox.push_firm(run.frames.bytes.clone()),
                         _ => session.outbox.push(run.frames.bytes.clone()),
                     }
-                    fullest = fullest.max(session.outbox.queued_len());
+                    let queued = session.outbox.queued_len();
+                    if queued >= limits::BATCH_BYTES && queued - bytes < limits::BATCH_BYTES {
+                        self.full.push(subscriber);
+                    }
+                    if session.outbox.is_blocked() {
+                        self.unheld += bytes;
+                    }
                     if !session.is_dirty {
                         session.is_dirty = true;
                         self.dirty_sessions.push(subscriber);
@@ -409,14 +422,13 @@ impl Core {
         if !self.ahead.is_empty() {
             self.look_ahead();
         }
-        fullest
     }
 }
 
 /// Whether the records collected so far are all that their exchange event (or this piece of it) has to say of their
 /// stream: the last of them is flagged so, or a later record of the event ends the piece.
 fn ends_stream(last: &Event, event: &Event) -> bool {
-    last.flags & event_flags::LAST_OF_STREAM != 0 || event.flags & (event_flags::LAST | event_flags::CUT) != 0
+    last.flags & event_flags::LAST_OF_STREAM != 0 || event.flags & event_flags::ENDS_PIECE != 0
 }
 
 /// What a message of that event carries beside its content.

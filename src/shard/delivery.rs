@@ -58,6 +58,7 @@ impl Core {
             self.stats.conflating.set(self.stats.conflating.get() - 1);
         }
         self.dirty_sessions.retain(|&dirty| dirty != id);
+        self.full.retain(|&full| full != id);
         self.over.retain(|&over| over != id);
         self.stats.sessions.set(self.sessions.len() as u64);
     }
@@ -154,6 +155,14 @@ impl Core {
             }
         }
         into.append(&mut self.dirty_sessions);
+        self.full.clear();
+        self.unheld = 0;
+    }
+
+    /// Moves the sessions to `into` that are to be written to before the batch goes on: more for them would be more than
+    /// an outbox and a usual send buffer have room for. [`Core::take_dirty`] names them all the same.
+    pub fn take_full(&mut self, into: &mut Vec<SessionId>) {
+        into.append(&mut self.full);
     }
 
     /// Whether a client that the shard waits for is still over its bound.
@@ -204,8 +213,16 @@ impl Core {
     /// Goes on with the replies, snapshots and rounds that wait for room in a session's outbox. Whether anything was added.
     pub fn advance(&mut self, id: SessionId) -> bool {
         let before = self.sessions[id].frames;
-        while self.sessions[id].outbox.len() < self.settings.outbox_bytes / 2 {
+        loop {
             let session = &mut self.sessions[id];
+            // Where all that may wait does, one push at a time.
+            let room = match self.waiting < self.settings.outboxes_bytes {
+                true => self.settings.outbox_bytes / 2,
+                false => 1,
+            };
+            if session.outbox.len() >= room {
+                break;
+            }
             if let Some(stream) = session.fresh.pop_front() {
                 if !self.catch_up(id, stream) {
                     self.sessions[id].fresh.push_front(stream);

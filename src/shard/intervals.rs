@@ -107,7 +107,7 @@ impl Core {
                 }
                 Some(NetChange(seen))
             }
-            None => NetChange::since(&self.history, market, topic.instrument, topic.last.seq),
+            None => NetChange::between(&self.history, market, topic.instrument, topic.last.seq, stamp.seq),
         };
         if let Some(NetChange([bids, asks])) = net {
             let checksum = topic.checksum_if_due(|| market.checksum());

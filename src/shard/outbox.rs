@@ -370,6 +370,21 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_merged_is_counted_while_the_kernel_is_full() {
+        let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+        outbox.push_firm(framed(5, 1));
+        outbox.push_urgent(framed(4, 2));
+        assert_eq!(outbox.firm_bytes(), 0, "the kernel has not been asked yet");
+        outbox.offer(&mut scratch, |_| Ok(0)).unwrap();
+        outbox.push(framed(9, 3));
+        outbox.push_firm(framed(5, 4));
+        outbox.push_urgent(framed(4, 5));
+        assert_eq!(outbox.firm_bytes(), framed(5, 4).len() + framed(4, 5).len());
+        outbox.offer(&mut scratch, |bytes| Ok(bytes.len())).unwrap();
+        assert_eq!((outbox.firm_bytes(), outbox.len()), (0, 0));
+    }
+
+    #[test]
     fn an_error_of_the_socket_comes_back() {
         let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
         outbox.push(framed(5, 1));

@@ -14,6 +14,9 @@ use crate::limits;
 use crate::model::Channel;
 use crate::wire::control::RequestId;
 
+/// Whoever comes at once does not get its heartbeats at once.
+const HEARTBEAT_PHASES: u64 = limits::HEARTBEAT_SECONDS * 1_000 / limits::TIMER_MILLISECONDS;
+
 /// A stream of an instrument: (the instrument's number, the channel).
 pub type StreamKey = (u32, Channel);
 
@@ -147,6 +150,8 @@ pub struct Session {
     pub fresh: VecDeque<StreamKey>,
     /// Conflated streams that are still to be served in this round, in order. One that has ended meanwhile is passed over.
     pub round: VecDeque<StreamKey>,
+    /// Monotonic nanoseconds when its next heartbeat is due.
+    pub heartbeat_ns: u64,
     /// How many of its streams heartbeats have named in this turn.
     pub heartbeat_cursor: usize,
     /// Monotonic nanoseconds of the last ping.
@@ -184,6 +189,7 @@ impl Session {
             job: None,
             fresh: VecDeque::new(),
             round: VecDeque::new(),
+            heartbeat_ns: now_ns + (number % HEARTBEAT_PHASES + 1) * limits::TIMER_MILLISECONDS * 1_000_000,
             heartbeat_cursor: 0,
             pinged_ns: now_ns,
             awaits_pong: false,

@@ -144,8 +144,10 @@ impl Core {
     /// of a conflated session.
     pub(super) fn settle(&mut self, id: SessionId, stream: StreamKey) {
         let session = &mut self.sessions[id];
-        let is_conflated = session.is_conflating() && stream.1 != Channel::Status;
+        let is_conflating = session.is_conflating() && stream.1 != Channel::Status;
         let Some(subscription) = session.subscriptions.get_mut(&stream) else { return };
+        // What is never to be conflated is live, and ends the session where there is no room for it.
+        let is_conflated = is_conflating && !subscription.never_conflate;
         let topic = &mut self.topics[subscription.topic];
         subscription.state = if is_conflated {
             State::Behind { held: topic.last.seq, exactly: false }

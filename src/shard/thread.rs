@@ -12,6 +12,7 @@ use crossbeam_utils::CachePadded;
 use rustc_hash::FxHashMap;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -122,25 +123,27 @@ impl Shell {
                     yield_now().await;
                 }
             }
+            // Neither time nor letters wait until the shard has nothing else to do.
+            self.let_time_pass(&tap);
+            for _ in 0..limits::LETTERS_MAX {
+                match letters.try_recv() {
+                    Ok(Letter::Stop) | Err(TryRecvError::Disconnected) => {
+                        self.stop(tap, letters).await;
+                        return true;
+                    }
+                    Ok(letter) => self.take_letter(letter),
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
             tokio::select! {
                 biased;
-                letter = letters.recv() => match letter {
-                    Some(Letter::Arrival(arrival)) => self.adopt(arrival),
-                    Some(Letter::Query(query, reply)) => self.answer(query, reply),
-                    Some(Letter::Stop) | None => break,
-                },
                 () = self.broken.notified() => return false,
-                _ = timer.tick() => {
-                    let (mut core, now_ns) = (self.core.borrow_mut(), self.clock.now_ns());
-                    core.set_stale(self.source.is_stale(now_ns));
-                    core.tick(now_ns, self.clock.unix_ns());
-                    drop(core);
-                    self.write_dirty();
-                }
-                _ = intervals.tick(), if self.core.borrow().has_intervals() => {
-                    self.core.borrow_mut().end_intervals(self.clock.now_ns());
-                    self.write_dirty();
-                }
+                letter = letters.recv() => match letter {
+                    Some(Letter::Stop) | None => break,
+                    Some(letter) => self.take_letter(letter),
+                },
+                _ = timer.tick() => {}
+                _ = intervals.tick(), if self.core.borrow().has_intervals() => {}
                 ready = tap.ready(), if source_lives && !is_blocked => source_lives = ready.is_ok(),
                 () = self.progress.notified(), if is_blocked => {}
             }
@@ -149,27 +152,50 @@ impl Shell {
         true
     }
 
+    /// Does what is due by now.
+    fn let_time_pass(self: &Rc<Self>, tap: &Tap<Event>) {
+        let now_ns = self.clock.now_ns();
+        let mut core = self.core.borrow_mut();
+        core.set_stale(self.source.is_stale(now_ns));
+        core.tick(now_ns, self.clock.unix_ns(), tap.is_empty());
+        if core.has_intervals() {
+            core.end_intervals(now_ns);
+        }
+        drop(core);
+        self.write_dirty();
+    }
+
+    fn take_letter(self: &Rc<Self>, letter: Letter) {
+        match letter {
+            Letter::Arrival(arrival) => self.adopt(arrival),
+            Letter::Query(query, reply) => self.answer(query, reply),
+            Letter::Stop => {}
+        }
+    }
+
     /// Answers a question; who asked may have gone.
     fn answer(&self, query: Query, reply: oneshot::Sender<Answer>) {
         drop(reply.send(self.core.borrow().answer(query, self.clock.now_ns())));
     }
 
     /// Takes what waits on the bus, up to a batch. Whether there was anything.
-    fn take_batch(&self, tap: &mut Tap<Event>) -> bool {
-        let mut core = self.core.borrow_mut();
-        let (mut records, mut flushed, mut fullest) = (0, 0, 0);
+    ///
+    /// A shard that has fallen behind gathers, so that it writes to each socket less often; who gets much of it is
+    /// written to in between.
+    fn take_batch(self: &Rc<Self>, tap: &mut Tap<Event>) -> bool {
+        let (mut records, mut flushed) = (0, 0);
         while records < limits::BATCH_RECORDS_MAX
-            && fullest < limits::BATCH_BYTES
             && let Some(chunk) = tap.try_pop()
         {
-            core.apply(&chunk);
+            self.core.borrow_mut().apply(&chunk);
             records += chunk.len();
             if records - flushed >= limits::CHUNK_RECORDS_MAX {
-                fullest = core.flush();
+                self.core.borrow_mut().flush();
+                self.write_full();
                 flushed = records;
             }
         }
-        core.flush();
+        self.core.borrow_mut().flush();
         records > 0
     }
 
@@ -187,11 +213,7 @@ impl Shell {
         // Nobody writes any more; who wrote before is answered.
         letters.close();
         while let Ok(letter) = letters.try_recv() {
-            match letter {
-                Letter::Arrival(arrival) => self.adopt(arrival),
-                Letter::Query(query, reply) => self.answer(query, reply),
-                Letter::Stop => {}
-            }
+            self.take_letter(letter);
         }
         self.core.borrow_mut().say_goodbye();
         self.write_dirty();
@@ -284,6 +306,14 @@ impl Shell {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Writes to the sessions that got their fill while a batch goes on.
+    fn write_full(self: &Rc<Self>) {
+        let mut full = std::mem::take(&mut self.buffers.borrow_mut().dirty);
+        self.core.borrow_mut().take_full(&mut full);
+        full.drain(..).for_each(|id| self.write(id));
+        self.buffers.borrow_mut().dirty = full;
     }
 
     /// Writes to every session that something was put in the outbox of.

@@ -10,48 +10,49 @@ use crate::wire::control::{self, Close, Notice, Page, Position};
 use crate::wire::frame;
 
 const SECOND_NS: u64 = 1_000_000_000;
-const TIMER_NS: u64 = limits::TIMER_MILLISECONDS * 1_000_000;
-
-/// Looks at a session from one heartbeat to the next: at each look some of the sessions have theirs.
-const PHASES: usize = (limits::HEARTBEAT_SECONDS * 1_000 / limits::TIMER_MILLISECONDS) as usize;
-
+const TURN_NS: u64 = limits::TURN_MILLISECONDS * 1_000_000;
 const TURNS: usize = limits::TIMER_TURNS as usize;
 
 impl Core {
-    /// Looks at the timers of the sessions whose turn it is; to be called every [`limits::TURN_MILLISECONDS`], so that
-    /// each session is looked at every [`limits::TIMER_MILLISECONDS`]. `now_ns` is monotonic, `unix_ns` the wall clock.
-    pub fn tick(&mut self, now_ns: u64, unix_ns: u64) {
-        self.timer_turn = (self.timer_turn + 1) % TURNS;
-        if self.timer_turn == 0 {
-            self.look_at_all();
-        }
-        let phase = (self.timer_looks % PHASES as u64) as usize;
-        for id in self.sessions() {
-            let session = &mut self.sessions[id];
-            if id % TURNS != self.timer_turn || session.is_closing {
-                continue;
+    /// Looks at the timers of the sessions whose turn has come since the last call; to be called at least every
+    /// [`limits::TURN_MILLISECONDS`], so that each session is looked at every [`limits::TIMER_MILLISECONDS`]. `now_ns` is
+    /// monotonic, `unix_ns` the wall clock. `has_heard_all`: nothing that was published waits for this shard.
+    pub fn tick(&mut self, now_ns: u64, unix_ns: u64, has_heard_all: bool) {
+        let due = now_ns.saturating_sub(self.turned_ns) / TURN_NS;
+        self.turned_ns += due * TURN_NS;
+        // However late a busy shard is, each session is looked at once.
+        for _ in 0..due.min(limits::TIMER_TURNS) {
+            self.timer_turn = (self.timer_turn + 1) % TURNS;
+            if self.timer_turn == 0 {
+                self.look_at_all(has_heard_all);
             }
-            let handed = session.frames;
-            if let Some(progress) = &mut session.progress {
-                progress.mark(handed, now_ns);
-            }
-            if self.is_stuck(id, now_ns) {
-                self.close(id, Close::TooSlow);
-                continue;
-            }
-            self.judge_progress(id, now_ns);
-            self.serve_conflated(id, now_ns);
-            if id / TURNS % PHASES == phase {
-                self.heartbeat(id, unix_ns);
-                self.ping(id, now_ns);
+            for id in (self.timer_turn..self.sessions.capacity()).step_by(TURNS) {
+                if self.sessions.get(id).is_some_and(|session| !session.is_closing) {
+                    self.look_at(id, now_ns, unix_ns);
+                }
             }
         }
     }
 
+    fn look_at(&mut self, id: SessionId, now_ns: u64, unix_ns: u64) {
+        let session = &mut self.sessions[id];
+        let handed = session.frames;
+        if let Some(progress) = &mut session.progress {
+            progress.mark(handed, now_ns);
+        }
+        if self.is_stuck(id, now_ns) {
+            return self.close(id, Close::TooSlow);
+        }
+        self.judge_progress(id, now_ns);
+        self.serve_conflated(id, now_ns);
+        self.heartbeat(id, now_ns, unix_ns);
+        self.ping(id, now_ns);
+    }
+
     /// What concerns no session alone, once everyone has had its turn.
-    fn look_at_all(&mut self) {
+    fn look_at_all(&mut self, has_heard_all: bool) {
         self.timer_looks += 1;
-        if !self.ahead.is_empty() {
+        if has_heard_all && !self.ahead.is_empty() {
             self.age_ahead();
         }
         let waiting = self.sessions.iter().map(|(_, session)| session.outbox.len() as u64).sum();
@@ -64,12 +65,15 @@ impl Core {
     fn is_stuck(&self, id: SessionId, now_ns: u64) -> bool {
         let session = &self.sessions[id];
         let still_ns = now_ns.saturating_sub(session.progress_ns);
+        let stall_ns = limits::STALL_SECONDS * SECOND_NS;
+        let takes_nothing = session.outbox.is_blocked() && still_ns > stall_ns;
         if self.settings.slow_consumer == SlowConsumer::Block {
-            return still_ns > limits::BLOCK_SECONDS * SECOND_NS && self.over.contains(&id);
+            // What the kernel takes is enough: a report is not needed to go on.
+            return takes_nothing
+                || (still_ns > limits::BLOCK_SECONDS * SECOND_NS && self.over.contains(&id));
         }
         let lag_ns = session.progress.as_ref().map_or(0, |progress| progress.lag_ns(now_ns));
-        let stall_ns = limits::STALL_SECONDS * SECOND_NS;
-        lag_ns > stall_ns || (session.outbox.is_blocked() && still_ns > stall_ns)
+        takes_nothing || lag_ns > stall_ns
     }
 
     /// A client that does not report what it was sent is slow, though the kernel takes everything.
@@ -107,8 +111,13 @@ impl Core {
         self.push_urgent(id, bytes.into(), 0);
     }
 
-    /// The server stops: everyone gets what waits, a notice, and 1001.
+    /// The server stops: everyone gets what waits, what was held back, a notice, and 1001.
     pub fn say_goodbye(&mut self) {
+        self.release_intervals();
+        self.flush();
+        for id in self.sessions() {
+            self.tell_the_rest(id);
+        }
         let mut text = Vec::new();
         control::notice(&mut text, Notice::ShuttingDown);
         self.push_text_to_all(&text);
@@ -118,8 +127,13 @@ impl Core {
     }
 
     /// Names some of the session's streams, in turns: complete up to the sequence.
-    fn heartbeat(&mut self, id: SessionId, unix_ns: u64) {
+    fn heartbeat(&mut self, id: SessionId, now_ns: u64, unix_ns: u64) {
+        const HEARTBEAT_NS: u64 = limits::HEARTBEAT_SECONDS * SECOND_NS;
         let session = &mut self.sessions[id];
+        if session.is_closing || now_ns < session.heartbeat_ns {
+            return;
+        }
+        session.heartbeat_ns = (session.heartbeat_ns + HEARTBEAT_NS).max(now_ns);
         if !session.outbox.is_empty() {
             // What waits tells it that we live, and a heartbeat behind it would only be old when it comes.
             return;
@@ -145,7 +159,7 @@ impl Core {
 
     fn ping(&mut self, id: SessionId, now_ns: u64) {
         let session = &mut self.sessions[id];
-        let since_ns = now_ns.saturating_sub(session.pinged_ns) + TIMER_NS;
+        let since_ns = now_ns.saturating_sub(session.pinged_ns);
         if session.awaits_pong {
             // Who still takes bytes is alive, and who does not is closed for that.
             if since_ns >= limits::PONG_SECONDS * SECOND_NS && !session.outbox.is_blocked() {

@@ -190,7 +190,7 @@ impl Client {
                     self.stream(stream).heartbeat(epoch, seq, around.oracle);
                 }
             }
-            Said::Notice(code) => self.notice(&code),
+            Said::Notice(code) => self.notice(&code, catalog),
             Said::Gap { stream, epoch, from, to, count } => {
                 assert_eq!(count, to - from + 1);
                 self.counts.gaps += 1;
@@ -227,11 +227,14 @@ impl Client {
         }
     }
 
-    fn notice(&mut self, code: &str) {
+    fn notice(&mut self, code: &str, catalog: &Catalog) {
         match code {
             "conflating" => {
                 assert!(!self.is_conflated, "told twice");
-                let mut streams = self.streams.values();
+                // A notice may overtake the reply to who gives such a stream up, or asks for it otherwise.
+                let asked = self.open.iter().filter_map(|open| open.asked.streams(catalog).ok());
+                let asked: BTreeSet<StreamKey> = asked.flatten().collect();
+                let mut streams = self.streams.values().filter(|stream| !asked.contains(&stream.key));
                 let never = streams.find(|stream| stream.never_conflate && stream.key.1 != Channel::Status);
                 assert!(never.is_none(), "never to be conflated: {never:?}");
                 (self.is_conflated, self.was_conflated) = (true, true);

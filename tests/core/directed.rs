@@ -7,6 +7,7 @@ use tickcast::shard::{Protocol, SlowConsumer};
 use super::market::Market;
 use super::player::Reading;
 use super::requests::{Asked, Subscribe};
+use super::stream::State;
 use super::world::{Settings, World};
 
 fn world(instruments: usize, outbox_bytes: usize, slow_consumer: SlowConsumer) -> World {
@@ -136,16 +137,16 @@ fn conflated_clients_are_served_in_turns() {
     }
     deliver_all(&mut world);
     clients.iter().for_each(|&client| stall(&mut world, client, 20));
-    while world.nodes[0].stats.conflating.get() < clients.len() as u64 {
-        publish(&mut world, 100);
-    }
+    (0..20).for_each(|_| publish(&mut world, 100));
+    assert_eq!(world.nodes[0].stats.conflating.get(), clients.len() as u64);
     clients.iter().for_each(|&client| world.players[client].reading = Reading::All);
     deliver_all(&mut world);
     publish(&mut world, 100);
-    let (now_ns, core) = (world.now_ns, &mut world.nodes[0].core);
+    let (mut now_ns, core) = (world.now_ns, &mut world.nodes[0].core);
     let mut served = Vec::new();
     for turn in 1..=TURNS {
-        core.tick(now_ns, now_ns);
+        now_ns += limits::TURN_MILLISECONDS * 1_000_000;
+        core.tick(now_ns, now_ns, true);
         core.take_dirty(&mut served);
         assert_eq!(served.len(), turn * clients.len() / TURNS, "after turn {turn}");
     }
@@ -154,38 +155,91 @@ fn conflated_clients_are_served_in_turns() {
     assert_eq!(served.len(), clients.len());
 }
 
-/// A shard that has fallen behind ends a batch where one client has its fill: it has to know.
+/// A shard that has fallen behind writes to those who have their fill before it goes on.
 #[test]
-fn a_flush_tells_how_much_awaits_a_write() {
+fn a_flush_names_those_who_have_their_fill() {
     let mut world = world(4, 1 << 20, SlowConsumer::Conflate);
     let (one, all) = (world.connect(Protocol::Json), world.connect(Protocol::Binary));
     let symbols = vec![world.catalog.instruments()[0].symbol.clone()];
     world.ask(one, Asked::Subscribe(Subscribe { symbols, ..everything(&[Channel::Quotes]) }));
     world.ask(all, Asked::Subscribe(everything(&Channel::ALL)));
     deliver_all(&mut world);
+    let all = world.players[all].session.unwrap();
+    let all = world.nodes[0].id(all);
+    world.publish(2_000);
     let node = &mut world.nodes[0];
-    assert_eq!(node.core.flush(), 0);
-    world.publish(100);
-    let node = &mut world.nodes[0];
-    let mut fullest = 0;
+    let (mut full, mut written) = (Vec::new(), Vec::new());
     for chunk in std::mem::take(&mut node.queue) {
         node.core.apply(&chunk);
-        let now = node.core.flush();
-        assert!(now == 0 || now > fullest, "what waits grows until it is written: {now} after {fullest}");
-        fullest = fullest.max(now);
-    }
-    let mut writes = Vec::new();
-    let mut dirty = Vec::new();
-    node.core.take_dirty(&mut dirty);
-    for id in dirty {
-        node.core
-            .offer(id, 0, &mut Vec::new(), |bytes| {
-                writes.push(bytes.len());
+        node.core.flush();
+        node.core.take_full(&mut full);
+        assert!(full.is_empty() || full == [all], "only who gets everything: {full:?}");
+        for id in full.drain(..) {
+            let take = |bytes: &[u8]| {
+                written.push(bytes.len());
                 Ok(bytes.len())
-            })
-            .unwrap();
+            };
+            node.core.offer(id, 0, &mut Vec::new(), take).unwrap();
+        }
     }
-    assert_eq!(writes.into_iter().max(), Some(fullest));
+    assert!(written.len() > 2, "{written:?}");
+    let most = limits::BATCH_BYTES + 4_096;
+    assert!(written.iter().all(|bytes| (limits::BATCH_BYTES..most).contains(bytes)), "{written:?}");
+}
+
+/// Where many ask at once for more than may wait for all of them together, each gets a push at a time.
+#[test]
+fn what_waits_for_everybody_is_bounded() {
+    let mut settings = Settings::plain(1 << 18, SlowConsumer::Conflate);
+    settings.core.outboxes_bytes = 100_000;
+    let mut world = World::of(7, Market::uniform(7, 50), settings);
+    publish(&mut world, 3_000);
+    let clients: Vec<usize> = (0..40).map(|_| world.connect(Protocol::Json)).collect();
+    for &client in &clients {
+        stall(&mut world, client, 20);
+        world.ask(client, Asked::Subscribe(everything(&Channel::ALL)));
+    }
+    world.pass(1_000);
+    let sessions: Vec<u64> = world.players.iter().filter_map(|player| player.session).collect();
+    let waits = sessions.iter().map(|&session| world.nodes[0].connection(session, 0).waiting_bytes);
+    let waits: Vec<usize> = waits.collect();
+    assert!(waits.iter().all(|bytes| *bytes > 0));
+    assert!(waits.iter().sum::<usize>() < 100_000 + waits.len() * limits::TEXT_BYTES_MAX, "{waits:?}");
+    world.settle();
+}
+
+/// A long exchange event is told piece by piece, and who joins between two pieces goes on from there.
+#[test]
+fn each_piece_of_a_long_event_is_told_when_it_is_flushed() {
+    let mut world = world(1, 1 << 20, SlowConsumer::Conflate);
+    let join = |world: &mut World| {
+        let client = world.connect(Protocol::Binary);
+        world.ask(client, Asked::Subscribe(everything(&[Channel::Book, Channel::Orders])));
+        deliver_all(world);
+        client
+    };
+    let mut clients = vec![join(&mut world)];
+    let mut events = Vec::new();
+    world.market.bulk(2_500, &mut events);
+    world.announce(&events);
+    assert_eq!(world.nodes[0].queue.len(), 2, "pieces");
+    let mut published = [0, 0];
+    while let Some(piece) = world.nodes[0].queue.front() {
+        let streams = [Channel::Book, Channel::Orders];
+        for (channel, published) in streams.into_iter().zip(&mut published) {
+            *published += piece.iter().filter(|event| event.channel() == Some(channel)).count() as u64;
+        }
+        let now_ns = world.now_ns;
+        world.nodes[0].take_batch(1, now_ns);
+        deliver_all(&mut world);
+        clients.push(join(&mut world));
+        for &client in &clients {
+            let held = streams.map(|channel| world.players[client].client.streams[&(0, channel)].state);
+            assert_eq!(held, published.map(State::At), "client {client}");
+        }
+    }
+    assert_eq!(published, [2_500, 2_500]);
+    world.settle();
 }
 
 /// A client that still waits for its snapshots is not read from, so its pongs are not seen: it is alive all the same.

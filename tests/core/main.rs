@@ -1,9 +1,11 @@
 //! The shard's core under a seed: random requests, stalls, splits, resets and resumes; every client checks every frame,
 //! and an oracle that knows all that was published says what each must hold.
 
+mod by_hand;
 mod client;
 mod counts;
 mod directed;
+mod endings;
 mod follower;
 mod market;
 mod node;
@@ -13,6 +15,7 @@ mod reading;
 mod requests;
 mod ring;
 mod simulation;
+mod slow;
 mod stream;
 mod views;
 mod world;

@@ -54,8 +54,6 @@ pub struct Node {
     numbers: BTreeMap<SessionId, u64>,
     /// Bytes of the largest push that is not the client's fault.
     push_bytes_max: usize,
-    /// When the timers of the next are looked at.
-    turn_ns: u64,
 }
 
 impl Node {
@@ -70,7 +68,6 @@ impl Node {
             lines: BTreeMap::new(),
             numbers: BTreeMap::new(),
             push_bytes_max,
-            turn_ns: 0,
         }
     }
 
@@ -122,6 +119,9 @@ impl Node {
             self.core.apply(&chunk);
             if taken % FLUSH_CHUNKS == 0 {
                 self.core.flush();
+                let mut full = Vec::new();
+                self.core.take_full(&mut full);
+                full.into_iter().for_each(|id| self.write(self.numbers[&id], now_ns));
             }
         }
         self.core.flush();
@@ -139,16 +139,13 @@ impl Node {
         self.settings.outbox_bytes < limits::OUTBOX_BYTES_MIN
     }
 
-    /// Looks at the timers where it is time; `now_ns` goes in steps of [`limits::INTERVAL_MILLISECONDS`].
+    /// Lets time pass; `now_ns` goes in steps of [`limits::INTERVAL_MILLISECONDS`].
     pub fn pass(&mut self, now_ns: u64) {
-        if now_ns >= self.turn_ns {
-            self.turn_ns += limits::TURN_MILLISECONDS * MILLISECOND_NS;
-            self.core.tick(now_ns, now_ns);
-            self.write_dirty(now_ns);
-            let over = self.lines.iter().filter(|(_, line)| line.reap_at_ns.is_some_and(|at| at <= now_ns));
-            for id in over.map(|(&id, _)| id).collect::<Vec<_>>() {
-                self.remove(id);
-            }
+        self.core.tick(now_ns, now_ns, self.queue.is_empty());
+        self.write_dirty(now_ns);
+        let over = self.lines.iter().filter(|(_, line)| line.reap_at_ns.is_some_and(|at| at <= now_ns));
+        for id in over.map(|(&id, _)| id).collect::<Vec<_>>() {
+            self.remove(id);
         }
         if self.core.has_intervals() {
             self.core.end_intervals(now_ns);

@@ -170,6 +170,10 @@ impl Stream {
         let last = data.meta.last_seq;
         let published = around.oracle.last(self.epoch, self.key);
         assert!(last <= published, "{last} was never published ({published} were): {data:?}");
+        if self.key.1 == Channel::Book && last > 0 {
+            let track = around.oracle.track(self.epoch, self.key).unwrap();
+            assert!(track.updates.binary_search(&last).is_ok(), "half of an exchange event: {data:?}");
+        }
         if let Some(parts) = &self.parts {
             assert!(
                 data.meta.snapshot && parts.last_seq == last,

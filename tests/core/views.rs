@@ -1,61 +1,8 @@
-//! Depth views by hand: events one by one, and what a joiner gets.
+//! Views by hand: events one by one, and what a joiner gets.
 
-use std::sync::Arc;
+use tickcast::model::{Body, Event, Quote, Side, event_flags};
 
-use tickcast::model::{Body, Catalog, Event, Side, event_flags};
-use tickcast::shard::{Core, CoreSettings, Protocol, SessionId, SlowConsumer};
-use tickcast::sim::profiles;
-use tickcast::wire::market::{self, Message};
-
-fn core() -> Core {
-    let catalog = Catalog::new(vec![profiles(1)[0].instrument()]).unwrap();
-    let settings = CoreSettings {
-        outbox_bytes: 1 << 20,
-        outboxes_bytes: usize::MAX,
-        ring_bytes: 0,
-        slow_consumer: SlowConsumer::Disconnect,
-    };
-    Core::new(Arc::new(catalog), 1, settings, Arc::default())
-}
-
-/// One level changes; sequence and time are `n`.
-fn level(core: &mut Core, n: u64, price: i64, quantity: i64) {
-    let mut event = Event::new(0, n, n, Body::Level { side: Side::Bid, price, quantity });
-    event.flags = event_flags::LAST | event_flags::LAST_OF_STREAM;
-    event.sent_ns = 100 + n;
-    core.apply(&[event]);
-    core.flush();
-}
-
-fn join(core: &mut Core) -> SessionId {
-    let session = core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0);
-    core.request(session, r#"{"op":"subscribe","symbols":["*"],"channels":["book"],"depth":1}"#, 0);
-    session
-}
-
-/// The messages of the binary frames that wait for a session.
-fn received(core: &mut Core, session: SessionId) -> Vec<Message> {
-    let mut bytes = Vec::new();
-    core.offer(session, 0, &mut Vec::new(), |offered| {
-        Ok({
-            bytes.extend_from_slice(offered);
-            offered.len()
-        })
-    })
-    .unwrap();
-    let (mut rest, mut messages) = (&bytes[..], Vec::new());
-    while let [opcode, length, ..] = *rest {
-        let (head, payload) = match length {
-            126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
-            short => (2, usize::from(short)),
-        };
-        if opcode == 0x82 {
-            messages.extend(market::decode(&rest[head..head + payload]).unwrap().1);
-        }
-        rest = &rest[head + payload..];
-    }
-    messages
-}
+use super::by_hand::{core, join, level, received, spans, subscribe};
 
 /// Who joins a view gets it as last emitted: with the sequence, the event time and the publish time of that emission,
 /// whatever has changed since where the view does not reach.
@@ -77,4 +24,58 @@ fn a_joiner_gets_the_view_as_last_emitted() {
     let update = after.last().unwrap();
     assert_eq!((update.meta.first_seq, update.meta.last_seq), (2, 4), "it covers what the view did not see");
     assert_eq!(before.last(), Some(update), "one message for both");
+}
+
+/// A view with an interval says nothing before its interval ends, and then once what has changed, whatever its depth.
+#[test]
+fn a_view_with_an_interval_is_told_once_an_interval() {
+    for depth in ["", r#""depth":2,"#] {
+        let mut core = core();
+        let slow = subscribe(&mut core, &format!(r#""channels":["book"],{depth}"interval_ms":100"#));
+        level(&mut core, 1, 50, 7);
+        core.end_intervals(100_000_000);
+        assert_eq!(received(&mut core, slow).len(), 2, "a snapshot and the first");
+        for n in 2..10 {
+            level(&mut core, n, 50, n as i64);
+        }
+        core.end_intervals(199_000_000);
+        assert_eq!(received(&mut core, slow), [], "depth {depth:?}");
+        core.end_intervals(200_000_000);
+        let told = received(&mut core, slow);
+        let spans: Vec<_> =
+            told.iter().map(|message| (message.meta.first_seq, message.meta.last_seq)).collect();
+        assert_eq!(spans, [(2, 9)], "depth {depth:?}");
+    }
+}
+
+/// What one exchange event changes in a book is one update, told before what the event says of later streams; so is what
+/// a piece of one changes. Whoever applies half of an event may hold a crossed book.
+#[test]
+fn an_exchange_event_or_a_piece_of_one_is_one_update() {
+    const LAST_OF_STREAM: u8 = event_flags::LAST_OF_STREAM;
+    let record = |seq, flags, body| {
+        let mut event = Event::new(0, seq, 1, body);
+        event.flags = flags;
+        event
+    };
+    let level =
+        |seq, flags| record(seq, flags, Body::Level { side: Side::Bid, price: seq as i64, quantity: 1 });
+    let quote = Quote { bid: 2, bid_quantity: 1, ..Quote::EMPTY };
+    let mut core = core();
+    let session = subscribe(&mut core, r#""channels":["book","quotes"],"snapshot":false"#);
+    core.apply(&[
+        level(1, 0),
+        level(2, LAST_OF_STREAM),
+        record(1, LAST_OF_STREAM | event_flags::LAST, Body::Quote(quote)),
+    ]);
+    core.flush();
+    assert_eq!(spans(&received(&mut core, session)), [(1, 2), (1, 1)], "the book, the quote");
+    core.apply(&[level(3, 0), level(4, event_flags::CUT)]);
+    core.flush();
+    let piece = received(&mut core, session);
+    assert_eq!((spans(&piece), piece[0].meta.last), (vec![(3, 4)], false));
+    core.apply(&[level(5, LAST_OF_STREAM | event_flags::LAST)]);
+    core.flush();
+    let rest = received(&mut core, session);
+    assert_eq!((spans(&rest), rest[0].meta.last), (vec![(5, 5)], true));
 }

@@ -1,0 +1,134 @@
+//! A core with one instrument, driven by hand: events one by one, and what each session is sent.
+
+use std::sync::Arc;
+
+use crossbeam_utils::CachePadded;
+use serde_json::Value;
+use tickcast::model::{Aggressor, Body, Catalog, Event, Side, Status, Trade, event_flags};
+use tickcast::shard::{Core, CoreSettings, Protocol, SessionId, SlowConsumer};
+use tickcast::sim::profiles;
+use tickcast::stats::ShardStats;
+use tickcast::wire::market::{self, Message};
+
+/// One instrument, and nobody is slow.
+pub fn core() -> Core {
+    core_of(SlowConsumer::Disconnect, 1 << 20)
+}
+
+pub fn core_of(slow_consumer: SlowConsumer, outbox_bytes: usize) -> Core {
+    counted(slow_consumer, outbox_bytes).0
+}
+
+/// And what it counts.
+pub fn counted(slow_consumer: SlowConsumer, outbox_bytes: usize) -> (Core, Arc<CachePadded<ShardStats>>) {
+    let outboxes_bytes = usize::MAX;
+    with(CoreSettings { outbox_bytes, outboxes_bytes, ring_bytes: 1 << 20, slow_consumer })
+}
+
+pub fn with(settings: CoreSettings) -> (Core, Arc<CachePadded<ShardStats>>) {
+    let stats = Arc::<CachePadded<ShardStats>>::default();
+    let catalog = Catalog::new(vec![profiles(1)[0].instrument()]).unwrap();
+    (Core::new(Arc::new(catalog), 1, settings, stats.clone()), stats)
+}
+
+/// One level changes; sequence and time are `n`.
+pub fn level(core: &mut Core, n: u64, price: i64, quantity: i64) {
+    publish(core, n, Body::Level { side: Side::Bid, price, quantity });
+}
+
+pub fn trade(core: &mut Core, n: u64) {
+    publish(core, n, Body::Trade(Trade { price: 50, quantity: 1, aggressor: Aggressor::None, trade_id: n }));
+}
+
+pub fn status(core: &mut Core, n: u64, status: Status) {
+    publish(core, n, Body::Status(status));
+}
+
+fn publish(core: &mut Core, n: u64, body: Body) {
+    core.apply(&[whole(n, body)]);
+    core.flush();
+}
+
+/// An exchange event of one record.
+pub fn whole(n: u64, body: Body) -> Event {
+    let mut event = Event::new(0, n, n, body);
+    event.flags = event_flags::LAST | event_flags::LAST_OF_STREAM;
+    event.sent_ns = 100 + n;
+    event
+}
+
+pub fn join(core: &mut Core) -> SessionId {
+    subscribe(core, r#""channels":["book"],"depth":1"#)
+}
+
+pub fn subscribe(core: &mut Core, view: &str) -> SessionId {
+    let session = core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0);
+    core.request(session, &format!(r#"{{"op":"subscribe","symbols":["*"],{view}}}"#), 0);
+    session
+}
+
+/// The messages of the binary frames that wait for a session.
+pub fn received(core: &mut Core, session: SessionId) -> Vec<Message> {
+    let messages = told(core, session).into_iter();
+    messages.filter_map(|told| if let Told::Data(message) = told { Some(message) } else { None }).collect()
+}
+
+/// What a session is told.
+#[derive(Debug, PartialEq)]
+pub enum Told {
+    Text(Value),
+    Data(Message),
+}
+
+/// All that waits for a session, in order.
+pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
+    let mut bytes = Vec::new();
+    core.offer(session, 0, &mut Vec::new(), |offered| {
+        Ok({
+            bytes.extend_from_slice(offered);
+            offered.len()
+        })
+    })
+    .unwrap();
+    let (mut rest, mut told) = (&bytes[..], Vec::new());
+    while let [opcode, length, ..] = *rest {
+        let (head, payload) = match length {
+            126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+            short => (2, usize::from(short)),
+        };
+        let content = &rest[head..head + payload];
+        match opcode {
+            0x81 => told.push(Told::Text(serde_json::from_slice(content).unwrap())),
+            0x82 => told.extend(market::decode(content).unwrap().1.into_iter().map(Told::Data)),
+            _ => {}
+        }
+        rest = &rest[head + payload..];
+    }
+    told
+}
+
+/// The kernel takes nothing.
+pub fn refuse(core: &mut Core, session: SessionId) {
+    core.offer(session, 0, &mut Vec::new(), |_| Ok(0)).unwrap();
+}
+
+/// Makes sessions slow until they are conflated, and lets them take everything then. Trades 1 to 99 are made.
+pub fn conflate(core: &mut Core, sessions: &[SessionId]) {
+    for &session in sessions {
+        core.request(session, r#"{"op":"subscribe","symbols":["*"],"channels":["trades"]}"#, 0);
+        received(core, session);
+    }
+    for n in 1..100 {
+        trade(core, n);
+        sessions.iter().for_each(|&session| refuse(core, session));
+    }
+    for &session in sessions {
+        let told = received(core, session);
+        assert!(!told.is_empty() && told.len() < 99, "{} of 99", told.len());
+    }
+}
+
+/// First and last sequence of each message.
+pub fn spans(messages: &[Message]) -> Vec<(u64, u64)> {
+    messages.iter().map(|message| (message.meta.first_seq, message.meta.last_seq)).collect()
+}

@@ -1,0 +1,96 @@
+//! Where history ends, by hand: epochs, the end of a replay, and what is counted.
+
+use serde_json::{Value, json};
+use tickcast::model::{Body, Event, ResetReason};
+use tickcast::shard::{Core, SessionId, SlowConsumer};
+
+use super::by_hand::{
+    Told, conflate, core_of, counted, level, received, spans, subscribe, told, trade, whole,
+};
+
+fn reset(epoch: u64) -> Event {
+    whole(0, Body::Reset { epoch, reason: ResetReason::Loop })
+}
+
+/// The texts of that type.
+fn texts(core: &mut Core, session: SessionId, kind: &str) -> Vec<Value> {
+    let texts = told(core, session).into_iter();
+    let texts = texts.filter_map(|told| if let Told::Text(text) = told { Some(text) } else { None });
+    texts.filter(|text| text["type"] == kind).collect()
+}
+
+/// Of an epoch that is over nothing can be merged any more: what a slow client was not told of it is lost, and it says
+/// so. Who was told everything is told of no loss.
+#[test]
+fn what_a_slow_client_missed_of_an_epoch_is_declared_lost() {
+    let mut core = core_of(SlowConsumer::Conflate, 4_096);
+    let slow = subscribe(&mut core, r#""channels":["quotes"]"#);
+    conflate(&mut core, &[slow]);
+    core.tick(1_000_000_000, 0, true);
+    received(&mut core, slow);
+    core.apply(&[reset(2)]);
+    core.flush();
+    assert_eq!(texts(&mut core, slow, "gap"), [] as [Value; 0], "it holds all 99");
+    for n in 1..=3 {
+        trade(&mut core, n);
+    }
+    core.apply(&[reset(3)]);
+    core.flush();
+    let gaps = texts(&mut core, slow, "gap");
+    let named: Vec<_> =
+        gaps.iter().map(|gap| [&gap["channel"], &gap["epoch"], &gap["from"], &gap["to"]]).collect();
+    assert_eq!(named, [[&json!("trades"), &json!(2), &json!(1), &json!(3)]]);
+}
+
+/// A source that begins anew twice in one batch: everyone is told of each epoch.
+#[test]
+fn each_of_two_epochs_in_one_batch_is_told() {
+    let mut core = core_of(SlowConsumer::Conflate, 1 << 20);
+    let session = subscribe(&mut core, r#""channels":["trades"]"#);
+    told(&mut core, session);
+    core.apply(&[reset(2), reset(3)]);
+    core.flush();
+    let resets = texts(&mut core, session, "reset");
+    let epochs: Vec<_> = resets.iter().map(|reset| reset["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(epochs, [2, 3]);
+}
+
+/// The end of a replay comes behind everything, also what an interval held back; whoever comes later hears of it too.
+#[test]
+fn the_end_of_a_replay_is_told_behind_all_of_it() {
+    let mut core = core_of(SlowConsumer::Conflate, 1 << 20);
+    let session = subscribe(&mut core, r#""channels":["book"],"interval_ms":5000"#);
+    told(&mut core, session);
+    level(&mut core, 1, 50, 7);
+    core.apply(&[whole(0, Body::Ended)]);
+    let [Told::Data(last), Told::Text(end)] = &told(&mut core, session)[..] else {
+        panic!("the level, the end")
+    };
+    assert_eq!((last.meta.last_seq, &end["code"]), (1, &json!("replay_ended")));
+    let late = subscribe(&mut core, r#""channels":["trades"]"#);
+    assert_eq!(texts(&mut core, late, "notice").len(), 1);
+    // It begins anew: whoever comes then hears nothing of an end.
+    core.apply(&[reset(2)]);
+    core.flush();
+    let later = subscribe(&mut core, r#""channels":["trades"]"#);
+    assert_eq!(texts(&mut core, later, "notice"), [] as [Value; 0]);
+}
+
+/// What is counted is counted for each client.
+#[test]
+fn messages_delivered_and_merged_are_counted_for_each_client() {
+    let (mut core, stats) = counted(SlowConsumer::Conflate, 1 << 20);
+    let clients = [0; 3].map(|_| subscribe(&mut core, r#""channels":["book"],"interval_ms":100"#));
+    for client in clients {
+        received(&mut core, client);
+    }
+    for n in 1..=5 {
+        level(&mut core, n, 50, n as i64);
+    }
+    core.end_intervals(100_000_000);
+    for client in clients {
+        assert_eq!(spans(&received(&mut core, client)), [(1, 5)]);
+    }
+    let counts = (stats.encodes.get(), stats.messages.get(), stats.delivered.get(), stats.merged.get());
+    assert_eq!(counts, (1, 3, 3, 12), "one message of five sequences, for three clients");
+}
