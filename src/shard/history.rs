@@ -209,6 +209,42 @@ mod tests {
         }
     }
 
+    /// What was forgotten leaves its place in the order, which does not grow for that, and is nobody else's.
+    #[test]
+    fn forgetting_keeps_the_order_short_and_right() {
+        const BLOCK: u64 = limits::HISTORY_BLOCK_EVENTS as u64;
+        let mut history = History::new(3, 40 * BLOCK_BYTES);
+        history.append(Channel::Trades, &event(1, 1));
+        for _ in 0..1_000 {
+            (1..=10 * BLOCK).for_each(|seq| history.append(Channel::Book, &event(0, seq)));
+            history.forget(0);
+            assert!(history.order.len() < 40, "{}", history.order.len());
+        }
+        (2..=100 * BLOCK).for_each(|seq| history.append(Channel::Trades, &event(1, seq)));
+        assert_eq!((history.blocks, history.first(1, Channel::Trades)), (40, Some(60 * BLOCK + 1)));
+
+        let mut history = History::new(3, 2 * BLOCK_BYTES);
+        history.append(Channel::Trades, &event(0, 1));
+        history.forget(0);
+        history.append(Channel::Trades, &event(1, 1));
+        history.append(Channel::Trades, &event(0, 1));
+        history.append(Channel::Trades, &event(2, 1));
+        let kept = [0, 1, 2].map(|instrument| history.first(instrument, Channel::Trades).is_some());
+        assert_eq!(kept, [true, false, true], "the oldest was that of 1");
+    }
+
+    #[test]
+    fn the_budget_bounds_what_the_events_take() {
+        let mut history = History::new(2, 10_000);
+        for seq in 1..=1_000 {
+            history.append(Channel::Trades, &event(0, seq));
+            history.append(Channel::Book, &event(1, seq));
+        }
+        let blocks = history.tracks.iter().flat_map(|track| &track.blocks);
+        let bytes: usize = blocks.map(|block| block.events.capacity() * size_of::<Event>()).sum();
+        assert_eq!((bytes, history.bytes()), (8_192, 8_192), "four blocks of 32 events");
+    }
+
     #[test]
     fn the_oldest_block_of_all_goes_first_and_memory_is_used_again() {
         let mut history = History::new(2, 2 * BLOCK_BYTES);

@@ -5,7 +5,7 @@ mod oracle;
 mod orders;
 
 use super::*;
-use crate::limits::EVENT_RECORDS_MAX;
+use crate::limits::{EVENT_RECORDS_MAX, LEVELS_MAX};
 use crate::model::{
     ABSENT, Aggressor, BarStep, ChannelSet, Instrument, Level, OrderChange, Side, Trade, primary_flags,
 };
@@ -314,4 +314,22 @@ fn a_book_mirrors_the_levels_even_where_they_cross() {
     apply(&mut deriver, &[set(Side::Bid, 102, 5), last(set(Side::Ask, 101, 6))]);
     assert_eq!(deriver.quote(0), Quote { bid: 102, bid_quantity: 5, ask: 101, ask_quantity: 6 });
     assert_eq!(deriver.book(0).best(Side::Bid), Some(Level { price: 102, quantity: 5 }));
+}
+
+/// A source that only adds levels does not take all memory: a full side takes no new one, and those it has go on.
+#[test]
+fn a_full_side_takes_no_new_level() {
+    let new = LEVELS_MAX as i64;
+    let bid = |price, quantity| last(primary(PrimaryKind::Level, Some(Side::Bid), 0, price, quantity));
+    let mut deriver = deriver(&[PLAIN]);
+    (0..new).for_each(|price| {
+        deriver.markets[0].book.set(Side::Bid, price, 1);
+    });
+    let refused = bodies(&apply(&mut deriver, &[bid(new, 5)]));
+    assert!(!refused.iter().any(|body| matches!(body, Body::Level { .. })), "{refused:?}");
+    let changed = bodies(&apply(&mut deriver, &[bid(7, 9), bid(3, 0), bid(new, 5)]));
+    for expected in [level(Side::Bid, 7, 9), level(Side::Bid, 3, 0), level(Side::Bid, new, 5)] {
+        assert!(changed.contains(&expected), "{expected:?}");
+    }
+    assert_eq!((deriver.markets[0].book.depth(Side::Bid), deriver.inconsistencies()), (LEVELS_MAX, 1));
 }

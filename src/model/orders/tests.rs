@@ -237,3 +237,16 @@ fn a_long_queue_is_left_from_the_middle_without_a_walk_and_in_order() {
     assert_eq!(book.level(Side::Ask, 7), (left.len() as i64, left.len()));
     assert_eq!(book.front(Side::Ask).unwrap().order_id, 1);
 }
+
+/// A source that only adds orders does not take all memory.
+#[test]
+fn a_full_book_takes_no_new_order() {
+    let mut book = OrderBook::new();
+    let order = |order_id| order(order_id, Side::Ask, 5, 1);
+    let full = limits::ORDERS_MAX as u64;
+    (0..full).for_each(|id| book.add(order(id)).unwrap());
+    assert_eq!(book.add(order(full)), Err(OrderError::Full(full)));
+    book.reduce(7, 1).unwrap();
+    assert_eq!(book.add(order(full)), Ok(()));
+    assert_eq!(book.add(order(full + 1)), Err(OrderError::Full(full + 1)));
+}
