@@ -53,6 +53,12 @@ impl Session {
                 || waiting + bytes > settings.outboxes_bytes)
     }
 
+    /// Whether a stream of it is never to be conflated. What is never merged anyway does not count.
+    pub fn has_never_conflated(&self) -> bool {
+        let mut subscriptions = self.subscriptions.iter();
+        subscriptions.any(|(stream, subscription)| stream.1 != Channel::Status && subscription.never_conflate)
+    }
+
     /// Whether what waits has passed the hard bound.
     pub fn is_over(&self, waiting: usize, settings: &CoreSettings) -> bool {
         match settings.slow_consumer {
@@ -70,6 +76,10 @@ impl Core {
     /// Conflates the sessions that had no room in the flush at hand.
     pub(super) fn conflate_the_refused(&mut self) {
         for Refusal { id, stream, held, tally } in std::mem::take(&mut self.refused.entries) {
+            let subscription = self.sessions[id].subscriptions.get(&stream);
+            if subscription.is_some_and(|subscription| subscription.never_conflate) {
+                self.close(id, Close::TooSlow);
+            }
             self.conflate(id);
             if let Some(subscription) = self.sessions[id].subscriptions.get_mut(&stream)
                 && matches!(subscription.state, State::Behind { .. })
@@ -84,17 +94,16 @@ impl Core {
     /// conflated closes the session.
     pub(super) fn conflate(&mut self, id: SessionId) {
         let session = &mut self.sessions[id];
-        if session.is_closing {
+        // This comes once for each stream that was refused: no look at all of them before it.
+        if session.is_closing || session.is_conflating() {
             return;
         }
-        let merged = session.subscriptions.iter().filter(|(stream, _)| stream.1 != Channel::Status);
-        if merged.clone().any(|(_, subscription)| subscription.never_conflate) {
+        if session.has_never_conflated() {
             return self.close(id, Close::TooSlow);
         }
-        if session.is_conflating() {
-            return;
-        }
-        let live = merged.filter(|(_, subscription)| matches!(subscription.state, State::Live(_)));
+        let live = session.subscriptions.iter().filter(|(stream, subscription)| {
+            stream.1 != Channel::Status && matches!(subscription.state, State::Live(_))
+        });
         let mut streams: Vec<StreamKey> = live.map(|(stream, _)| *stream).collect();
         streams.sort_unstable();
         // Who could not keep up just after it had recovered, or before, is given more time to show that it can.
@@ -142,7 +151,8 @@ impl Core {
         self.advance(id);
     }
 
-    /// A session is about to end: what it was not told yet it is told merged, or declared lost where that has no room.
+    /// A session is about to end: what it was not told yet it is told, or it is declared lost where that has no room.
+    /// Where an outbox has no room for that either, nothing is said: who resumes is told what it missed.
     pub(super) fn tell_the_rest(&mut self, id: SessionId) {
         let behind = self.sessions[id].subscriptions.iter();
         let behind = behind.filter(|(_, subscription)| matches!(subscription.state, State::Behind { .. }));
@@ -154,7 +164,9 @@ impl Core {
                 return;
             }
             if !outbox.is_blocked() {
-                self.catch_up(id, stream);
+                while !self.catch_up(id, stream)
+                    && self.sessions[id].outbox.len() <= self.settings.outbox_bytes
+                {}
             }
             let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return };
             let State::Behind { held, .. } = subscription.state else { continue };

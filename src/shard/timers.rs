@@ -81,6 +81,9 @@ impl Core {
         let lag_ns = self.sessions[id].progress.as_ref().map_or(0, |progress| progress.lag_ns(now_ns));
         if lag_ns > limits::PROGRESS_LAG_MILLISECONDS * 1_000_000 {
             match self.settings.slow_consumer {
+                SlowConsumer::Conflate if self.sessions[id].has_never_conflated() => {
+                    self.close(id, Close::TooSlow);
+                }
                 SlowConsumer::Conflate => self.conflate(id),
                 SlowConsumer::Disconnect => self.close(id, Close::TooSlow),
                 // It waits for what the kernel takes: a report is not needed to go on.
