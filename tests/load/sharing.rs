@@ -132,6 +132,8 @@ fn the_kernel_sees_as_many_writes_as_are_counted() {
         "--shards",
         "1",
     ]);
+    // A thread gives itself its name when it first runs: one that has answered has done so.
+    assert!(server.get("/api/v1/connections").contains("connections"));
     let thread = server.thread("shard-0");
     let writes = |server: &Server| server.metrics().get("tickcast_writes_total");
     let before = writes(&server);
