@@ -16,6 +16,7 @@ fn core(symbols: usize, sessions: usize, each: usize) -> Core {
         outbox_bytes: 1 << 20,
         outboxes_bytes: usize::MAX,
         ring_bytes: 0,
+        frame_messages: u16::MAX,
         slow_consumer: SlowConsumer::Disconnect,
     };
     let mut core = Core::new(catalog.clone(), 1, settings, Arc::default());

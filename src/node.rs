@@ -127,6 +127,7 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         outbox_bytes: settings.outbox_bytes,
         outboxes_bytes: settings.outboxes_bytes / settings.shards,
         ring_bytes: settings.ring_bytes / settings.shards,
+        frame_messages: settings.frame_messages,
         slow_consumer: settings.slow_consumer,
     };
     let shards: Result<Vec<_>, NodeError> = taps

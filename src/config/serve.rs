@@ -37,6 +37,8 @@ pub struct Settings {
     pub ring_bytes: usize,
     /// `SO_SNDBUF` of a session in bytes; 0: the kernel's own choice.
     pub send_buffer_bytes: usize,
+    /// Binary messages that may share a frame; no key sets it, `tickcast bench` alone asks for 1.
+    pub frame_messages: u16,
     /// What to log, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// How to log.
@@ -154,6 +156,7 @@ impl Settings {
                 .whole("ring_bytes", 0..=limits::RING_BYTES_MAX)
                 .unwrap_or(limits::RING_BYTES_DEFAULT),
             send_buffer_bytes: check.send_buffer().unwrap_or(limits::SEND_BUFFER_BYTES_DEFAULT),
+            frame_messages: u16::MAX,
             log: check.log().unwrap_or_else(|| "info".into()),
             log_format: check.one("log_format", "text or json", log_format).unwrap_or(LogFormat::Text),
         }

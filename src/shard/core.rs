@@ -56,6 +56,9 @@ pub struct CoreSettings {
     pub outboxes_bytes: usize,
     /// Bytes of recent events that are kept for those who come back.
     pub ring_bytes: usize,
+    /// Binary messages of one batch that may share a frame: as many as fit ([`u16::MAX`]), or fewer where frames are to
+    /// be compared with those of servers that put each message in its own.
+    pub frame_messages: u16,
     /// What happens beyond.
     pub slow_consumer: SlowConsumer,
 }

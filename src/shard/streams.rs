@@ -89,7 +89,8 @@ impl Core {
 
     fn add_topic(&mut self, wanted: &Wanted) -> usize {
         let (instrument, channel) = wanted.stream;
-        let topic = self.topics.insert(Topic::new(instrument, channel, wanted.view));
+        let topic =
+            self.topics.insert(Topic::new(instrument, channel, wanted.view, self.settings.frame_messages));
         self.markets[instrument as usize].topics[channel.index()].push(topic);
         if wanted.view.interval_ms > 0 {
             self.intervals.add_topic();

@@ -1,6 +1,6 @@
 //! A topic: one view of one stream, encoded once for all who subscribe to it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::handle::Protocol;
 use super::market::Stamp;
@@ -77,6 +77,8 @@ pub struct Topic {
     start: u64,
     /// Updates of a book since the last one with a checksum.
     unchecked: u32,
+    /// Binary messages that one frame may hold.
+    frame_messages: u16,
     lanes: [Lane; 2],
 }
 
@@ -88,6 +90,8 @@ struct Lane {
     run: Vec<u8>,
     /// Where the binary frame that is being written starts, and how many messages it has.
     open: Option<(usize, u16)>,
+    /// Where runs are put to be shared: its memory is taken again once everybody who got the last one has sent it.
+    shared: BytesMut,
     messages: u64,
     /// Whole frames in `run`.
     frames: u64,
@@ -116,7 +120,7 @@ pub struct Run<'a> {
 
 impl Topic {
     /// A topic without subscribers.
-    pub fn new(instrument: u32, channel: Channel, view: View) -> Topic {
+    pub fn new(instrument: u32, channel: Channel, view: View, frame_messages: u16) -> Topic {
         Topic {
             instrument,
             channel,
@@ -131,6 +135,7 @@ impl Topic {
             batch: Tally::default(),
             start: 0,
             unchecked: 0,
+            frame_messages,
             lanes: Default::default(),
         }
     }
@@ -187,7 +192,9 @@ impl Topic {
                 continue;
             }
             match protocol {
-                Protocol::Binary => lane.append_binary(self.channel, to, meta, content),
+                Protocol::Binary => {
+                    lane.append_binary(self.channel, to, meta, content, self.frame_messages);
+                }
                 Protocol::Json => {
                     append_json(&mut lane.run, to, meta, content);
                     lane.frames += 1;
@@ -213,11 +220,12 @@ impl Topic {
             if lane.run.is_empty() {
                 return None;
             }
-            let bytes = Bytes::copy_from_slice(&lane.run);
+            lane.shared.extend_from_slice(&lane.run);
+            let bytes = lane.shared.split().freeze();
             lane.run.clear();
             // A burst's memory goes back, a steady stream's stays.
             if lane.run.capacity() > limits::TOPIC_BYTES_KEPT {
-                lane.run = Vec::new();
+                (lane.run, lane.shared) = (Vec::new(), BytesMut::new());
             }
             let [messages, count] = [&mut lane.messages, &mut lane.frames].map(std::mem::take);
             Some(Run { frames: Frames { bytes, count }, messages, subscribers: &lane.subscribers })
@@ -245,7 +253,14 @@ impl Topic {
 }
 
 impl Lane {
-    fn append_binary(&mut self, channel: Channel, to: &Emission<'_>, meta: &Meta, content: &Content<'_>) {
+    fn append_binary(
+        &mut self,
+        channel: Channel,
+        to: &Emission<'_>,
+        meta: &Meta,
+        content: &Content<'_>,
+        most: u16,
+    ) {
         let (start, messages) = self.open.unwrap_or_else(|| {
             let start = self.run.len();
             market::begin_frame(&mut self.run, channel, to.id, to.epoch);
@@ -253,7 +268,7 @@ impl Lane {
         });
         market::encode(&mut self.run, meta, content);
         self.open = Some((start, messages + 1));
-        if self.run.len() - start >= limits::FRAME_BYTES || messages + 1 == u16::MAX {
+        if self.run.len() - start >= limits::FRAME_BYTES || messages + 1 >= most {
             self.finish_frame();
         }
     }
@@ -294,7 +309,7 @@ pub fn encode_frames<'a>(
     for (meta, content) in messages {
         match protocol {
             Protocol::Binary => {
-                lane.append_binary(content.channel(), to, &meta, &content);
+                lane.append_binary(content.channel(), to, &meta, &content, u16::MAX);
                 if meta.snapshot {
                     lane.finish_frame();
                 }

@@ -22,7 +22,13 @@ pub fn core_of(slow_consumer: SlowConsumer, outbox_bytes: usize) -> Core {
 /// And what it counts.
 pub fn counted(slow_consumer: SlowConsumer, outbox_bytes: usize) -> (Core, Arc<CachePadded<ShardStats>>) {
     let outboxes_bytes = usize::MAX;
-    with(CoreSettings { outbox_bytes, outboxes_bytes, ring_bytes: 1 << 20, slow_consumer })
+    with(CoreSettings {
+        outbox_bytes,
+        outboxes_bytes,
+        ring_bytes: 1 << 20,
+        frame_messages: u16::MAX,
+        slow_consumer,
+    })
 }
 
 pub fn with(settings: CoreSettings) -> (Core, Arc<CachePadded<ShardStats>>) {

@@ -60,6 +60,7 @@ fn world(seed: u64) -> World {
         outbox_bytes: pick(random, &[2_000, 16_000, 65_536, 65_536, 262_144]),
         outboxes_bytes: pick(random, &[usize::MAX, usize::MAX, 4_000, 40_000]),
         ring_bytes: pick(random, &[0, 5 * 2_048, 30 * 2_048, 1 << 20, 1 << 22]),
+        frame_messages: u16::MAX,
         slow_consumer,
     };
     let shards = pick(random, &[1, 1, 2]);

@@ -164,6 +164,7 @@ fn the_bound_on_all_outboxes_holds_within_a_batch() {
         outbox_bytes: 1 << 20,
         outboxes_bytes: 8_000,
         ring_bytes: 1 << 20,
+        frame_messages: u16::MAX,
         slow_consumer: SlowConsumer::Conflate,
     });
     let sessions: Vec<SessionId> =

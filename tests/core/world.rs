@@ -32,8 +32,13 @@ pub struct Settings {
 impl Settings {
     /// One shard with so many bytes an outbox and everything else without end.
     pub fn plain(outbox_bytes: usize, slow_consumer: SlowConsumer) -> Settings {
-        let core =
-            CoreSettings { outbox_bytes, outboxes_bytes: usize::MAX, ring_bytes: 1 << 22, slow_consumer };
+        let core = CoreSettings {
+            outbox_bytes,
+            outboxes_bytes: usize::MAX,
+            ring_bytes: 1 << 22,
+            frame_messages: u16::MAX,
+            slow_consumer,
+        };
         Settings { shards: 1, core, push_bytes_max: 1 << 20 }
     }
 }
