@@ -4,6 +4,7 @@
 //! refusal, so that `Retry-After` would be lost, and does not check `Sec-WebSocket-Accept`.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use base64::Engine;
@@ -20,7 +21,7 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::Address;
 use crate::limits;
@@ -94,16 +95,63 @@ impl ConnectError {
     }
 }
 
+/// A connection to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dial<'a> {
+    /// Where to.
+    pub address: &'a Address,
+    /// What to speak.
+    pub subprotocol: &'a str,
+    /// Address of this host to connect from; `None`: the system's choice.
+    pub from: Option<IpAddr>,
+    /// `SO_RCVBUF` in bytes; `None`: the system's choice.
+    pub receive_buffer: Option<u32>,
+}
+
 /// Connects and shakes hands, within [`limits::CLIENT_CONNECT_MS_MAX`] in all.
 pub(super) async fn connect(address: &Address) -> Result<TokioIo<Upgraded>, ConnectError> {
-    let limit = Duration::from_millis(limits::CLIENT_CONNECT_MS_MAX);
-    match tokio::time::timeout(limit, shake_hands(address)).await {
-        Ok(result) => result,
-        Err(_) => Err(ConnectError::Timeout { address: address.clone(), limit }),
+    Dial { address, subprotocol: SUBPROTOCOL, from: None, receive_buffer: None }.connect().await
+}
+
+impl Dial<'_> {
+    /// Connects and shakes hands, within [`limits::CLIENT_CONNECT_MS_MAX`] in all.
+    pub async fn connect(self) -> Result<TokioIo<Upgraded>, ConnectError> {
+        let limit = Duration::from_millis(limits::CLIENT_CONNECT_MS_MAX);
+        match tokio::time::timeout(limit, shake_hands(self)).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::Timeout { address: self.address.clone(), limit }),
+        }
+    }
+
+    async fn open(self) -> io::Result<TcpStream> {
+        let (host, port) = (self.address.host(), self.address.port());
+        if self.from.is_none() && self.receive_buffer.is_none() {
+            return TcpStream::connect((host, port)).await;
+        }
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in tokio::net::lookup_host((host, port)).await? {
+            match self.open_to(address).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn open_to(self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(from) = self.from {
+            socket.bind((from, 0).into())?;
+        }
+        socket.connect(address).await
     }
 }
 
-async fn shake_hands(address: &Address) -> Result<TokioIo<Upgraded>, ConnectError> {
+async fn shake_hands(dial: Dial<'_>) -> Result<TokioIo<Upgraded>, ConnectError> {
+    let Dial { address, subprotocol, .. } = dial;
     let io_error = |error| ConnectError::Io { address: address.clone(), error };
     let broken = |error: hyper::Error| {
         if error.is_parse() {
@@ -112,7 +160,7 @@ async fn shake_hands(address: &Address) -> Result<TokioIo<Upgraded>, ConnectErro
         }
         io_error(io::Error::other(format!("the connection broke during the handshake ({error})")))
     };
-    let socket = TcpStream::connect((address.host(), address.port())).await.map_err(io_error)?;
+    let socket = dial.open().await.map_err(io_error)?;
     socket.set_nodelay(true).map_err(io_error)?;
 
     let key = generate_key();
@@ -122,7 +170,7 @@ async fn shake_hands(address: &Address) -> Result<TokioIo<Upgraded>, ConnectErro
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, &key)
-        .header(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        .header(SEC_WEBSOCKET_PROTOCOL, subprotocol)
         .body(Empty::<Bytes>::new())
         .map_err(|error| io_error(io::Error::other(error)))?;
 
@@ -139,7 +187,7 @@ async fn shake_hands(address: &Address) -> Result<TokioIo<Upgraded>, ConnectErro
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(address, response).await);
     }
-    check(response.headers(), &key)
+    check(response.headers(), &key, subprotocol)
         .map_err(|fault| ConnectError::Handshake { address: address.clone(), fault })?;
     hyper::upgrade::on(&mut response).await.map(TokioIo::new).map_err(broken)
 }
@@ -158,7 +206,7 @@ async fn refusal(address: &Address, response: Response<Incoming>) -> ConnectErro
 }
 
 /// The checks of RFC 6455, section 4.1, on the server's answer, and that the protocol is ours.
-fn check(headers: &HeaderMap, key: &str) -> Result<(), String> {
+fn check(headers: &HeaderMap, key: &str, subprotocol: &str) -> Result<(), String> {
     let has_token = |name: &HeaderName, wanted: &str| {
         header(headers, name)
             .is_some_and(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
@@ -170,9 +218,9 @@ fn check(headers: &HeaderMap, key: &str) -> Result<(), String> {
         return Err("its answer does not belong to the request (Sec-WebSocket-Accept)".into());
     }
     match header(headers, &SEC_WEBSOCKET_PROTOCOL) {
-        Some(SUBPROTOCOL) => {}
-        Some(other) => return Err(format!("it speaks subprotocol {other:?}, not {SUBPROTOCOL:?}")),
-        None => return Err(format!("it does not speak subprotocol {SUBPROTOCOL:?}")),
+        Some(spoken) if spoken == subprotocol => {}
+        Some(other) => return Err(format!("it speaks subprotocol {other:?}, not {subprotocol:?}")),
+        None => return Err(format!("it does not speak subprotocol {subprotocol:?}")),
     }
     match header(headers, &SEC_WEBSOCKET_EXTENSIONS) {
         Some(extensions) => Err(format!("it uses extension {extensions:?}, which was not offered")),
@@ -216,7 +264,7 @@ mod tests {
             headers.extend(value.map(|value| (changed, value.parse().unwrap())));
             headers
         };
-        assert_eq!(check(&headers(UPGRADE, Some("websocket")), key), Ok(()));
+        assert_eq!(check(&headers(UPGRADE, Some("websocket")), key, SUBPROTOCOL), Ok(()));
         for (name, value, fault) in [
             (UPGRADE, None, "does not upgrade"),
             (CONNECTION, Some("close"), "does not upgrade"),
@@ -225,7 +273,7 @@ mod tests {
             (SEC_WEBSOCKET_PROTOCOL, Some("chat"), "\"chat\""),
             (SEC_WEBSOCKET_EXTENSIONS, Some("permessage-deflate"), "not offered"),
         ] {
-            let text = check(&headers(name, value), key).unwrap_err();
+            let text = check(&headers(name, value), key, SUBPROTOCOL).unwrap_err();
             assert!(text.contains(fault), "{text}");
         }
     }

@@ -65,6 +65,7 @@ pub(crate) mod scripted;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
+pub(crate) use connect::Dial;
 pub use connect::{ConnectError, SUBPROTOCOL};
 pub use ledger::Ledger;
 pub use machine::Machine;
