@@ -146,8 +146,22 @@ impl Simulation {
         })
     }
 
-    /// Appends one tick. Orders that a halted instrument keeps away are no ticks: time passes, and another one comes.
-    fn tick(&mut self, out: &mut Vec<Primary>) {
+    /// Appends openings that have not been told, up to [`limits::SOURCE_BATCH_MAX`] records; whether all have been.
+    pub fn open(&mut self, out: &mut Vec<Primary>) -> bool {
+        let full = out.len() + limits::SOURCE_BATCH_MAX;
+        while self.opened < self.markets.len() {
+            if out.len() >= full {
+                return false;
+            }
+            self.markets[self.opened].open(START_NS, &self.distances, out);
+            self.opened += 1;
+        }
+        true
+    }
+
+    /// Appends one tick, whatever the rate says; the openings come first ([`Simulation::open`]). Orders that a halted
+    /// instrument keeps away are no ticks: time passes, and another one comes.
+    pub fn tick(&mut self, out: &mut Vec<Primary>) {
         loop {
             self.now_ns += self.random.exponential(TICK_GAP_NS);
             let turn = self.turns.draw(&mut self.random);
@@ -165,12 +179,8 @@ impl Source for Simulation {
 
     fn poll(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, SourceError> {
         let full = out.len() + limits::SOURCE_BATCH_MAX;
-        while self.opened < self.markets.len() {
-            if out.len() >= full {
-                return Ok(Next::Now);
-            }
-            self.markets[self.opened].open(START_NS, &self.distances, out);
-            self.opened += 1;
+        if !self.open(out) {
+            return Ok(Next::Now);
         }
         let due = self.pace.as_mut().map_or(u64::MAX, |pace| pace.due(now_ns)).min(self.ticks_left);
         let mut taken = 0;
