@@ -4,6 +4,7 @@
 // Bad input gets an error, never a panic; results are printed by `cli` alone.
 #![warn(clippy::exit, clippy::panic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
 
+pub mod bench;
 pub mod bus;
 pub mod cli;
 pub mod client;

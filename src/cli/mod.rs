@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where results are printed")]
 
+mod bench;
 mod import;
 mod inspect;
 mod progress;
@@ -34,6 +35,8 @@ enum Verb {
     Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
     Simulate(simulate::SimulateArgs),
+    Bench(Box<bench::BenchArgs>),
+    BenchServer(bench::server::BenchServerArgs),
 }
 
 /// Exit code of what went wrong while doing what was asked.
@@ -58,6 +61,8 @@ pub fn run() -> ExitCode {
         Verb::Import(args) => import::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Simulate(args) => simulate::run(args),
+        Verb::Bench(args) => bench::run(*args),
+        Verb::BenchServer(args) => bench::server::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

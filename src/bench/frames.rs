@@ -1,0 +1,163 @@
+//! WebSocket frames as a client reads them (RFC 6455, section 5), out of bytes as they lie: nothing is copied unless a
+//! message comes in fragments.
+
+use super::Fault;
+use crate::limits;
+use crate::wire::frame::opcode;
+
+/// Opcode of a fragment that goes on with a message.
+const CONTINUATION: u8 = 0x0;
+
+/// Puts a connection's frames together.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    /// A message whose last fragment has not come, with its opcode.
+    message: Option<(u8, Vec<u8>)>,
+}
+
+/// The head of a frame.
+struct Head {
+    is_final: bool,
+    opcode: u8,
+    /// Bytes of the head.
+    length: usize,
+    payload: usize,
+}
+
+/// `None`: the head is not whole.
+fn head(bytes: &[u8]) -> Result<Option<Head>, Fault> {
+    let [first, second, ..] = *bytes else { return Ok(None) };
+    if first & 0x70 != 0 || second & 0x80 != 0 {
+        return Err(Fault::protocol("a frame with reserved bits or a mask"));
+    }
+    let (length, payload) = match second {
+        126 => match bytes.get(2..4) {
+            Some(&[a, b]) => (4, u64::from(u16::from_be_bytes([a, b]))),
+            _ => return Ok(None),
+        },
+        127 => match bytes.get(2..10).and_then(|bytes| bytes.try_into().ok()) {
+            Some(bytes) => (10, u64::from_be_bytes(bytes)),
+            None => return Ok(None),
+        },
+        short => (2, u64::from(short)),
+    };
+    let payload = usize::try_from(payload).unwrap_or(usize::MAX);
+    if payload > limits::CLIENT_MESSAGE_BYTES_MAX {
+        return Err(Fault::protocol(format!("a frame of {payload} bytes")));
+    }
+    Ok(Some(Head { is_final: first & 0x80 != 0, opcode: first & 0x0F, length, payload }))
+}
+
+impl Splitter {
+    /// Takes the whole frames at the start of `bytes` and hands each message, and each control frame, to `each`: opcode
+    /// and payload. Returns how many bytes it took; what is left is the start of a frame.
+    ///
+    /// # Errors
+    /// What is no WebSocket frame from a server, or a message of more than [`limits::CLIENT_MESSAGE_BYTES_MAX`]; and what
+    /// `each` fails with.
+    pub fn take(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(u8, &[u8]) -> Result<(), Fault>,
+    ) -> Result<usize, Fault> {
+        let mut taken = 0;
+        while let Some(head) = head(&bytes[taken..])? {
+            let start = taken + head.length;
+            let Some(payload) = bytes.get(start..start + head.payload) else { break };
+            taken = start + head.payload;
+            let is_whole = head.is_final && self.message.is_none() && head.opcode != CONTINUATION;
+            if is_whole || head.opcode >= opcode::CLOSE {
+                each(head.opcode, payload)?;
+            } else {
+                self.fragment(&head, payload, &mut each)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn fragment(
+        &mut self,
+        head: &Head,
+        payload: &[u8],
+        each: &mut impl FnMut(u8, &[u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let (opcode, mut message) = match (self.message.take(), head.opcode) {
+            (Some(message), CONTINUATION) => message,
+            (None, opcode) if opcode != CONTINUATION => (opcode, Vec::new()),
+            _ => return Err(Fault::protocol("fragments out of order")),
+        };
+        if message.len() + payload.len() > limits::CLIENT_MESSAGE_BYTES_MAX {
+            return Err(Fault::protocol("a message without end"));
+        }
+        message.extend_from_slice(payload);
+        if head.is_final {
+            return each(opcode, &message);
+        }
+        self.message = Some((opcode, message));
+        Ok(())
+    }
+}
+
+/// Appends a masked text or control frame, as clients send them.
+pub(super) fn push_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
+    let start = out.len();
+    crate::wire::frame::push_head(out, opcode, payload.len());
+    out[start + 1] |= 0x80;
+    out.extend_from_slice(&mask);
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::frame;
+
+    fn frames(bytes: &[u8], cut: usize) -> Result<Vec<(u8, Vec<u8>)>, Fault> {
+        let (mut splitter, mut found, mut rest) = (Splitter::default(), Vec::new(), Vec::new());
+        for part in [&bytes[..cut], &bytes[cut..]] {
+            rest.extend_from_slice(part);
+            let taken = splitter.take(&rest, |opcode, payload| {
+                found.push((opcode, payload.to_vec()));
+                Ok(())
+            })?;
+            rest.drain(..taken);
+        }
+        assert!(rest.is_empty());
+        Ok(found)
+    }
+
+    #[test]
+    fn frames_are_found_wherever_the_bytes_are_cut() {
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        for length in [0, 5, 125, 126, 400, 65_536] {
+            let payload = vec![length as u8; length];
+            frame::push(&mut bytes, opcode::BINARY, &payload);
+            expected.push((opcode::BINARY, payload));
+        }
+        // A message in three fragments, a ping in between.
+        bytes.extend_from_slice(&[0x01, 2, b'a', b'b', 0x89, 1, 7, 0x00, 1, b'c', 0x80, 1, b'd']);
+        expected.push((opcode::PING, vec![7]));
+        expected.push((opcode::TEXT, b"abcd".to_vec()));
+        for cut in (0..1_000).chain(bytes.len() - 20..bytes.len()) {
+            assert_eq!(frames(&bytes, cut).unwrap(), expected, "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_no_server_sends_is_a_fault() {
+        for bytes in [&[0xC2, 0][..], &[0x82, 0x80, 0, 0, 0, 0], &[0x80, 1, 1], &[0x02, 1, 1, 0x82, 0]] {
+            assert!(frames(bytes, 0).is_err(), "{bytes:?}");
+        }
+        let mut huge = vec![0x82, 127];
+        huge.extend_from_slice(&u64::MAX.to_be_bytes());
+        assert!(frames(&huge, 0).is_err());
+    }
+
+    #[test]
+    fn what_a_client_sends_is_masked() {
+        let mut out = Vec::new();
+        push_masked(&mut out, opcode::TEXT, b"Hello", [0x37, 0xfa, 0x21, 0x3d]);
+        // RFC 6455, section 5.7.
+        assert_eq!(out, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+    }
+}
