@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("feed", &["clock", "model", "source", "wire"]),
     ("shard", &["clock", "model", "source", "wire", "bus"]),
     ("client", &["clock", "model", "wire"]),
+    ("bench", &["clock", "model", "wire", "client"]),
     ("door", &["clock", "model", "source", "wire", "feed", "shard"]),
     ("config", &["clock", "model", "source", "wire", "bus", "sim", "feed", "shard", "client", "door"]),
     (
@@ -36,8 +37,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "door",
-            "config", "node",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "bench",
+            "door", "config", "node",
         ],
     ),
     ("main", &["cli"]),
