@@ -170,11 +170,28 @@ impl Core {
     /// reaches a session before [`Core::flush`]. The last event ends an exchange event (or a piece of one).
     pub fn apply(&mut self, events: &[Event]) {
         self.stats.events.add(events.len() as u64);
-        for event in events {
+        let mut remembered = 0;
+        for (at, event) in events.iter().enumerate() {
             match event.body() {
-                Body::Reset { epoch, reason } => self.reset(event.instrument, epoch, reason),
+                Body::Reset { epoch, reason } => {
+                    self.remember(&events[remembered..at]);
+                    remembered = at + 1;
+                    self.reset(event.instrument, epoch, reason);
+                }
                 Body::Ended => self.end(),
                 body => self.apply_one(event, &body),
+            }
+        }
+        self.remember(&events[remembered..]);
+    }
+
+    /// Keeps events for those who come back. Apart from applying them: the history's memory is cold, and whatever an
+    /// encoder reads back of what it has just written waits for all stores before.
+    fn remember(&mut self, events: &[Event]) {
+        for event in events {
+            // Bars are caught up with from those that are complete.
+            if let Some(channel) = event.channel().filter(|channel| *channel != Channel::Bars) {
+                self.history.append(channel, event);
             }
         }
     }
@@ -184,12 +201,7 @@ impl Core {
             self.announce_resets();
         }
         let Some(market) = self.markets.get_mut(event.instrument as usize) else { return };
-        let Some(channel) = event.channel() else { return };
         market.apply(event, body);
-        if channel != Channel::Bars {
-            // Bars are caught up with from those that are complete.
-            self.history.append(channel, event);
-        }
         match *body {
             Body::Level { side, price, quantity } => {
                 self.changes.sides[side.index()].push(Level { price, quantity });

@@ -20,18 +20,32 @@ pub const CONTROL_PAYLOAD_MAX: usize = 125;
 
 const FINAL: u8 = 0x80;
 
-/// Appends the head of a final, unmasked frame: 2, 4 or 10 bytes.
-pub fn push_head(out: &mut Vec<u8>, opcode: u8, payload: usize) {
-    out.push(FINAL | opcode);
-    if payload < 126 {
-        out.push(payload as u8);
+/// The longest head of an unmasked frame.
+pub const HEAD_BYTES_MAX: usize = 10;
+
+/// The head of a final, unmasked frame, and how many bytes of it there are: 2, 4 or 10.
+pub fn head(opcode: u8, payload: usize) -> ([u8; HEAD_BYTES_MAX], usize) {
+    let mut head = [0; HEAD_BYTES_MAX];
+    head[0] = FINAL | opcode;
+    let length = if payload < 126 {
+        head[1] = payload as u8;
+        2
     } else if let Ok(short) = u16::try_from(payload) {
-        out.push(126);
-        out.extend_from_slice(&short.to_be_bytes());
+        head[1] = 126;
+        head[2..4].copy_from_slice(&short.to_be_bytes());
+        4
     } else {
-        out.push(127);
-        out.extend_from_slice(&(payload as u64).to_be_bytes());
-    }
+        head[1] = 127;
+        head[2..].copy_from_slice(&(payload as u64).to_be_bytes());
+        HEAD_BYTES_MAX
+    };
+    (head, length)
+}
+
+/// Appends the head of a final, unmasked frame.
+pub fn push_head(out: &mut Vec<u8>, opcode: u8, payload: usize) {
+    let (head, length) = head(opcode, payload);
+    out.extend_from_slice(&head[..length]);
 }
 
 /// Appends a whole frame.
