@@ -64,6 +64,9 @@ fn every_workload_runs_and_loses_nothing() {
         assert!(workload.contains("idle") || frames > 0.0, "{workload}");
         assert!(number(&result, "/ledger/delivered") >= messages.min(1.0), "{workload}");
         assert!(number(&result, "/server/cores") > 0.0, "{workload}: {}", result["server"]);
+        if workload.contains("max") {
+            assert!(number(&result, "/generator_cores") > 0.0, "{workload}");
+        }
         assert!(number(&result, "/server/bytes_per_connection") >= 0.0, "{workload}");
         let prepared =
             !["market", "dashboard-500", "open-burst"].contains(&workload.split(' ').next().unwrap());

@@ -120,7 +120,8 @@ pub fn page(outcome: &Outcome) -> Result<String, Box<dyn Error + Send + Sync>> {
     }
     let (ledger, slow) = (&outcome.ledger, &outcome.slow);
     out.push_str("<h2>Sequences</h2><table><tr><th><th>delivered<th>merged<th>declared lost</tr>");
-    for (name, tally) in [("clients that read", ledger), ("clients that read slowly", &slow.ledger)] {
+    let slow = (outcome.slow_connections > 0).then_some(("clients that read slowly", &slow.ledger));
+    for (name, tally) in [("clients that read", ledger)].into_iter().chain(slow) {
         let _ = write!(
             out,
             "<tr><td>{name}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
@@ -131,7 +132,7 @@ pub fn page(outcome: &Outcome) -> Result<String, Box<dyn Error + Send + Sync>> {
     let environment = &outcome.environment;
     let _ = write!(
         out,
-        "<footer>{}, {} cores, Linux {}, load {:.1}{}; the load generator used {:.2} cores with {} threads. {}. \
+        "<footer>{}, {} cores, Linux {}, load {:.1}{}; the load generator used {:.2} cores in {}. {}. \
          tickcast {}, {}.</footer></html>",
         escaped(&environment.processor),
         environment.cores,
@@ -139,7 +140,10 @@ pub fn page(outcome: &Outcome) -> Result<String, Box<dyn Error + Send + Sync>> {
         environment.load,
         if environment.pinned { ", server and clients on a core each" } else { "" },
         outcome.generator_cores,
-        outcome.generator_threads,
+        match outcome.generator_threads {
+            1 => "1 thread".to_owned(),
+            threads => format!("{threads} threads"),
+        },
         match (&outcome.url, &outcome.command) {
             (Some(url), _) => format!("Server at {}", escaped(url)),
             (None, Some(command)) => format!("Server: <code>{}</code>", escaped(command)),

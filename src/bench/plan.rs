@@ -115,16 +115,69 @@ pub struct Plan {
 impl Plan {
     /// Whether client number `index` reads slowly: such clients are spread evenly among all.
     pub fn is_slow(&self, index: usize) -> bool {
-        (index + 1) * self.slow_per_mille / 1_000 > index * self.slow_per_mille / 1_000
+        self.slow_before(index + 1) > self.slow_before(index)
     }
 
-    /// The symbols of client number `index` out of all there are.
+    /// How many of the first `count` clients read slowly.
+    fn slow_before(&self, count: usize) -> usize {
+        count * self.slow_per_mille / 1_000
+    }
+
+    /// The symbols of client number `index` out of all there are. Those who read have the same whether others read slowly
+    /// beside them or not.
     pub fn symbols_of(&self, index: usize, symbols: &[String]) -> Vec<String> {
+        let slow = self.slow_before(index);
+        let position = if self.is_slow(index) { slow } else { index - slow };
         match self.symbols_each {
             Some(each) if each < symbols.len() => {
-                (0..each).map(|n| symbols[(index * each + n) % symbols.len()].clone()).collect()
+                (0..each).map(|n| symbols[(position * each + n) % symbols.len()].clone()).collect()
             }
             _ => vec!["*".to_owned()],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(slow_per_mille: usize, symbols_each: Option<usize>) -> Plan {
+        Plan {
+            workload: String::new(),
+            target: Target::Start(Vec::new()),
+            connections: 8,
+            symbols_each,
+            channels: Vec::new(),
+            depth: None,
+            interval_ms: 0,
+            protocol: Protocol::Bin,
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
+            slow_per_mille,
+            slow_bytes_per_second: 0,
+            reading: Reading::AtOnce,
+            threads: 1,
+            pin: false,
+            is_idle: false,
+            has_schedule: false,
+        }
+    }
+
+    #[test]
+    fn slow_clients_are_spread_and_change_nothing_for_the_others() {
+        let symbols: Vec<String> = (0..5).map(|n| n.to_string()).collect();
+        let alone = plan(0, Some(2));
+        assert!((0..8).all(|index| !alone.is_slow(index)));
+        let mixed = plan(250, Some(2));
+        let slow: Vec<usize> = (0..8).filter(|index| mixed.is_slow(*index)).collect();
+        assert_eq!(slow, [3, 7]);
+        let live: Vec<_> =
+            (0..8).filter(|index| !mixed.is_slow(*index)).map(|n| mixed.symbols_of(n, &symbols)).collect();
+        let first: Vec<_> = (0..6).map(|index| alone.symbols_of(index, &symbols)).collect();
+        assert_eq!(live, first);
+        assert_eq!(first[2], ["4", "0"], "in turns");
+        assert_eq!(mixed.symbols_of(3, &symbols), ["0", "1"]);
+        assert_eq!(plan(0, None).symbols_of(1, &symbols), ["*"]);
+        assert_eq!(plan(0, Some(9)).symbols_of(1, &symbols), ["*"]);
     }
 }

@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use super::connect;
 use super::outcome::{Outcome, Readings};
 use super::plan::{Plan, Target};
-use super::server::{Server, cores, metric, pin, usage};
+use super::server::{Server, cores, metric, own_cpu_ns, pin, usage};
 use super::worker::{Shared, Worker};
 use crate::client::{Address, ConnectError};
 use crate::clock::Clock;
@@ -132,6 +132,7 @@ pub fn run(plan: &Plan, told: &mut dyn FnMut(Stage)) -> Result<Outcome, BenchErr
     if symbols.is_empty() || symbols.len() < wanted {
         return Err(BenchError::Instruments { there: symbols.len(), wanted });
     }
+    let _end = End(shared.clone());
     let workers: io::Result<Vec<_>> =
         (0..plan.threads).map(|number| Worker::start(number, plan, clock, shared.clone())).collect();
     let workers = workers.map_err(BenchError::System)?;
@@ -153,18 +154,27 @@ pub fn run(plan: &Plan, told: &mut dyn FnMut(Stage)) -> Result<Outcome, BenchErr
         std::thread::sleep(LOOK.min(Duration::from_nanos(start_ns.saturating_sub(clock.unix_ns()))));
     }
     let started = readings();
-    let generator = usage(std::process::id(), None).unwrap_or_default();
+    let generator_ns = own_cpu_ns();
     while clock.unix_ns() < start_ns + length_ns {
         let since = Duration::from_nanos(clock.unix_ns() - start_ns);
         told(Stage::Measuring(since, shared.frames.load(Ordering::Relaxed)));
         std::thread::sleep(LOOK.min(plan.duration.saturating_sub(since)));
     }
     let ended = readings();
-    let generator_ns =
-        usage(std::process::id(), None).unwrap_or_default().cpu_ns.saturating_sub(generator.cpu_ns);
+    let generator_ns = own_cpu_ns() - generator_ns;
     let seen: Option<Vec<_>> = workers.into_iter().map(Worker::join).collect();
     let readings = [before, connected, started, ended];
     Ok(Outcome::new(plan, &address, symbols.len(), readings, generator_ns, seen.ok_or(BenchError::Panic)?))
+}
+
+/// Ends the threads of a run that ends before its time.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Any time that is over.
+        self.0.end_ns.fetch_max(1, Ordering::Release);
+    }
 }
 
 fn wait_until_ready(
@@ -195,9 +205,10 @@ fn reading(
     process: Option<u32>,
     core: Option<usize>,
 ) -> Readings {
+    // CPU first: asking for the metrics takes its time.
+    let used = process.and_then(|process| usage(process, core));
     let metrics = runtime.block_on(connect::metrics(address));
     let counted = |name| metrics.as_deref().and_then(|text| metric(text, name));
-    let used = process.and_then(|process| usage(process, core));
     Readings {
         cpu_ns: used
             .map(|used| used.cpu_ns)
