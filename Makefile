@@ -1,10 +1,10 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test load delivery simulate mutants fmt lint doc bench feeds advisories
+.PHONY: help run test load delivery simulate mutants fmt lint doc bench bench-rivals feeds advisories
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build and serve the simulated market on ws://127.0.0.1:8765/ws (flags: ARGS="--symbols 50")
 	@cargo build --release --locked --quiet
@@ -39,6 +39,15 @@ doc: ## Build the documentation of the crate, warnings denied
 
 bench: ## Run the criterion benchmarks (one: BENCH=encode)
 	cargo bench --locked $(if $(BENCH),--bench $(BENCH))
+
+# The rivals first: with them cargo builds tickcast as tests have it, and then as it is used.
+bench-rivals: ## Tickcast and its rivals in turns, half an hour (some: WORKLOAD="fanout-1x1000:16 latency-1" SERVERS="tickcast raw"; RUNS=7, SECONDS=2)
+	@npm install --prefix benches/rivals --no-audit --no-fund --loglevel=error || echo "npm failed; rivals that it brings are skipped"
+	@mkdir -p target
+	cargo build --release --locked --bench rivals --message-format json-render-diagnostics >target/bench-rivals.json
+	cargo build --release --locked
+	@python3 benches/rivals/compare.py --cargo-messages target/bench-rivals.json --runs $(or $(RUNS),7) --seconds $(or $(SECONDS),2) \
+	$(if $(WORKLOAD),--workload "$(WORKLOAD)") $(if $(SERVERS),--servers "$(SERVERS)") $(ARGS)
 
 feeds: ## Make the files of feeds/ anew, by the commands in feeds/README.md
 	@cargo build --release --locked --quiet
