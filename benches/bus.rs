@@ -4,14 +4,14 @@ use std::thread;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tickcast::bus::bus;
-use tickcast::limits::QUEUE_CHUNKS_MAX;
+use tickcast::limits::{QUEUE_CHUNKS_MAX, QUEUE_RECORDS_MAX};
 use tickcast::model::{Body, Event, Status};
 
 const RECORDS: usize = 1 << 18;
 
 /// Sends records across threads in batches of that many; returns how many arrived.
 fn cross(batch: usize) -> usize {
-    let (mut publisher, mut taps) = bus::<Event>(1, QUEUE_CHUNKS_MAX);
+    let (mut publisher, mut taps) = bus::<Event>(1, QUEUE_CHUNKS_MAX, QUEUE_RECORDS_MAX);
     let mut tap = taps.remove(0);
     let reader = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O");

@@ -30,8 +30,13 @@ pub const SOURCE_BATCH_MAX: usize = 1_024;
 /// Records in one chunk of the bus: 64 KiB of them, so that a chunk stays in a core's second cache.
 pub const CHUNK_RECORDS_MAX: usize = 1_024;
 
-/// Chunks that a tap's queue holds. With full chunks: 64 MiB a queue at the most, shared by all taps.
+/// Chunks that a tap's queue holds.
 pub const QUEUE_CHUNKS_MAX: usize = 1_024;
+
+/// Records in a tap's queue beyond which it is full, however few chunks they are: 4 MiB of them, shared by all taps. A
+/// shard that falls behind so far holds up the source instead; what it reads then is still in a cache, and what it
+/// sends a tenth of a second old rather than a second.
+pub const QUEUE_RECORDS_MAX: usize = 65_536;
 
 /// Milliseconds that a source may be overdue before its clients are told that what they hold may be old. Half a second
 /// is far beyond what a busy machine delays a thread, and with a look at the timers
@@ -421,7 +426,7 @@ pub const WATCH_GOODBYE_MS: u64 = 200;
 
 // What must fit into what.
 
-const _: () = assert!(EVENT_RECORDS_MAX < QUEUE_CHUNKS_MAX * CHUNK_RECORDS_MAX, "an event fits in a queue");
+const _: () = assert!(EVENT_RECORDS_MAX + CHUNK_RECORDS_MAX <= QUEUE_RECORDS_MAX, "an event fits in a queue");
 const _: () =
     assert!(4 * (SIM_ORDERS_MAX as usize) + 8 <= EVENT_RECORDS_MAX, "a simulated event stays whole");
 const _: () = assert!(FEED_BLOCK_RECORDS <= FEED_BLOCK_RECORDS_MAX);

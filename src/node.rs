@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -114,7 +115,7 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
     let (address, catalog, stats) = (door.address(), source.catalog(), Stats::new(settings.shards));
     // Epochs only grow, over restarts too: microseconds leave room for a thousand loops a millisecond.
     let epoch = clock.unix_ns() / 1_000;
-    let (publisher, taps) = bus(settings.shards, limits::QUEUE_CHUNKS_MAX);
+    let (publisher, taps) = bus(settings.shards, limits::QUEUE_CHUNKS_MAX, limits::QUEUE_RECORDS_MAX);
     let pump = Pump::new(source, publisher, epoch, clock, stats.source.clone());
     let pump_handle = pump.handle();
     if let Some(replay) = &replay {
@@ -155,7 +156,13 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         };
         runtime.block_on(door.serve(market, until_closed)).map_err(error)
     })?;
-    crew.start("pump", move || Ok(pump.run()?))?;
+    crew.start("pump", move || {
+        // The kernel may let a sleeper lie 50 µs longer to save itself a wake-up; what is due is to be published then.
+        // Where it cannot be told so, it is that much later.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        Ok(pump.run()?)
+    })?;
     readiness.set(State::Ready);
     Ok(Node {
         address,

@@ -245,7 +245,7 @@ mod tests {
     fn run(
         script: Vec<(usize, Result<Next, SourceError>)>,
     ) -> (Vec<Vec<Event>>, Arc<CachePadded<SourceStats>>) {
-        let (publisher, mut taps) = bus::<Event>(1, 1_024);
+        let (publisher, mut taps) = bus::<Event>(1, 1_024, usize::MAX);
         let stats = Arc::<CachePadded<SourceStats>>::default();
         let pump = Pump::new(Box::new(Script(script)), publisher, 10, Clock::start(), stats.clone());
         assert!(matches!(pump.run(), Err(PumpError::Source(_))));
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_pump_that_waits_for_a_full_queue_is_overdue_until_there_is_room() {
-        let (publisher, mut taps) = bus::<Event>(1, 1);
+        let (publisher, mut taps) = bus::<Event>(1, 1, usize::MAX);
         let (stats, clock) = (Arc::<CachePadded<SourceStats>>::default(), Clock::start());
         let script = Script(vec![(5_000, Ok(Next::Idle))]);
         let pump = Pump::new(Box::new(script), publisher, 10, clock, stats.clone());

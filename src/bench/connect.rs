@@ -32,6 +32,8 @@ const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 const SLOW_RECEIVE_BYTES: u32 = 16 * 1_024;
 /// How long the server may take to list its instruments.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may take to tell its metrics; a rival may have none, and no other answer either.
+const METRICS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of `/metrics`.
 const METRICS_BYTES_MAX: usize = 1 << 20;
 
@@ -140,8 +142,13 @@ fn bare(upgraded: TokioIo<Upgraded>) -> Result<(TcpStream, Bytes), BenchError> {
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
-/// What the server says of itself at `/metrics`; `None` where it has no such page.
+/// What the server says of itself at `/metrics`; `None` where it has no such page, or does not answer in
+/// [`METRICS_TIMEOUT`].
 pub(super) async fn metrics(address: &Address) -> Option<String> {
+    tokio::time::timeout(METRICS_TIMEOUT, ask_for_metrics(address)).await.ok().flatten()
+}
+
+async fn ask_for_metrics(address: &Address) -> Option<String> {
     let socket = TcpStream::connect((address.host(), address.port())).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.ok()?;
     let driver = tokio::spawn(connection);

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ pub struct Closed;
 #[derive(Debug)]
 struct Lane<T> {
     queue: ArrayQueue<Chunk<T>>,
+    /// Records in the queue, as far as both ends have counted.
+    records: CachePadded<AtomicUsize>,
+    /// Beyond so many records the queue is full, however few chunks they are.
+    records_max: usize,
     /// Wakes the tap; holds a waker only while the tap is parked.
     tap: AtomicWaker,
     /// Set by the publisher while it waits for room, cleared by the tap that makes some.
@@ -52,13 +56,16 @@ pub struct Tap<T> {
 /// The longest that a waiting publisher sleeps before it looks again by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// A bus with that many taps, each with a queue of `capacity` chunks (at least 1).
-pub fn bus<T: Copy + Send + Sync>(taps: usize, capacity: usize) -> (Publisher<T>, Vec<Tap<T>>) {
+/// A bus with that many taps, each with a queue of `chunks` (at least 1), which is full before that where it holds
+/// `records` or more.
+pub fn bus<T: Copy + Send + Sync>(taps: usize, chunks: usize, records: usize) -> (Publisher<T>, Vec<Tap<T>>) {
     let parker = Parker::new();
     let lanes: Vec<_> = (0..taps)
         .map(|_| {
             Arc::new(Lane {
-                queue: ArrayQueue::new(capacity.max(1)),
+                queue: ArrayQueue::new(chunks.max(1)),
+                records: CachePadded::new(AtomicUsize::new(0)),
+                records_max: records.max(1),
                 tap: AtomicWaker::new(),
                 publisher_waits: CachePadded::new(AtomicBool::new(false)),
                 publisher_gone: AtomicBool::new(false),
@@ -136,9 +143,24 @@ impl<T> Lane<T> {
         if self.tap_gone.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.queue.push(chunk)?;
+        if self.records.load(Ordering::SeqCst) >= self.records_max {
+            return Err(chunk);
+        }
+        // Before the push: the tap takes off only what was counted.
+        let records = chunk.len();
+        self.records.fetch_add(records, Ordering::SeqCst);
+        if let Err(chunk) = self.queue.push(chunk) {
+            self.records.fetch_sub(records, Ordering::SeqCst);
+            return Err(chunk);
+        }
         self.tap.wake();
         Ok(())
+    }
+
+    /// Whether there is room enough that waking a publisher that waits pays.
+    fn is_half_free(&self) -> bool {
+        self.queue.len() <= self.queue.capacity() / 2
+            && self.records.load(Ordering::SeqCst) <= self.records_max / 2
     }
 }
 
@@ -146,9 +168,10 @@ impl<T> Tap<T> {
     /// The next chunk, where one waits.
     pub fn try_pop(&mut self) -> Option<Chunk<T>> {
         let chunk = self.lane.queue.pop()?;
+        self.lane.records.fetch_sub(chunk.len(), Ordering::SeqCst);
         // A waiting publisher is woken when half the queue is free, not for each chunk.
         if self.lane.publisher_waits.load(Ordering::SeqCst)
-            && self.lane.queue.len() <= self.lane.queue.capacity() / 2
+            && self.lane.is_half_free()
             && self.lane.publisher_waits.swap(false, Ordering::SeqCst)
         {
             self.publisher.unpark();
@@ -218,7 +241,7 @@ mod tests {
 
     #[test]
     fn every_tap_gets_every_record_in_order_through_a_small_queue() {
-        let (mut publisher, taps) = bus::<u64>(3, 2);
+        let (mut publisher, taps) = bus::<u64>(3, 2, usize::MAX);
         let readers: Vec<_> =
             taps.into_iter().map(|tap| thread::spawn(move || block_on(drain(tap)))).collect();
         let records: Vec<u64> = (0..200_000).collect();
@@ -233,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_makes_the_publisher_wait_and_says_so() {
-        let (mut publisher, mut taps) = bus::<u64>(1, 4);
+        let (mut publisher, mut taps) = bus::<u64>(1, 4, usize::MAX);
         for n in 0..4 {
             assert_eq!(publisher.publish(&[n]), 0);
         }
@@ -248,8 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_is_full_by_records_too_and_takes_any_chunk_before() {
+        let (mut publisher, mut taps) = bus::<u64>(1, 100, 4);
+        assert_eq!(publisher.publish(&[0, 1, 2]), 0);
+        assert_eq!(publisher.publish(&[3, 4, 5]), 0, "three of four are there");
+        let mut tap = taps.remove(0);
+        let writer = thread::spawn(move || publisher.publish(&[6]));
+        assert_eq!(tap.try_pop().as_deref(), Some(&[0, 1, 2][..]));
+        // With three of four left it goes on.
+        assert!(writer.join().unwrap() <= 1);
+        let rest: Vec<u64> = std::iter::from_fn(|| tap.try_pop()).flat_map(|chunk| chunk.to_vec()).collect();
+        assert_eq!(rest, [3, 4, 5, 6]);
+    }
+
+    #[test]
     fn a_tap_that_goes_frees_a_waiting_publisher_and_the_other_taps_go_on() {
-        let (mut publisher, mut taps) = bus::<u64>(2, 1);
+        let (mut publisher, mut taps) = bus::<u64>(2, 1, usize::MAX);
         let (gone, mut kept) = (taps.remove(0), taps.remove(0));
         publisher.publish(&[1]);
         let writer = thread::spawn(move || {
@@ -269,7 +306,7 @@ mod tests {
 
     #[test]
     fn an_empty_batch_is_no_chunk() {
-        let (mut publisher, taps) = bus::<u64>(1, 1);
+        let (mut publisher, taps) = bus::<u64>(1, 1, usize::MAX);
         assert_eq!(publisher.publish(&[]), 0);
         assert!(taps[0].is_empty());
     }
