@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crossbeam_utils::CachePadded;
 use serde_json::Value;
 use tickcast::model::{Aggressor, Body, Catalog, Event, Side, Status, Trade, event_flags};
-use tickcast::shard::{Core, CoreSettings, Protocol, SessionId, SlowConsumer};
+use tickcast::shard::{
+    Answer, Connection, Core, CoreSettings, Listing, Protocol, Query, SessionId, SlowConsumer,
+};
 use tickcast::sim::profiles;
 use tickcast::stats::ShardStats;
 use tickcast::wire::market::{self, Message};
@@ -86,16 +88,21 @@ pub enum Told {
     Data(Message),
 }
 
-/// All that waits for a session, in order.
+/// All that waits for a session and what comes behind it once there is room, in order.
 pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
     let mut bytes = Vec::new();
-    core.offer(session, 0, &mut Vec::new(), |offered| {
-        Ok({
-            bytes.extend_from_slice(offered);
-            offered.len()
+    loop {
+        core.offer(session, 0, &mut Vec::new(), |offered| {
+            Ok({
+                bytes.extend_from_slice(offered);
+                offered.len()
+            })
         })
-    })
-    .unwrap();
+        .unwrap();
+        if !core.advance(session) {
+            break;
+        }
+    }
     let (mut rest, mut told) = (&bytes[..], Vec::new());
     while let [opcode, length, ..] = *rest {
         let (head, payload) = match length {
@@ -111,6 +118,15 @@ pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
         rest = &rest[head + payload..];
     }
     told
+}
+
+/// What a core of whose sessions none has ended says of one.
+pub fn connection(core: &Core, session: SessionId) -> Connection {
+    let listing = Listing { session: Some(session as u64), limit: 1, streams_max: 100 };
+    let Answer::Connections(mut connections) = core.answer(Query::Connections(listing), 0) else {
+        panic!("another answer")
+    };
+    connections.pop().unwrap()
 }
 
 /// The kernel takes nothing.

@@ -14,6 +14,7 @@ mod player;
 mod reading;
 mod requests;
 mod ring;
+mod room;
 mod simulation;
 mod slow;
 mod stream;
