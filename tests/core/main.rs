@@ -10,6 +10,7 @@ mod follower;
 mod market;
 mod node;
 mod oracle;
+mod pace;
 mod player;
 mod reading;
 mod requests;
