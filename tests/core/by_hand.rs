@@ -52,7 +52,7 @@ pub fn status(core: &mut Core, n: u64, status: Status) {
     publish(core, n, Body::Status(status));
 }
 
-fn publish(core: &mut Core, n: u64, body: Body) {
+pub fn publish(core: &mut Core, n: u64, body: Body) {
     core.apply(&[whole(n, body)]);
     core.flush();
 }

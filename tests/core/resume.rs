@@ -1,0 +1,77 @@
+//! Who comes back, by hand: what was missed is told in portions, and what is kept no more is declared.
+
+use serde_json::{Value, json};
+use tickcast::limits;
+use tickcast::model::{BarStep, Body, Period};
+use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
+
+use super::by_hand::{Told, core, publish, spans, subscribe, told, trade, with};
+
+fn resume(core: &mut Core, channel: &str, seq: u64, more: &str) -> SessionId {
+    let from = format!(r#"{{"symbol":"BTC-USD","channel":"{channel}","epoch":1,"seq":{seq}}}"#);
+    subscribe(core, &format!(r#""channels":["{channel}"],{more}"from":[{from}]"#))
+}
+
+/// What a session is told of gaps: from, to. And what it is told of data: first and last sequence of each message.
+fn gaps_and_spans(core: &mut Core, session: SessionId) -> (Vec<[Value; 2]>, Vec<(u64, u64)>) {
+    let (mut gaps, mut data) = (Vec::new(), Vec::new());
+    for told in told(core, session) {
+        match told {
+            Told::Text(mut text) if text["type"] == "gap" => {
+                gaps.push([text["from"].take(), text["to"].take()])
+            }
+            Told::Text(_) => {}
+            Told::Data(message) => data.push(message),
+        }
+    }
+    (gaps, spans(&data))
+}
+
+/// However much was missed, it is told whole and in order: some at a time, so that others have their turn.
+#[test]
+fn what_was_missed_is_told_whole() {
+    const MISSED: u64 = 4 * limits::CATCH_UP_EVENTS as u64;
+    let mut core = core();
+    (1..=10 + MISSED).for_each(|n| trade(&mut core, n));
+    let session = resume(&mut core, "trades", 10, "");
+    let expected: Vec<_> = (11..=10 + MISSED).map(|n| (n, n)).collect();
+    assert_eq!(gaps_and_spans(&mut core, session), (vec![], expected));
+    trade(&mut core, 11 + MISSED);
+    assert_eq!(gaps_and_spans(&mut core, session), (vec![], vec![(11 + MISSED, 11 + MISSED)]));
+}
+
+/// A server that keeps nothing says of all that was missed that it is lost.
+#[test]
+fn what_is_kept_nowhere_is_declared_lost() {
+    let (mut core, _) = with(CoreSettings {
+        outbox_bytes: 1 << 20,
+        outboxes_bytes: usize::MAX,
+        ring_bytes: 0,
+        slow_consumer: SlowConsumer::Conflate,
+    });
+    (1..=9).for_each(|n| trade(&mut core, n));
+    let session = resume(&mut core, "trades", 3, "");
+    assert_eq!(gaps_and_spans(&mut core, session), (vec![[json!(4), json!(9)]], vec![]));
+    trade(&mut core, 10);
+    assert_eq!(gaps_and_spans(&mut core, session), (vec![], vec![(10, 10)]));
+}
+
+/// Bars that are complete are kept for two minutes: of older ones it is said that they are lost.
+#[test]
+fn bars_that_are_kept_no_more_are_declared_lost() {
+    const KEPT: u64 = limits::BARS_KEPT as u64;
+    let mut core = core();
+    let period = 1 << Period::Second.index();
+    for n in 1..=KEPT + 10 {
+        publish(&mut core, 2 * n - 1, Body::Bar(BarStep::Trade { price: 50, quantity: 1 }));
+        publish(&mut core, 2 * n, Body::Bar(BarStep::End { periods: period }));
+    }
+    // The tenth bar ended with sequence 20.
+    let session = resume(&mut core, "bars", 5, r#""period":"1s","#);
+    let (gaps, bars) = gaps_and_spans(&mut core, session);
+    assert_eq!(gaps, [[json!(6), json!(20)]]);
+    assert!(bars.iter().copied().eq((11..=KEPT + 10).map(|n| (2 * n - 1, 2 * n))), "{bars:?}");
+    let session = resume(&mut core, "bars", 20, r#""period":"1s","#);
+    let (gaps, bars) = gaps_and_spans(&mut core, session);
+    assert_eq!((gaps.len(), bars.len() as u64), (0, KEPT), "all that is kept");
+}
