@@ -154,3 +154,18 @@ pub fn conflate(core: &mut Core, sessions: &[SessionId]) {
 pub fn spans(messages: &[Message]) -> Vec<(u64, u64)> {
     messages.iter().map(|message| (message.meta.first_seq, message.meta.last_seq)).collect()
 }
+
+/// What a session is told of gaps: from, to. And what it is told of data: first and last sequence of each message.
+pub fn gaps_and_spans(core: &mut Core, session: SessionId) -> (Vec<[Value; 2]>, Vec<(u64, u64)>) {
+    let (mut gaps, mut data) = (Vec::new(), Vec::new());
+    for told in told(core, session) {
+        match told {
+            Told::Text(mut text) if text["type"] == "gap" => {
+                gaps.push([text["from"].take(), text["to"].take()])
+            }
+            Told::Text(_) => {}
+            Told::Data(message) => data.push(message),
+        }
+    }
+    (gaps, spans(&data))
+}

@@ -14,6 +14,7 @@ mod oracle;
 mod pace;
 mod player;
 mod reading;
+mod reports;
 mod requests;
 mod resume;
 mod ring;

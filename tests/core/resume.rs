@@ -1,30 +1,15 @@
 //! Who comes back, by hand: what was missed is told in portions, and what is kept no more is declared.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tickcast::limits;
 use tickcast::model::{BarStep, Body, Period};
 use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
 
-use super::by_hand::{Told, core, publish, spans, subscribe, told, trade, with};
+use super::by_hand::{core, gaps_and_spans, publish, subscribe, trade, with};
 
 fn resume(core: &mut Core, channel: &str, seq: u64, more: &str) -> SessionId {
     let from = format!(r#"{{"symbol":"BTC-USD","channel":"{channel}","epoch":1,"seq":{seq}}}"#);
     subscribe(core, &format!(r#""channels":["{channel}"],{more}"from":[{from}]"#))
-}
-
-/// What a session is told of gaps: from, to. And what it is told of data: first and last sequence of each message.
-fn gaps_and_spans(core: &mut Core, session: SessionId) -> (Vec<[Value; 2]>, Vec<(u64, u64)>) {
-    let (mut gaps, mut data) = (Vec::new(), Vec::new());
-    for told in told(core, session) {
-        match told {
-            Told::Text(mut text) if text["type"] == "gap" => {
-                gaps.push([text["from"].take(), text["to"].take()])
-            }
-            Told::Text(_) => {}
-            Told::Data(message) => data.push(message),
-        }
-    }
-    (gaps, spans(&data))
 }
 
 /// However much was missed, it is told whole and in order: some at a time, so that others have their turn.
