@@ -34,8 +34,14 @@ pub fn counted(slow_consumer: SlowConsumer, outbox_bytes: usize) -> (Core, Arc<C
 }
 
 pub fn with(settings: CoreSettings) -> (Core, Arc<CachePadded<ShardStats>>) {
+    many(1, settings)
+}
+
+/// Of so many instruments.
+pub fn many(instruments: usize, settings: CoreSettings) -> (Core, Arc<CachePadded<ShardStats>>) {
     let stats = Arc::<CachePadded<ShardStats>>::default();
-    let catalog = Catalog::new(vec![profiles(1)[0].instrument()]).unwrap();
+    let instruments = profiles(instruments).iter().map(|profile| profile.instrument()).collect();
+    let catalog = Catalog::new(instruments).unwrap();
     (Core::new(Arc::new(catalog), 1, settings, stats.clone()), stats)
 }
 

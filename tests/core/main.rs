@@ -8,6 +8,7 @@ mod directed;
 mod endings;
 mod follower;
 mod joining;
+mod leaving;
 mod market;
 mod node;
 mod oracle;

@@ -1,11 +1,11 @@
 //! Who comes back, by hand: what was missed is told in portions, and what is kept no more is declared.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tickcast::limits;
 use tickcast::model::{BarStep, Body, Period};
-use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
+use tickcast::shard::{Core, CoreSettings, Protocol, SessionId, SlowConsumer};
 
-use super::by_hand::{core, gaps_and_spans, publish, subscribe, trade, with};
+use super::by_hand::{Told, core, gaps_and_spans, many, publish, subscribe, told, trade, with};
 
 fn resume(core: &mut Core, channel: &str, seq: u64, more: &str) -> SessionId {
     let from = format!(r#"{{"symbol":"BTC-USD","channel":"{channel}","epoch":1,"seq":{seq}}}"#);
@@ -59,4 +59,45 @@ fn bars_that_are_kept_no_more_are_declared_lost() {
     let session = resume(&mut core, "bars", 20, r#""period":"1s","#);
     let (gaps, bars) = gaps_and_spans(&mut core, session);
     assert_eq!((gaps.len(), bars.len() as u64), (0, KEPT), "all that is kept");
+}
+
+/// Whose epoch is over is told the present one, once for each instrument; not where a stream of that instrument that it
+/// has shows it already.
+#[test]
+fn who_comes_back_from_another_epoch_is_told_the_present_one() {
+    let settings = CoreSettings {
+        outbox_bytes: 1 << 20,
+        outboxes_bytes: usize::MAX,
+        ring_bytes: 1 << 20,
+        slow_consumer: SlowConsumer::Conflate,
+    };
+    let from = |symbol: &str, channel: &str, epoch: u64| {
+        format!(r#"{{"symbol":"{symbol}","channel":"{channel}","epoch":{epoch},"seq":5}}"#)
+    };
+    let resets = |core: &mut Core, session: SessionId, channels: &str, from: &[String]| -> Vec<Value> {
+        let request = format!(
+            r#"{{"op":"subscribe","symbols":["*"],"channels":[{channels}],"from":[{}]}}"#,
+            from.join(",")
+        );
+        core.request(session, &request, 0);
+        let told = told(core, session).into_iter();
+        let texts = told.filter_map(|told| if let Told::Text(text) = told { Some(text) } else { None });
+        let resets = texts.filter(|text| text["type"] == "reset");
+        resets.map(|reset| json!([reset["symbol"], reset["epoch"], reset["reason"]])).collect()
+    };
+    let (mut core, _) = many(2, settings);
+    let [one, two] = ["BTC-USD", "ETH-USD"];
+    let session = core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0);
+    let both = [from(one, "trades", 7), from(one, "quotes", 7), from(two, "quotes", 1)];
+    let told = resets(&mut core, session, r#""trades","quotes""#, &both);
+    assert_eq!(told, [json!([one, 1, "restart"])]);
+    let told = resets(&mut core, session, r#""book""#, &[from(one, "book", 7)]);
+    assert_eq!(told, [] as [Value; 0], "its quotes show the epoch");
+    let session = subscribe(&mut core, r#""channels":["ticker"]"#);
+    let gone = r#"{"op":"unsubscribe","symbols":["BTC-USD"],"channels":["ticker"]}"#;
+    core.request(session, gone, 0);
+    let told = resets(&mut core, session, r#""book""#, &[from(one, "book", 7)]);
+    assert_eq!(told, [json!([one, 1, "restart"])], "that of the other instrument does not");
+    let told = resets(&mut core, session, r#""book""#, &[from(one, "book", 7)]);
+    assert_eq!(told, [json!([one, 1, "restart"])], "nor does the stream itself");
 }

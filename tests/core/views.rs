@@ -79,3 +79,17 @@ fn an_exchange_event_or_a_piece_of_one_is_one_update() {
     let rest = received(&mut core, session);
     assert_eq!((spans(&rest), rest[0].meta.last), (vec![(5, 5)], true));
 }
+
+/// Intervals are to be ended only while somebody has a view with one.
+#[test]
+fn a_core_knows_whether_it_has_intervals() {
+    let mut core = core();
+    let session = subscribe(&mut core, r#""channels":["quotes","book"]"#);
+    assert!(!core.has_intervals());
+    subscribe(&mut core, r#""channels":["quotes"],"interval_ms":100"#);
+    core.request(session, r#"{"op":"subscribe","symbols":["*"],"channels":["book"],"interval_ms":100}"#, 0);
+    core.remove(session);
+    assert!(core.has_intervals());
+    core.remove(session + 1);
+    assert!(!core.has_intervals());
+}
