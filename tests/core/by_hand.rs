@@ -75,8 +75,12 @@ pub fn join(core: &mut Core) -> SessionId {
     subscribe(core, r#""channels":["book"],"depth":1"#)
 }
 
+pub fn open(core: &mut Core) -> SessionId {
+    core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0)
+}
+
 pub fn subscribe(core: &mut Core, view: &str) -> SessionId {
-    let session = core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0);
+    let session = open(core);
     core.request(session, &format!(r#"{{"op":"subscribe","symbols":["*"],{view}}}"#), 0);
     session
 }
@@ -92,6 +96,9 @@ pub fn received(core: &mut Core, session: SessionId) -> Vec<Message> {
 pub enum Told {
     Text(Value),
     Data(Message),
+    Close(u16, String),
+    Ping,
+    Pong(Vec<u8>),
 }
 
 /// All that waits for a session and what comes behind it once there is room, in order.
@@ -119,7 +126,14 @@ pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
         match opcode {
             0x81 => told.push(Told::Text(serde_json::from_slice(content).unwrap())),
             0x82 => told.extend(market::decode(content).unwrap().1.into_iter().map(Told::Data)),
-            _ => {}
+            0x88 => {
+                let (code, reason) = content.split_at(2);
+                let code = u16::from_be_bytes(code.try_into().unwrap());
+                told.push(Told::Close(code, String::from_utf8(reason.to_vec()).unwrap()));
+            }
+            0x89 => told.push(Told::Ping),
+            0x8A => told.push(Told::Pong(content.to_vec())),
+            other => panic!("opcode {other:#x}"),
         }
         rest = &rest[head + payload..];
     }
@@ -133,6 +147,13 @@ pub fn connection(core: &Core, session: SessionId) -> Connection {
         panic!("another answer")
     };
     connections.pop().unwrap()
+}
+
+/// The texts of that type that wait for a session.
+pub fn texts(core: &mut Core, session: SessionId, kind: &str) -> Vec<Value> {
+    let texts = told(core, session).into_iter();
+    let texts = texts.filter_map(|told| if let Told::Text(text) = told { Some(text) } else { None });
+    texts.filter(|text| text["type"] == kind).collect()
 }
 
 /// The kernel takes nothing.
@@ -169,8 +190,8 @@ pub fn gaps_and_spans(core: &mut Core, session: SessionId) -> (Vec<[Value; 2]>, 
             Told::Text(mut text) if text["type"] == "gap" => {
                 gaps.push([text["from"].take(), text["to"].take()])
             }
-            Told::Text(_) => {}
             Told::Data(message) => data.push(message),
+            _ => {}
         }
     }
     (gaps, spans(&data))

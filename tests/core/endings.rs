@@ -2,21 +2,14 @@
 
 use serde_json::{Value, json};
 use tickcast::model::{Body, Event, ResetReason};
-use tickcast::shard::{Core, SessionId, SlowConsumer};
+use tickcast::shard::SlowConsumer;
 
 use super::by_hand::{
-    Told, conflate, core_of, counted, level, received, spans, subscribe, told, trade, whole,
+    Told, conflate, core_of, counted, level, received, spans, subscribe, texts, told, trade, whole,
 };
 
 fn reset(epoch: u64) -> Event {
     whole(0, Body::Reset { epoch, reason: ResetReason::Loop })
-}
-
-/// The texts of that type.
-fn texts(core: &mut Core, session: SessionId, kind: &str) -> Vec<Value> {
-    let texts = told(core, session).into_iter();
-    let texts = texts.filter_map(|told| if let Told::Text(text) = told { Some(text) } else { None });
-    texts.filter(|text| text["type"] == kind).collect()
 }
 
 /// Of an epoch that is over nothing can be merged any more: what a slow client was not told of it is lost, and it says

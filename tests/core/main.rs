@@ -3,6 +3,7 @@
 
 mod by_hand;
 mod client;
+mod closing;
 mod counts;
 mod directed;
 mod endings;

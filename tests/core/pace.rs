@@ -8,7 +8,7 @@ use tickcast::limits;
 use tickcast::shard::{Core, SessionId, SlowConsumer};
 use tickcast::stats::ShardStats;
 
-use super::by_hand::{Told, counted, level, received, refuse, subscribe, told, trade};
+use super::by_hand::{counted, level, received, refuse, subscribe, texts, trade};
 
 const LOOK_NS: u64 = limits::TIMER_MILLISECONDS * 1_000_000;
 
@@ -75,9 +75,8 @@ impl Paced {
 
     /// Codes of the notices that wait for it.
     fn notices(&mut self) -> Vec<Value> {
-        let texts = told(&mut self.core, self.client).into_iter();
-        let texts = texts.filter_map(|told| if let Told::Text(text) = told { Some(text) } else { None });
-        texts.filter(|text| text["type"] == "notice").map(|mut text| text["code"].take()).collect()
+        let notices = texts(&mut self.core, self.client, "notice").into_iter();
+        notices.map(|mut notice| notice["code"].take()).collect()
     }
 }
 

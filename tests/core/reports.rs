@@ -8,7 +8,7 @@ use tickcast::limits;
 use tickcast::shard::{Core, SessionId, SlowConsumer};
 use tickcast::stats::ShardStats;
 
-use super::by_hand::{Told, connection, counted, gaps_and_spans, received, subscribe, told, trade};
+use super::by_hand::{Told, connection, counted, gaps_and_spans, received, refuse, subscribe, told, trade};
 
 const LOOK_NS: u64 = limits::TIMER_MILLISECONDS * 1_000_000;
 
@@ -153,10 +153,12 @@ fn a_goodbye_tells_all_that_fits() {
     reporter.lags();
     (0..MISSED).for_each(|_| reporter.trade());
     reporter.core.request(reporter.client, r#"{"op":"ping"}"#, 0);
-    super::by_hand::refuse(&mut reporter.core, reporter.client);
+    refuse(&mut reporter.core, reporter.client);
     reporter.core.say_goodbye();
     let told = told(&mut reporter.core, reporter.client);
-    let [Told::Text(pong), Told::Text(gap), Told::Text(notice)] = &told[..] else { panic!("{told:?}") };
+    let [Told::Text(pong), Told::Text(gap), Told::Text(notice), Told::Close(1001, _)] = &told[..] else {
+        panic!("{told:?}")
+    };
     assert_eq!([&pong["type"], &gap["channel"], &notice["code"]], ["pong", "trades", "shutting_down"]);
     assert_eq!([&gap["from"], &gap["to"]], [&json!(2), &json!(1 + MISSED)]);
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tickcast::limits;
 use tickcast::model::{BarStep, Body, Period};
-use tickcast::shard::{Core, CoreSettings, Protocol, SessionId, SlowConsumer};
+use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
 
-use super::by_hand::{Told, core, gaps_and_spans, many, publish, subscribe, told, trade, with};
+use super::by_hand::{core, gaps_and_spans, many, open, publish, subscribe, texts, trade, with};
 
 fn resume(core: &mut Core, channel: &str, seq: u64, more: &str) -> SessionId {
     let from = format!(r#"{{"symbol":"BTC-USD","channel":"{channel}","epoch":1,"seq":{seq}}}"#);
@@ -80,14 +80,12 @@ fn who_comes_back_from_another_epoch_is_told_the_present_one() {
             from.join(",")
         );
         core.request(session, &request, 0);
-        let told = told(core, session).into_iter();
-        let texts = told.filter_map(|told| if let Told::Text(text) = told { Some(text) } else { None });
-        let resets = texts.filter(|text| text["type"] == "reset");
+        let resets = texts(core, session, "reset").into_iter();
         resets.map(|reset| json!([reset["symbol"], reset["epoch"], reset["reason"]])).collect()
     };
     let (mut core, _) = many(2, settings);
     let [one, two] = ["BTC-USD", "ETH-USD"];
-    let session = core.open(Protocol::Binary, "127.0.0.1:1".parse().unwrap(), 0, 0);
+    let session = open(&mut core);
     let both = [from(one, "trades", 7), from(one, "quotes", 7), from(two, "quotes", 1)];
     let told = resets(&mut core, session, r#""trades","quotes""#, &both);
     assert_eq!(told, [json!([one, 1, "restart"])]);
