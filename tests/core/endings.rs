@@ -87,3 +87,45 @@ fn messages_delivered_and_merged_are_counted_for_each_client() {
     let counts = (stats.encodes.get(), stats.messages.get(), stats.delivered.get(), stats.merged.get());
     assert_eq!(counts, (1, 3, 3, 12), "one message of five sequences, for three clients");
 }
+
+/// Who asked for no snapshots gets none of a new epoch either, and the others one of each stream but trades.
+#[test]
+fn a_new_epoch_begins_as_was_asked_for() {
+    for (snapshot, snapshots) in [("false", 0), ("true", 3)] {
+        let mut core = core_of(SlowConsumer::Conflate, 1 << 20);
+        let view = format!(r#""channels":["quotes","trades","book","status"],"snapshot":{snapshot}"#);
+        let session = subscribe(&mut core, &view);
+        trade(&mut core, 1);
+        level(&mut core, 1, 50, 7);
+        received(&mut core, session);
+        core.apply(&[reset(2)]);
+        core.flush();
+        let begun = received(&mut core, session);
+        assert_eq!(spans(&begun), vec![(0, 0); snapshots], "{snapshot}");
+        assert!(begun.iter().all(|message| message.meta.snapshot));
+        trade(&mut core, 1);
+        level(&mut core, 1, 50, 7);
+        assert_eq!(spans(&received(&mut core, session)), [(1, 1), (1, 1)]);
+    }
+}
+
+/// Who holds more of an epoch than the shard has heard when that epoch ends goes on in the next.
+#[test]
+fn who_was_ahead_of_an_epoch_that_ends_goes_on_in_the_next() {
+    for more in ["", r#""snapshot":false,"#, r#""snapshot":true,"#] {
+        let mut core = core_of(SlowConsumer::Conflate, 1 << 20);
+        let from = |channel| format!(r#"{{"symbol":"BTC-USD","channel":"{channel}","epoch":1,"seq":50}}"#);
+        let from = [from("trades"), from("book")].join(",");
+        let session = subscribe(&mut core, &format!(r#""channels":["trades","book"],{more}"from":[{from}]"#));
+        trade(&mut core, 1);
+        level(&mut core, 1, 50, 7);
+        assert_eq!(received(&mut core, session), []);
+        core.apply(&[reset(2)]);
+        core.flush();
+        let begun = received(&mut core, session);
+        assert!(begun.iter().all(|message| (message.meta.snapshot, message.meta.last_seq) == (true, 0)));
+        trade(&mut core, 1);
+        level(&mut core, 1, 50, 7);
+        assert_eq!(spans(&received(&mut core, session)), [(1, 1), (1, 1)], "{more}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The shard's core under a seed: random requests, stalls, splits, resets and resumes; every client checks every frame,
 //! and an oracle that knows all that was published says what each must hold.
 
+mod busy;
 mod by_hand;
 mod client;
 mod closing;
@@ -24,6 +25,7 @@ mod room;
 mod simulation;
 mod slow;
 mod stream;
+mod timers;
 mod views;
 mod world;
 

@@ -115,6 +115,23 @@ fn who_does_not_report_is_treated_as_the_policy_says() {
     assert!(reporter.core.closes_within(reporter.client).is_none() && !reporter.is_conflated());
 }
 
+/// Who reports nothing for a minute is given up; with `block` what its kernel takes is enough.
+#[test]
+fn who_reports_nothing_for_a_minute_is_given_up() {
+    for (slow_consumer, ends) in [(SlowConsumer::Conflate, true), (SlowConsumer::Block, false)] {
+        let mut reporter = Reporter::new(slow_consumer);
+        reporter.lags();
+        // Five looks after the first that found the message.
+        for look in 5..240 {
+            reporter.look();
+            reporter.core.pong(reporter.client);
+            assert_eq!(reporter.core.closes_within(reporter.client), None, "{look}");
+        }
+        reporter.look();
+        assert_eq!(reporter.core.closes_within(reporter.client).is_some(), ends);
+    }
+}
+
 /// Of a tape that was conflated it is told the newest trades, and that the others are lost.
 #[test]
 fn a_conflated_tape_is_told_its_end() {
