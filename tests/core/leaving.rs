@@ -95,6 +95,20 @@ fn a_shard_does_not_wait_for_a_leaver() {
     assert!(!core.is_blocked());
 }
 
+/// The others are written to, though somebody leaves before that.
+#[test]
+fn who_stays_is_written_to() {
+    let mut core = core();
+    let sessions: [SessionId; 3] = [0; 3].map(|_| subscribe(&mut core, TRADES));
+    core.take_dirty(&mut Vec::new());
+    trade(&mut core, 1);
+    core.remove(sessions[1]);
+    let mut dirty = Vec::new();
+    core.take_dirty(&mut dirty);
+    dirty.sort_unstable();
+    assert_eq!(dirty, [sessions[0], sessions[2]]);
+}
+
 /// Of those who have their fill a leaver is none, and the others still are.
 #[test]
 fn a_leaver_does_not_have_its_fill() {

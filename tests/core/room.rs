@@ -38,13 +38,19 @@ fn stalled(core: &mut Core, channels: &str) -> SessionId {
 #[test]
 fn a_slow_client_is_conflated_by_the_byte() {
     let bytes = frame_bytes(trade, TRADES);
-    for (outbox_bytes, outboxes_bytes) in [(40 * bytes, usize::MAX), (1 << 20, 30 * bytes)] {
+    let bounds = [(40 * bytes, usize::MAX), (1 << 20, 30 * bytes)];
+    // A writing task waits for the kernel, and what comes meanwhile is held; or it is offered each time.
+    let cases = bounds.into_iter().flat_map(|bounds| [(bounds, true), (bounds, false)]);
+    for ((outbox_bytes, outboxes_bytes), is_held) in cases {
         let (mut core, stats) = sized(outbox_bytes, outboxes_bytes, SlowConsumer::Conflate);
         let slow = stalled(&mut core, TRADES);
         for n in 1..=30 {
             trade(&mut core, n);
             core.take_dirty(&mut Vec::new());
-            refuse(&mut core, slow);
+            match is_held && n > 1 {
+                true => core.hold(slow),
+                false => refuse(&mut core, slow),
+            }
         }
         assert_eq!((stats.conflating.get(), connection(&core, slow).waiting_bytes), (0, 30 * bytes));
         trade(&mut core, 31);
