@@ -3,7 +3,7 @@
 use tickcast::limits;
 use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
 
-use super::by_hand::{connection, core_of, many, open, received, refuse, subscribe, trade};
+use super::by_hand::{PLAIN, connection, core_of, many, open, received, refuse, subscribe, trade};
 
 /// One write, of which the kernel takes all.
 fn write(core: &mut Core, session: SessionId) {
@@ -43,15 +43,7 @@ fn who_takes_no_answers_is_not_read_from() {
 /// A long reply goes on whenever all of it so far is taken, page by page; until it is done nothing more is read.
 #[test]
 fn a_long_reply_keeps_its_client_busy() {
-    let (mut core, _) = many(
-        2_000,
-        CoreSettings {
-            outbox_bytes: 4_096,
-            outboxes_bytes: usize::MAX,
-            ring_bytes: 0,
-            slow_consumer: SlowConsumer::Conflate,
-        },
-    );
+    let (mut core, _) = many(2_000, CoreSettings { outbox_bytes: 4_096, ring_bytes: 0, ..PLAIN });
     let session = open(&mut core);
     assert!(!core.is_answered(session), "its welcome waits");
     write(&mut core, session);

@@ -12,6 +12,15 @@ use tickcast::sim::profiles;
 use tickcast::stats::ShardStats;
 use tickcast::wire::market::{self, Message};
 
+/// Room for everything.
+pub const PLAIN: CoreSettings = CoreSettings {
+    outbox_bytes: 1 << 20,
+    outboxes_bytes: usize::MAX,
+    ring_bytes: 1 << 20,
+    frame_messages: u16::MAX,
+    slow_consumer: SlowConsumer::Conflate,
+};
+
 /// One instrument, and nobody is slow.
 pub fn core() -> Core {
     core_of(SlowConsumer::Disconnect, 1 << 20)
@@ -23,14 +32,7 @@ pub fn core_of(slow_consumer: SlowConsumer, outbox_bytes: usize) -> Core {
 
 /// And what it counts.
 pub fn counted(slow_consumer: SlowConsumer, outbox_bytes: usize) -> (Core, Arc<CachePadded<ShardStats>>) {
-    let outboxes_bytes = usize::MAX;
-    with(CoreSettings {
-        outbox_bytes,
-        outboxes_bytes,
-        ring_bytes: 1 << 20,
-        frame_messages: u16::MAX,
-        slow_consumer,
-    })
+    with(CoreSettings { outbox_bytes, slow_consumer, ..PLAIN })
 }
 
 pub fn with(settings: CoreSettings) -> (Core, Arc<CachePadded<ShardStats>>) {

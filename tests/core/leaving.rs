@@ -3,19 +3,14 @@
 use tickcast::limits;
 use tickcast::shard::{CoreSettings, SessionId, SlowConsumer};
 
-use super::by_hand::{connection, core, counted, received, refuse, subscribe, trade, with};
+use super::by_hand::{PLAIN, connection, core, counted, received, refuse, subscribe, trade, with};
 
 const TRADES: &str = r#""channels":["trades"],"snapshot":false"#;
 
 /// What waited for those who are gone does not count against those who are there.
 #[test]
 fn what_waited_for_a_leaver_waits_no_more() {
-    let (mut core, stats) = with(CoreSettings {
-        outbox_bytes: 1 << 20,
-        outboxes_bytes: 4_000,
-        ring_bytes: 1 << 20,
-        slow_consumer: SlowConsumer::Conflate,
-    });
+    let (mut core, stats) = with(CoreSettings { outboxes_bytes: 4_000, ..PLAIN });
     let watcher = subscribe(&mut core, TRADES);
     received(&mut core, watcher);
     let mut most = 0;
@@ -43,8 +38,8 @@ fn what_waited_for_one_that_was_closed_waits_no_more() {
     let (mut core, stats) = with(CoreSettings {
         outbox_bytes: 2_000,
         outboxes_bytes: 4_000,
-        ring_bytes: 1 << 20,
         slow_consumer: SlowConsumer::Disconnect,
+        ..PLAIN
     });
     let mut trades = 1..;
     for closed in 0..20 {

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tickcast::limits;
 use tickcast::model::{BarStep, Body, Period};
-use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
+use tickcast::shard::{Core, CoreSettings, SessionId};
 
-use super::by_hand::{core, gaps_and_spans, many, open, publish, subscribe, texts, trade, with};
+use super::by_hand::{PLAIN, core, gaps_and_spans, many, open, publish, subscribe, texts, trade, with};
 
 fn resume(core: &mut Core, channel: &str, seq: u64, more: &str) -> SessionId {
     let from = format!(r#"{{"symbol":"BTC-USD","channel":"{channel}","epoch":1,"seq":{seq}}}"#);
@@ -28,12 +28,7 @@ fn what_was_missed_is_told_whole() {
 /// A server that keeps nothing says of all that was missed that it is lost.
 #[test]
 fn what_is_kept_nowhere_is_declared_lost() {
-    let (mut core, _) = with(CoreSettings {
-        outbox_bytes: 1 << 20,
-        outboxes_bytes: usize::MAX,
-        ring_bytes: 0,
-        slow_consumer: SlowConsumer::Conflate,
-    });
+    let (mut core, _) = with(CoreSettings { ring_bytes: 0, ..PLAIN });
     (1..=9).for_each(|n| trade(&mut core, n));
     let session = resume(&mut core, "trades", 3, "");
     assert_eq!(gaps_and_spans(&mut core, session), (vec![[json!(4), json!(9)]], vec![]));
@@ -65,12 +60,6 @@ fn bars_that_are_kept_no_more_are_declared_lost() {
 /// has shows it already.
 #[test]
 fn who_comes_back_from_another_epoch_is_told_the_present_one() {
-    let settings = CoreSettings {
-        outbox_bytes: 1 << 20,
-        outboxes_bytes: usize::MAX,
-        ring_bytes: 1 << 20,
-        slow_consumer: SlowConsumer::Conflate,
-    };
     let from = |symbol: &str, channel: &str, epoch: u64| {
         format!(r#"{{"symbol":"{symbol}","channel":"{channel}","epoch":{epoch},"seq":5}}"#)
     };
@@ -83,7 +72,7 @@ fn who_comes_back_from_another_epoch_is_told_the_present_one() {
         let resets = texts(core, session, "reset").into_iter();
         resets.map(|reset| json!([reset["symbol"], reset["epoch"], reset["reason"]])).collect()
     };
-    let (mut core, _) = many(2, settings);
+    let (mut core, _) = many(2, PLAIN);
     let [one, two] = ["BTC-USD", "ETH-USD"];
     let session = open(&mut core);
     let both = [from(one, "trades", 7), from(one, "quotes", 7), from(two, "quotes", 1)];

@@ -7,7 +7,7 @@ use tickcast::model::Status;
 use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
 use tickcast::stats::ShardStats;
 
-use super::by_hand::{connection, core, received, refuse, status, subscribe, trade, with};
+use super::by_hand::{PLAIN, connection, core, received, refuse, status, subscribe, trade, with};
 
 const TRADES: &str = r#""channels":["trades"],"snapshot":false"#;
 
@@ -24,7 +24,7 @@ fn sized(
     outboxes_bytes: usize,
     slow_consumer: SlowConsumer,
 ) -> (Core, Arc<CachePadded<ShardStats>>) {
-    with(CoreSettings { outbox_bytes, outboxes_bytes, ring_bytes: 1 << 20, slow_consumer })
+    with(CoreSettings { outbox_bytes, outboxes_bytes, slow_consumer, ..PLAIN })
 }
 
 /// Somebody who takes his first messages and nothing more.

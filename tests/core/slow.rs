@@ -4,7 +4,9 @@ use tickcast::limits;
 use tickcast::model::Status;
 use tickcast::shard::{CoreSettings, SessionId, SlowConsumer};
 
-use super::by_hand::{conflate, core_of, level, received, refuse, spans, status, subscribe, trade, with};
+use super::by_hand::{
+    PLAIN, conflate, core_of, level, received, refuse, spans, status, subscribe, trade, with,
+};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -160,13 +162,7 @@ fn statuses_that_nobody_takes_end_the_session() {
 /// all holds however many flushes a batch has.
 #[test]
 fn the_bound_on_all_outboxes_holds_within_a_batch() {
-    let (mut core, stats) = with(CoreSettings {
-        outbox_bytes: 1 << 20,
-        outboxes_bytes: 8_000,
-        ring_bytes: 1 << 20,
-        frame_messages: u16::MAX,
-        slow_consumer: SlowConsumer::Conflate,
-    });
+    let (mut core, stats) = with(CoreSettings { outboxes_bytes: 8_000, ..PLAIN });
     let sessions: Vec<SessionId> =
         (0..10).map(|_| subscribe(&mut core, r#""channels":["trades"],"snapshot":false"#)).collect();
     for &session in &sessions {

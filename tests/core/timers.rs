@@ -8,7 +8,8 @@ use tickcast::model::{Body, Quote};
 use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
 
 use super::by_hand::{
-    Told, core, core_of, counted, level, many, open, publish, received, refuse, subscribe, texts, told, trade,
+    PLAIN, Told, core, core_of, counted, level, many, open, publish, received, refuse, subscribe, texts,
+    told, trade,
 };
 
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -57,12 +58,7 @@ fn heartbeats_are_spread_over_their_five_seconds() {
 /// A heartbeat names 64 streams, the next one the next, and when all have been named it begins anew.
 #[test]
 fn heartbeats_name_the_streams_in_turns() {
-    let settings = CoreSettings {
-        outbox_bytes: 1 << 20,
-        outboxes_bytes: usize::MAX,
-        ring_bytes: 0,
-        slow_consumer: SlowConsumer::Conflate,
-    };
+    let settings = CoreSettings { ring_bytes: 0, ..PLAIN };
     for (instruments, sizes) in [(32, [64, 64, 64]), (25, [64, 36, 64])] {
         let (mut core, _) = many(instruments, settings);
         let session = subscribe(&mut core, r#""channels":["quotes","trades","book","ticker"]"#);
