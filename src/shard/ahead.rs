@@ -15,16 +15,6 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.waits.is_empty()
-    }
-
-    /// A stream waits no more. Whether it did.
-    pub fn remove(&mut self, id: SessionId, stream: StreamKey) -> bool {
-        self.waits.remove(&(id, stream)).is_some()
-    }
-
     /// A stream waits from now on.
     pub fn add(&mut self, id: SessionId, stream: StreamKey) {
         self.waits.entry((id, stream)).or_insert(limits::AHEAD_TIMER_LOOKS);
@@ -56,11 +46,12 @@ impl Core {
     pub(super) fn age_ahead(&mut self) {
         let mut given_up = Vec::new();
         self.ahead.waits.retain(|&waiting, looks| {
-            *looks = looks.saturating_sub(1);
-            if *looks == 0 {
+            *looks -= 1;
+            let waits = *looks > 0;
+            if !waits {
                 given_up.push(waiting);
             }
-            *looks > 0
+            waits
         });
         for &(id, stream) in &given_up {
             let session = self.sessions.get_mut(id);

@@ -25,11 +25,6 @@ struct Refusal {
 }
 
 impl Refused {
-    /// Whether there was room for everything.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// A session had no room for a stream's batch: it holds the stream up to `held`.
     pub fn add(&mut self, id: SessionId, stream: StreamKey, held: u64, tally: Tally) {
         self.entries.push(Refusal { id, stream, held, tally });

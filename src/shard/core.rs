@@ -431,12 +431,8 @@ impl Core {
         }
         // The buffer is kept for the next batch.
         self.dirty_topics = dirty;
-        if !self.refused.is_empty() {
-            self.conflate_the_refused();
-        }
-        if !self.ahead.is_empty() {
-            self.look_ahead();
-        }
+        self.conflate_the_refused();
+        self.look_ahead();
     }
 }
 

@@ -193,7 +193,7 @@ impl Core {
     pub(super) fn begin_anew(&mut self, id: SessionId, stream: StreamKey) {
         let Some(subscription) = self.sessions[id].subscriptions.get(&stream) else { return };
         let needs_state = subscription.snapshot && stream.1 != Channel::Trades;
-        // What waits to begin stands in the session's list, unless it is ahead of this shard.
+        // What waits to begin stands in the session's list, or waits for this shard: the next flush finds that it need not.
         let (is_listed, state) = match subscription.state {
             State::Live(_) if !needs_state => return,
             State::Live(_) => {
@@ -201,14 +201,11 @@ impl Core {
                 (false, State::Fresh { at_least: 0 })
             }
             State::Behind { exactly, .. } if !needs_state => {
-                let state = State::Behind { held: 0, exactly };
                 // Conflated streams are found when their round comes.
-                (!exactly || !self.ahead.remove(id, stream), state)
+                (true, State::Behind { held: 0, exactly })
             }
             State::Behind { exactly: false, .. } => (false, State::Fresh { at_least: 0 }),
-            State::Fresh { .. } | State::Behind { .. } => {
-                (!self.ahead.remove(id, stream), State::Fresh { at_least: 0 })
-            }
+            State::Fresh { .. } | State::Behind { .. } => (true, State::Fresh { at_least: 0 }),
         };
         let session = &mut self.sessions[id];
         if let Some(subscription) = session.subscriptions.get_mut(&stream) {

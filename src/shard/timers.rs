@@ -52,7 +52,7 @@ impl Core {
     /// What concerns no session alone, once everyone has had its turn.
     fn look_at_all(&mut self, has_heard_all: bool) {
         self.timer_looks += 1;
-        if has_heard_all && !self.ahead.is_empty() {
+        if has_heard_all {
             self.age_ahead();
         }
         let waiting = self.sessions.iter().map(|(_, session)| session.outbox.len() as u64).sum();
