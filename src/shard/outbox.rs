@@ -385,6 +385,26 @@ mod tests {
     }
 
     #[test]
+    fn a_full_kernel_and_an_interrupted_one_take_nothing() {
+        for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted] {
+            let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+            outbox.push(framed(5, 1));
+            assert_eq!(outbox.offer(&mut scratch, |_| Err(kind.into())).unwrap(), Offer::Blocked);
+            assert_eq!((outbox.len(), outbox.blocked_len()), (framed(5, 1).len(), framed(5, 1).len()));
+        }
+    }
+
+    #[test]
+    fn room_for_more_runs_than_usual_is_not_kept() {
+        for (runs, is_kept) in [(1, true), (QUEUED_KEPT, true), (QUEUED_KEPT + 1, false)] {
+            let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+            (0..runs).for_each(|_| outbox.push(framed(5, 1)));
+            outbox.offer(&mut scratch, |bytes| Ok(bytes.len())).unwrap();
+            assert_eq!(outbox.queued.capacity() >= runs, is_kept, "{runs}");
+        }
+    }
+
+    #[test]
     fn an_error_of_the_socket_comes_back() {
         let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
         outbox.push(framed(5, 1));

@@ -86,6 +86,12 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    #[test]
+    fn prices_are_better_nearer_to_the_other_side() {
+        assert!(is_better(Side::Bid, 2, 1) && is_better(Side::Ask, 1, 2));
+        assert!(!is_better(Side::Bid, 1, 1) && !is_better(Side::Ask, 1, 1));
+    }
+
     proptest! {
         /// A client that applies the changes holds the true top, whatever happened, and nothing unseen matters.
         #[test]
@@ -105,9 +111,15 @@ mod tests {
                 } else {
                     book.iter().map(level).take(depth).collect()
                 };
+                let hidden = top.len() == depth && top.iter().all(|level| is_better(side, level.price, price));
+                prop_assert!(!hidden || !seen || quantity == 0, "nobody looks at what is hidden");
                 let mut changes = Vec::new();
                 window.refresh(side, top.iter().copied(), &mut changes);
                 prop_assert!(seen || changes.is_empty());
+                prop_assert!(
+                    changes.is_sorted_by(|a, b| is_better(side, a.price, b.price)),
+                    "each once, best first: {changes:?}"
+                );
                 for change in changes {
                     if change.quantity == 0 {
                         prop_assert!(client.remove(&change.price).is_some(), "removes only what is held");

@@ -103,8 +103,7 @@ pub enum Told {
     Pong(Vec<u8>),
 }
 
-/// All that waits for a session and what comes behind it once there is room, in order.
-pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
+fn bytes(core: &mut Core, session: SessionId) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         core.offer(session, 0, &mut Vec::new(), |offered| {
@@ -118,13 +117,30 @@ pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
             break;
         }
     }
-    let (mut rest, mut told) = (&bytes[..], Vec::new());
+    bytes
+}
+
+/// The frames that wait for a session: opcode and payload.
+pub fn frames(core: &mut Core, session: SessionId) -> Vec<(u8, Vec<u8>)> {
+    let bytes = bytes(core, session);
+    let (mut rest, mut frames) = (&bytes[..], Vec::new());
     while let [opcode, length, ..] = *rest {
         let (head, payload) = match length {
+            127 => (10, u64::from_be_bytes(rest[2..10].try_into().unwrap()) as usize),
             126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
             short => (2, usize::from(short)),
         };
-        let content = &rest[head..head + payload];
+        frames.push((opcode, rest[head..head + payload].to_vec()));
+        rest = &rest[head + payload..];
+    }
+    frames
+}
+
+/// All that waits for a session and what comes behind it once there is room, in order.
+pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
+    let mut told = Vec::new();
+    for (opcode, content) in frames(core, session) {
+        let content = &content[..];
         match opcode {
             0x81 => told.push(Told::Text(serde_json::from_slice(content).unwrap())),
             0x82 => told.extend(market::decode(content).unwrap().1.into_iter().map(Told::Data)),
@@ -137,7 +153,6 @@ pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
             0x8A => told.push(Told::Pong(content.to_vec())),
             other => panic!("opcode {other:#x}"),
         }
-        rest = &rest[head + payload..];
     }
     told
 }

@@ -22,6 +22,7 @@ mod requests;
 mod resume;
 mod ring;
 mod room;
+mod sharing;
 mod simulation;
 mod slow;
 mod stream;

@@ -110,6 +110,11 @@ fn who_does_not_report_is_treated_as_the_policy_says() {
     reporter.lags();
     assert!(reporter.core.closes_within(reporter.client).is_some());
     assert!(!reporter.is_conflated());
+    let mut reporter = Reporter::new(SlowConsumer::Conflate);
+    reporter.lags();
+    reporter.core.request(reporter.client, never, 0);
+    reporter.look();
+    assert!(reporter.core.closes_within(reporter.client).is_some(), "also where it is so already");
     let mut reporter = Reporter::new(SlowConsumer::Block);
     reporter.lags();
     assert!(reporter.core.closes_within(reporter.client).is_none() && !reporter.is_conflated());

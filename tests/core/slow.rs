@@ -100,14 +100,20 @@ fn a_shard_that_lags_is_waited_for() {
             .replace('*', "BTC-USD")
             .as_str(),
     );
-    for n in 1..=3 {
-        trade(&mut core, n);
-        core.tick(n * 10 * SECOND_NS, 0, false);
+    (1..=3).for_each(|n| trade(&mut core, n));
+    for look in 0..100 {
+        core.tick(30 * SECOND_NS + look * SECOND_NS / 4, 0, false);
+        core.pong(back);
     }
     assert_eq!(received(&mut core, back), []);
-    for n in 4..=7 {
-        trade(&mut core, n);
+    // What he holds is enough.
+    (4..=5).for_each(|n| trade(&mut core, n));
+    for look in 0..100 {
+        core.tick(60 * SECOND_NS + look * SECOND_NS / 4, 0, true);
+        core.pong(back);
     }
+    assert_eq!(received(&mut core, back), []);
+    (6..=7).for_each(|n| trade(&mut core, n));
     assert_eq!(spans(&received(&mut core, back)), [(6, 6), (7, 7)]);
     // One that has heard all there is knows that the claim is not of its history.
     let odd = subscribe(
@@ -115,7 +121,7 @@ fn a_shard_that_lags_is_waited_for() {
         r#""channels":["trades"],"from":[{"symbol":"BTC-USD","channel":"trades","epoch":1,"seq":50}]"#,
     );
     for look in 1..=4 * u64::from(limits::AHEAD_TIMER_LOOKS) {
-        core.tick(30 * SECOND_NS + look * SECOND_NS / 4, 0, true);
+        core.tick(90 * SECOND_NS + look * SECOND_NS / 4, 0, true);
     }
     assert_eq!(spans(&received(&mut core, odd)), [(7, 7)], "the last trade, as a snapshot");
 }
