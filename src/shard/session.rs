@@ -219,3 +219,40 @@ impl Session {
         matches!(self.pace, Pace::Conflating { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_burst_of_streams_needed_goes_back() {
+        let subscription = Subscription {
+            topic: 0,
+            state: State::Live(0),
+            snapshot: true,
+            never_conflate: false,
+            tally: Tally::default(),
+            base: Tally::default(),
+        };
+        let with = |streams: u32| {
+            let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+            let mut session = Session::new(0, Protocol::Binary, peer, 0, 0);
+            let streams = (0..streams).map(|instrument| ((instrument, Channel::Quotes), subscription));
+            session.subscriptions.extend(streams);
+            session
+        };
+        let mut session = with(1_000);
+        let needed = session.subscriptions.capacity();
+        session.subscriptions.retain(|stream, _| (stream.0 as usize) < needed / 4);
+        session.give_memory_back();
+        assert_eq!(session.subscriptions.capacity(), needed, "a quarter is in use");
+        session.subscriptions.remove(&(0, Channel::Quotes));
+        session.give_memory_back();
+        assert!(session.subscriptions.capacity() < needed);
+        let mut session = with(20);
+        let needed = session.subscriptions.capacity();
+        session.subscriptions.clear();
+        session.give_memory_back();
+        assert_eq!(session.subscriptions.capacity(), needed, "little");
+    }
+}

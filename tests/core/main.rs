@@ -1,6 +1,7 @@
 //! The shard's core under a seed: random requests, stalls, splits, resets and resumes; every client checks every frame,
 //! and an oracle that knows all that was published says what each must hold.
 
+mod answers;
 mod busy;
 mod by_hand;
 mod client;

@@ -5,7 +5,7 @@ use tickcast::model::{Aggressor, Body, Trade};
 use tickcast::shard::{CoreSettings, SlowConsumer};
 use tickcast::wire::market::{self, MessageBody};
 
-use super::by_hand::{PLAIN, counted, frames, join, level, received, spans, subscribe, trade, whole, with};
+use super::by_hand::{PLAIN, counted, frames, join, level, received, spans, subscribe, whole, with};
 
 /// A snapshot is encoded once for all who come at the same sequence.
 #[test]
