@@ -246,3 +246,61 @@ pub fn order_parts(
         (Meta { last: part + 1 == parts, ..meta }, Content::Orders(orders))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_kept_as_long_as_their_updates() {
+        let mut market = Market::new(1);
+        let checked: Vec<u64> = (1..=500).filter(|seq| market.end_book_update(*seq).is_some()).collect();
+        assert_eq!(checked, [100, 200, 300, 400, 500]);
+        let kept = |market: &Market| checked.iter().filter(|seq| market.checksum_at(**seq).is_some()).count();
+        assert_eq!((kept(&market), market.checksum_at(150)), (5, None));
+        market.forget_checksums(Some(300));
+        assert_eq!((kept(&market), market.checksums.len()), (3, 3));
+        market.forget_checksums(Some(301));
+        assert_eq!(kept(&market), 2);
+        market.forget_checksums(None);
+        assert_eq!(market.checksums.len(), 0);
+    }
+
+    /// Whatever is cut, the parts hold all of it once and in order, none more than it may, and only the last says so.
+    #[test]
+    fn the_parts_of_a_snapshot_are_the_whole() {
+        let meta = Stamp::default().snapshot();
+        for (bids, asks, part) in
+            [(0, 0, 4), (4, 0, 4), (0, 5, 4), (10, 7, 4), (3, 2, 1), (1, 6, 7), (2, 6, 7)]
+        {
+            let level = |price| Level { price, quantity: 1 };
+            let sides = [(0..bids).map(level).collect::<Vec<_>>(), (0..asks).map(level).collect()];
+            let mut seen = [Vec::new(), Vec::new()];
+            let parts: Vec<_> = book_parts(meta, [&sides[0], &sides[1]], 77, part).collect();
+            assert_eq!(parts.len(), (sides[0].len() + sides[1].len()).div_ceil(part).max(1));
+            for (number, (meta, content)) in parts.iter().enumerate() {
+                let Content::Book(levels) = content else { panic!("{content:?}") };
+                assert!(levels.bids.len() + levels.asks.len() <= part);
+                seen[0].extend_from_slice(levels.bids);
+                seen[1].extend_from_slice(levels.asks);
+                assert_eq!((levels.part as usize, levels.parts as usize), (number + 1, parts.len()));
+                let is_last = number + 1 == parts.len();
+                assert_eq!((meta.last, levels.checksum), (is_last, is_last.then_some(77)));
+            }
+            assert_eq!(seen, sides);
+
+            let order = |order_id| Order { order_id, side: Side::Bid, price: 1, quantity: 1 };
+            let orders: Vec<Order> = (0..bids as u64).map(order).collect();
+            let parts: Vec<_> = order_parts(meta, &orders, part).collect();
+            let mut seen = Vec::new();
+            for (number, (meta, content)) in parts.iter().enumerate() {
+                let Content::Orders(cut) = content else { panic!("{content:?}") };
+                assert!(cut.orders.len() <= part);
+                seen.extend_from_slice(cut.orders);
+                assert_eq!((cut.part as usize, cut.parts as usize), (number + 1, parts.len()));
+                assert_eq!(meta.last, number + 1 == parts.len());
+            }
+            assert_eq!(seen, orders);
+        }
+    }
+}

@@ -159,8 +159,12 @@ pub fn told(core: &mut Core, session: SessionId) -> Vec<Told> {
 
 /// What a core of whose sessions none has ended says of one.
 pub fn connection(core: &Core, session: SessionId) -> Connection {
+    connection_at(core, session, 0)
+}
+
+pub fn connection_at(core: &Core, session: SessionId, now_ns: u64) -> Connection {
     let listing = Listing { session: Some(session as u64), limit: 1, streams_max: 100 };
-    let Answer::Connections(mut connections) = core.answer(Query::Connections(listing), 0) else {
+    let Answer::Connections(mut connections) = core.answer(Query::Connections(listing), now_ns) else {
         panic!("another answer")
     };
     connections.pop().unwrap()

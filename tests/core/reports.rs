@@ -8,7 +8,9 @@ use tickcast::limits;
 use tickcast::shard::{Core, SessionId, SlowConsumer};
 use tickcast::stats::ShardStats;
 
-use super::by_hand::{Told, connection, counted, gaps_and_spans, received, refuse, subscribe, told, trade};
+use super::by_hand::{
+    Told, connection, connection_at, counted, gaps_and_spans, received, refuse, subscribe, told, trade,
+};
 
 const LOOK_NS: u64 = limits::TIMER_MILLISECONDS * 1_000_000;
 
@@ -73,6 +75,8 @@ fn who_does_not_report_for_a_second_is_conflated() {
     let mut reporter = Reporter::new(SlowConsumer::Conflate);
     reporter.lags();
     assert!(reporter.is_conflated());
+    let told = connection_at(&reporter.core, reporter.client, reporter.looks * LOOK_NS);
+    assert_eq!(told.progress_lag_ms, Some(5 * limits::TIMER_MILLISECONDS));
     for _ in 0..20 {
         reporter.trade();
         assert_eq!(reporter.look(), 0, "it reports nothing");

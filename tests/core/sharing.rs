@@ -5,7 +5,7 @@ use tickcast::model::{Aggressor, Body, Trade};
 use tickcast::shard::{CoreSettings, SlowConsumer};
 use tickcast::wire::market::{self, MessageBody};
 
-use super::by_hand::{PLAIN, counted, frames, join, level, received, spans, subscribe, whole, with};
+use super::by_hand::{PLAIN, core, counted, frames, join, level, received, spans, subscribe, whole, with};
 
 /// A snapshot is encoded once for all who come at the same sequence.
 #[test]
@@ -30,7 +30,7 @@ fn a_snapshot_is_encoded_once_for_all_who_ask_at_a_sequence() {
 /// The first update of a view of a book has a checksum, and then each hundredth.
 #[test]
 fn each_hundredth_update_of_a_view_has_a_checksum() {
-    let mut core = super::by_hand::core();
+    let mut core = core();
     for view in [r#""channels":["book"],"depth":5"#, r#""channels":["book"],"interval_ms":100"#] {
         let session = subscribe(&mut core, view);
         received(&mut core, session);
@@ -72,4 +72,22 @@ fn messages_of_a_batch_share_frames() {
     assert!(*last < most && messages.iter().sum::<usize>() == TRADES as usize);
     let (_, messages) = sizes(CoreSettings { frame_messages: 7, ..PLAIN });
     assert_eq!((messages[0], messages.len() as u64), (7, TRADES.div_ceil(7)));
+}
+
+/// Each hundredth update of a whole book has a checksum, the same for all, also for who comes back and is told it later.
+#[test]
+fn who_comes_back_is_told_the_messages_of_those_who_stayed() {
+    let mut core = core();
+    let view = r#""channels":["book"],"snapshot":false"#;
+    let stayed = subscribe(&mut core, view);
+    (1..=250).for_each(|n| level(&mut core, n, 50 + n as i64 % 7, n as i64));
+    let told = received(&mut core, stayed);
+    let checked = told.iter().filter_map(|message| match message.body {
+        MessageBody::Book { checksum, .. } => checksum.map(|_| message.meta.last_seq),
+        _ => None,
+    });
+    assert!(checked.eq([100, 200]), "{told:?}");
+    let from = r#""from":[{"symbol":"BTC-USD","channel":"book","epoch":1,"seq":0}]"#;
+    let back = subscribe(&mut core, &format!("{view},{from}"));
+    assert_eq!(received(&mut core, back), told);
 }
