@@ -23,6 +23,10 @@ fn a_connection_has_as_many_streams_as_are_allowed() {
     let symbols = |core: &mut tickcast::shard::Core| -> Vec<String> {
         core.request(session, r#"{"op":"list"}"#, 0);
         let pages = texts(core, session, "instruments");
+        let (last, others) = pages.split_last().unwrap();
+        assert!(
+            !others.is_empty() && others.iter().all(|page| page["more"] == true) && last["more"] == false
+        );
         let listed = pages.iter().flat_map(|page| page["instruments"].as_array().unwrap());
         listed.map(|it| it["symbol"].to_string()).take(limits::SUBSCRIPTIONS_MAX - has + 1).collect()
     };

@@ -8,7 +8,7 @@ use tickcast::model::{Aggressor, Body, Catalog, Event, Side, Status, Trade, even
 use tickcast::shard::{
     Answer, Connection, Core, CoreSettings, Listing, Protocol, Query, SessionId, SlowConsumer,
 };
-use tickcast::sim::profiles;
+use tickcast::sim::{InstrumentProfile, profiles};
 use tickcast::stats::ShardStats;
 use tickcast::wire::market::{self, Message};
 
@@ -42,7 +42,7 @@ pub fn with(settings: CoreSettings) -> (Core, Arc<CachePadded<ShardStats>>) {
 /// Of so many instruments.
 pub fn many(instruments: usize, settings: CoreSettings) -> (Core, Arc<CachePadded<ShardStats>>) {
     let stats = Arc::<CachePadded<ShardStats>>::default();
-    let instruments = profiles(instruments).iter().map(|profile| profile.instrument()).collect();
+    let instruments = profiles(instruments).iter().map(InstrumentProfile::instrument).collect();
     let catalog = Catalog::new(instruments).unwrap();
     (Core::new(Arc::new(catalog), 1, settings, stats.clone()), stats)
 }
@@ -209,7 +209,7 @@ pub fn gaps_and_spans(core: &mut Core, session: SessionId) -> (Vec<[Value; 2]>, 
     for told in told(core, session) {
         match told {
             Told::Text(mut text) if text["type"] == "gap" => {
-                gaps.push([text["from"].take(), text["to"].take()])
+                gaps.push([text["from"].take(), text["to"].take()]);
             }
             Told::Data(message) => data.push(message),
             _ => {}

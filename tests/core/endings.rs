@@ -5,7 +5,7 @@ use tickcast::model::{Body, Event, ResetReason};
 use tickcast::shard::SlowConsumer;
 
 use super::by_hand::{
-    Told, conflate, core_of, counted, level, received, spans, subscribe, texts, told, trade, whole,
+    Told, conflate, core_of, counted, level, received, refuse, spans, subscribe, texts, told, trade, whole,
 };
 
 fn reset(epoch: u64) -> Event {
@@ -128,4 +128,22 @@ fn who_was_ahead_of_an_epoch_that_ends_goes_on_in_the_next() {
         level(&mut core, 1, 50, 7);
         assert_eq!(spans(&received(&mut core, session)), [(1, 1), (1, 1)], "{more}");
     }
+}
+
+/// Of trades a slow client is told each of a new epoch, like everybody: they have no state that could stand for them.
+#[test]
+fn a_slow_tape_goes_on_with_the_first_trade_of_a_new_epoch() {
+    let mut core = core_of(SlowConsumer::Conflate, 4_096);
+    let slow = subscribe(&mut core, r#""channels":["trades"]"#);
+    received(&mut core, slow);
+    for n in 1..100 {
+        trade(&mut core, n);
+        refuse(&mut core, slow);
+    }
+    core.apply(&[reset(2)]);
+    core.flush();
+    (1..=3).for_each(|n| trade(&mut core, n));
+    received(&mut core, slow);
+    core.tick(1_000_000_000, 0, true);
+    assert_eq!(spans(&received(&mut core, slow)), [(1, 1), (2, 2), (3, 3)]);
 }

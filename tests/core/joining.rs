@@ -21,7 +21,8 @@ fn ticker(core: &mut Core, n: u64) {
 #[test]
 fn who_joins_a_view_with_an_interval_does_not_end_it() {
     let deeper = |core: &mut Core, n| level(core, n, 50, n as i64);
-    let cases: [(&str, fn(&mut Core, u64)); 3] = [
+    type Happens = fn(&mut Core, u64);
+    let cases: [(&str, Happens); 3] = [
         (r#""channels":["quotes"],"interval_ms":100"#, quote),
         (r#""channels":["ticker"],"interval_ms":100"#, ticker),
         (r#""channels":["book"],"depth":5,"interval_ms":100"#, deeper),
