@@ -1,11 +1,11 @@
 //! Slow clients by hand: what they are told, when, and at whose cost.
 
 use tickcast::limits;
-use tickcast::model::Status;
+use tickcast::model::{Body, OrderAction, OrderChange, Side, Status};
 use tickcast::shard::{CoreSettings, SessionId, SlowConsumer};
 
 use super::by_hand::{
-    PLAIN, conflate, core_of, level, received, refuse, spans, status, subscribe, trade, with,
+    PLAIN, conflate, core_of, level, publish, received, refuse, spans, status, subscribe, trade, with,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -185,4 +185,32 @@ fn the_bound_on_all_outboxes_holds_within_a_batch() {
     core.tick(SECOND_NS, 0, true);
     let waits = stats.outbox_bytes.get();
     assert!((4_000..10_000).contains(&waits), "{waits} bytes wait, and 10 notices");
+}
+
+/// What clears the orders of a slow client is not the end of what it is told: the snapshot is.
+#[test]
+fn orders_are_cleared_and_told_anew_as_one() {
+    let mut core = core_of(SlowConsumer::Conflate, 4_096);
+    let slow = subscribe(&mut core, r#""channels":["orders"]"#);
+    conflate(&mut core, &[slow]);
+    let (side, action) = (Some(Side::Bid), OrderAction::Add);
+    let order = OrderChange { action, order_id: 1, side, price: 50, quantity: 7, executed: 0 };
+    publish(&mut core, 1, Body::Order(order));
+    core.tick(SECOND_NS, 0, true);
+    // Behind the trades that made it slow.
+    let told = received(&mut core, slow).split_off(65);
+    let metas: Vec<_> = told.iter().map(|told| (told.meta.snapshot, told.meta.last)).collect();
+    assert_eq!((metas, spans(&told)), (vec![(false, false), (true, true)], vec![(1, 1), (1, 1)]));
+}
+
+/// Who holds more of a view than the shard has heard gets it as soon as the shard has heard as much.
+#[test]
+fn a_view_that_is_ahead_is_told_as_soon_as_it_is_reached() {
+    let mut core = core_of(SlowConsumer::Conflate, 1 << 20);
+    let from = r#""from":[{"symbol":"BTC-USD","channel":"book","epoch":1,"seq":3}]"#;
+    let back = subscribe(&mut core, &format!(r#""channels":["book"],"depth":5,{from}"#));
+    (1..=2).for_each(|n| level(&mut core, n, 50, n as i64));
+    assert_eq!(received(&mut core, back), []);
+    level(&mut core, 3, 50, 3);
+    assert_eq!(spans(&received(&mut core, back)), [(3, 3)]);
 }
