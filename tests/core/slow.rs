@@ -5,7 +5,7 @@ use tickcast::model::{Body, OrderAction, OrderChange, Side, Status};
 use tickcast::shard::{CoreSettings, SessionId, SlowConsumer};
 
 use super::by_hand::{
-    PLAIN, conflate, core_of, level, publish, received, refuse, spans, status, subscribe, trade, with,
+    PLAIN, conflate, core_of, level, publish, received, refuse, spans, status, subscribe, trade, whole, with,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -213,4 +213,11 @@ fn a_view_that_is_ahead_is_told_as_soon_as_it_is_reached() {
     assert_eq!(received(&mut core, back), []);
     level(&mut core, 3, 50, 3);
     assert_eq!(spans(&received(&mut core, back)), [(3, 3)]);
+    // Or more.
+    let further =
+        subscribe(&mut core, &format!(r#""channels":["book"],"depth":5,{}"#, from.replace('3', "4")));
+    let more = [4, 5].map(|n| whole(n, Body::Level { side: Side::Bid, price: 50, quantity: n as i64 }));
+    core.apply(&more);
+    core.flush();
+    assert_eq!(spans(&received(&mut core, further)), [(5, 5)]);
 }
