@@ -62,6 +62,8 @@ fn carry(core: &mut Core, events: &[Event], dirty: &mut Vec<usize>, scratch: &mu
 fn fan_out(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fanout");
     for (name, symbols, sessions, each, gather) in [
+        ("1x1", 1, 1, 1, 64),
+        ("1x100", 1, 100, 1, 64),
         ("1x1000", 1, 1_000, 1, 1),
         ("1x1000", 1, 1_000, 1, 16),
         ("1x1000", 1, 1_000, 1, 64),
