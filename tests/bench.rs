@@ -186,7 +186,7 @@ fn the_table_says_what_was_measured() {
     assert!(output.status.success(), "{error}");
     let table = String::from_utf8(output.stdout).unwrap();
     for part in [
-        "latency-1: 1 clients",
+        "latency-1: 1 client, trades of 1 of 1 symbols each",
         "frames/s",
         "from when it was due",
         "server ",

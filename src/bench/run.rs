@@ -10,7 +10,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use super::connect;
 use super::outcome::{Outcome, Readings};
 use super::plan::{Plan, Target};
-use super::server::{Server, cores, metric, own_cpu_ns, pin, usage};
+use super::server::{Pinned, Server, cores, metric, own_cpu_ns, usage};
 use super::worker::{Shared, Worker};
 use crate::client::{Address, ConnectError};
 use crate::clock::Clock;
@@ -110,9 +110,7 @@ pub fn run(plan: &Plan, told: &mut dyn FnMut(Stage)) -> Result<Outcome, BenchErr
         Target::Start(command) => Some(Server::start(command, server_core)?),
         Target::Url(_) => None,
     };
-    if let Some(core) = clients_core {
-        pin(core).map_err(BenchError::System)?;
-    }
+    let _pinned = clients_core.map(Pinned::to).transpose().map_err(BenchError::System)?;
     let address = match (&plan.target, &server) {
         (_, Some(server)) => server.address().clone(),
         (Target::Url(address), None) => address.clone(),

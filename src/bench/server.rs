@@ -44,13 +44,11 @@ impl Server {
         let Some((program, arguments)) = command.split_first() else {
             return Err(failed("no program".into()));
         };
-        let before = core.map(pin).transpose().map_err(BenchError::System)?;
+        // The server keeps its core; this thread goes back where it was.
+        let pinned = core.map(Pinned::to).transpose().map_err(BenchError::System)?;
         let spawned =
             Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        if let Some(before) = before {
-            // The server keeps its core; this thread goes where it was.
-            sched_setaffinity(None, &before).map_err(|error| BenchError::System(error.into()))?;
-        }
+        drop(pinned);
         let mut child = spawned.map_err(|error| failed(error.to_string()))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (said, heard) = mpsc::channel();
@@ -103,13 +101,24 @@ impl Drop for Server {
     }
 }
 
-/// Keeps this thread, and what it starts, on one core; returns where it was.
-pub(super) fn pin(core: usize) -> io::Result<CpuSet> {
-    let before = sched_getaffinity(None)?;
-    let mut one = CpuSet::new();
-    one.set(core);
-    sched_setaffinity(None, &one)?;
-    Ok(before)
+/// Keeps this thread, and what it starts meanwhile, on one core; back where it was when dropped.
+pub(super) struct Pinned(CpuSet);
+
+impl Pinned {
+    pub fn to(core: usize) -> io::Result<Pinned> {
+        let before = sched_getaffinity(None)?;
+        let mut one = CpuSet::new();
+        one.set(core);
+        sched_setaffinity(None, &one)?;
+        Ok(Pinned(before))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // Where it cannot go back, it stays.
+        let _ = sched_setaffinity(None, &self.0);
+    }
 }
 
 /// The cores that this thread may use.
@@ -178,6 +187,15 @@ mod tests {
         assert_eq!(metric(text, "a_total"), Some(5.5));
         assert_eq!(metric(text, "b"), Some(7.0));
         assert_eq!(metric(text, "c"), None);
+    }
+
+    #[test]
+    fn a_thread_is_kept_on_a_core_for_a_time() {
+        let before = cores();
+        let pinned = Pinned::to(before[0]).unwrap();
+        assert_eq!(cores(), before[..1]);
+        drop(pinned);
+        assert_eq!(cores(), before);
     }
 
     #[test]

@@ -15,8 +15,10 @@ use super::meter::Meter;
 use super::plan::{Plan, Reading};
 use crate::clock::Clock;
 
-/// How often slow clients read.
+/// How often a slow client reads.
 const SLOW_TURN: Duration = Duration::from_millis(100);
+/// Parts in which all of them do, one after the other: those who read at once are not to wait for them.
+const SLOW_PARTS: usize = 50;
 /// How long a thread sleeps at the most, so that it sees the end.
 const NAP: Duration = Duration::from_millis(20);
 /// Sockets that the system tells of at a time.
@@ -87,6 +89,8 @@ impl Worker {
             buffer: Vec::new(),
             seen,
             counted: 0,
+            slow: Vec::new(),
+            slow_part: 0,
         };
         let thread = Builder::new().name(format!("clients-{number}")).spawn(move || {
             reader.run();
@@ -124,6 +128,9 @@ struct Reader {
     seen: Seen,
     /// Frames that the shared counter knows of.
     counted: u64,
+    /// The connections that read slowly, and which part of them is next.
+    slow: Vec<usize>,
+    slow_part: usize,
 }
 
 impl Reader {
@@ -144,9 +151,8 @@ impl Reader {
                 self.seen.slow.measure(start_ns, self.duration);
             }
             if now_ns >= slow_due_ns {
-                slow_due_ns = now_ns + SLOW_TURN.as_nanos() as u64;
+                slow_due_ns = now_ns + SLOW_TURN.as_nanos() as u64 / SLOW_PARTS as u64;
                 self.read_slow();
-                // Whoever sees the bar move sees it move ten times a second.
                 self.shared.frames.fetch_add(self.seen.live.frames - self.counted, Ordering::Relaxed);
                 self.counted = self.seen.live.frames;
             }
@@ -205,6 +211,7 @@ impl Reader {
                     self.poll.registry().register(&mut connection.socket, Token(index), Interest::READABLE);
                 outcome = outcome.and(registered.map_err(|error| Fault::Closed(error.to_string())));
             }
+            self.slow.extend(connection.is_slow.then_some(index));
             self.connections.push(connection);
             self.judge(index, false, outcome);
         }
@@ -225,9 +232,11 @@ impl Reader {
     }
 
     fn read_slow(&mut self) {
-        for index in 0..self.connections.len() {
+        self.slow_part = (self.slow_part + 1) % SLOW_PARTS;
+        for position in (self.slow_part..self.slow.len()).step_by(SLOW_PARTS) {
+            let index = self.slow[position];
             let connection = &mut self.connections[index];
-            if connection.is_over || !connection.is_slow {
+            if connection.is_over {
                 continue;
             }
             // Whoever has not been granted its streams reads like everybody.

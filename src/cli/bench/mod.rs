@@ -5,7 +5,7 @@ pub(super) mod server;
 mod table;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 
 use crate::bench::{Plan, Protocol, Reading, Stage, Target, WORKLOADS, Workload, page, run as measure};
 use crate::client::Address;
+use crate::limits;
 use crate::model::Channel;
 use crate::sim::Rate;
 
@@ -73,8 +74,8 @@ pub(super) struct BenchArgs {
     #[arg(long)]
     pin: bool,
     /// Instruments of the server that is started
-    #[arg(long, value_name = "N", conflicts_with = "url")]
-    symbols: Option<usize>,
+    #[arg(long, value_name = "N", conflicts_with = "url", value_parser = clap::value_parser!(u64).range(1..=limits::INSTRUMENTS_MAX as u64))]
+    symbols: Option<u64>,
     /// Ticks that it publishes at once; max: as fast as the clients read
     #[arg(long, value_name = "N|max", conflicts_with = "url")]
     gather: Option<Gather>,
@@ -82,8 +83,8 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "TICKS", conflicts_with = "url", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     rate: Option<u64>,
     /// Its shards
-    #[arg(long, value_name = "N", conflicts_with = "url")]
-    shards: Option<usize>,
+    #[arg(long, value_name = "N", conflicts_with = "url", value_parser = clap::value_parser!(u64).range(1..=limits::SHARDS_MAX as u64))]
+    shards: Option<u64>,
     /// Binary messages that it may put in one frame (prepared workloads: 1, as servers do that send each by itself)
     #[arg(long, value_name = "N", conflicts_with = "url", value_parser = clap::value_parser!(u16).range(1..))]
     frame_messages: Option<u16>,
@@ -177,16 +178,19 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let plan = args.plan()?;
+    if let Some(folder) = &args.report {
+        // Before anything is measured for nothing.
+        std::fs::create_dir_all(folder).with_context(|| no_report(folder))?;
+    }
     let outcome = {
         let bar = Bar::new(&plan);
         measure(&plan, &mut |stage| bar.show(stage))?
     };
     if let Some(folder) = &args.report {
         let page = page(&outcome).map_err(|error| anyhow::anyhow!("cannot draw the report: {error}"))?;
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(folder.join("index.html"), page))
+        std::fs::write(folder.join("index.html"), page)
             .and_then(|()| std::fs::write(folder.join("result.json"), serde_json::to_vec_pretty(&outcome)?))
-            .with_context(|| format!("cannot write the report to {}", folder.display()))?;
+            .with_context(|| no_report(folder))?;
     }
     let text = if args.json { serde_json::to_string(&outcome)? + "\n" } else { table::table(&outcome) };
     std::io::stdout().write_all(text.as_bytes())?;
@@ -194,6 +198,10 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         bail!("the run is not good: {}", table::faults(&outcome));
     }
     Ok(())
+}
+
+fn no_report(folder: &Path) -> String {
+    format!("cannot write the report to {}", folder.display())
 }
 
 impl BenchArgs {
@@ -263,7 +271,7 @@ impl BenchArgs {
             (None, None) => Rate::Max,
         };
         let mut flag = |name: &str, value: String| command.extend([format!("--{name}"), value]);
-        flag("symbols", self.symbols.unwrap_or(workload.symbols).to_string());
+        flag("symbols", self.symbols.unwrap_or(workload.symbols as u64).to_string());
         flag("rate", rate.to_string());
         flag("gather", gather.to_string());
         flag("connections", connections.to_string());
@@ -389,6 +397,8 @@ mod tests {
             ("--url ws://h:1/ws --rate 5", "cannot be used with"),
             ("--url ws://h:1/ws --workload ten-thousand-idle", "publishes nothing"),
             ("--connections 0", "0 is not in 1..=1000000"),
+            ("--symbols 0", "0 is not in 1..=100000"),
+            ("--shards 0", "0 is not in 1..="),
         ] {
             let text = format!("{:#}", plan(line).unwrap_err());
             assert!(text.contains(fault), "{line}: {text}");

@@ -51,9 +51,10 @@ pub(super) fn table(outcome: &Outcome) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "{}: {} clients, {} of {each} of {} symbols each; {:.1} s, read {}",
+        "{}: {} {}, {} of {each} of {} symbols each; {:.1} s, read {}",
         outcome.workload,
         outcome.connections,
+        if outcome.connections == 1 { "client" } else { "clients" },
         outcome.channels.join(" "),
         outcome.symbols,
         outcome.seconds,
