@@ -22,6 +22,7 @@ mod workload;
 pub use outcome::{Environment, Faults, Outcome, Percentiles, ServerUse, Slice, Slow, Tally};
 pub use page::page;
 pub use plan::{Plan, Protocol, Reading, Target};
+pub use plot::count;
 pub use run::{BenchError, Stage, run};
 pub use workload::{WORKLOADS, Workload};
 

@@ -40,8 +40,8 @@ fn latency(ms: &f64) -> String {
     }
 }
 
-/// A count as people write it.
-pub(super) fn count(value: f64) -> String {
+/// A count as people write it: `1.44 M`, `26.7 k`, `730`.
+pub fn count(value: f64) -> String {
     match value {
         value if value >= 1e9 => format!("{:.2} G", value / 1e9),
         value if value >= 1e6 => format!("{:.2} M", value / 1e6),

@@ -106,18 +106,15 @@ pub fn run(plan: &Plan, told: &mut dyn FnMut(Stage)) -> Result<Outcome, BenchErr
         (true, [first, .., last]) => (Some(*first), Some(*last)),
         _ => (None, None),
     };
-    let mut server = match &plan.target {
-        Target::Start(command) => Some(Server::start(command, server_core)?),
-        Target::Url(_) => None,
+    let (mut server, address) = match &plan.target {
+        Target::Start(command) => {
+            let server = Server::start(command, server_core)?;
+            let address = server.address().clone();
+            (Some(server), address)
+        }
+        Target::Url(address) => (None, address.clone()),
     };
     let _pinned = clients_core.map(Pinned::to).transpose().map_err(BenchError::System)?;
-    let address = match (&plan.target, &server) {
-        (_, Some(server)) => server.address().clone(),
-        (Target::Url(address), None) => address.clone(),
-        (Target::Start(command), None) => {
-            return Err(BenchError::Start { command: command.join(" "), fault: "it is gone".into() });
-        }
-    };
     let (clock, shared) = (Clock::start(), Arc::new(Shared::default()));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(BenchError::System)?;

@@ -19,10 +19,15 @@ const END_STEP: Duration = Duration::from_millis(10);
 
 /// A server that was started for this run, and ends with it.
 pub(super) struct Server {
-    child: Child,
-    /// Ends the server when it is dropped.
-    stdin: Option<ChildStdin>,
+    process: Process,
     address: Address,
+}
+
+/// A process that ends when it is dropped.
+struct Process {
+    child: Child,
+    /// Its end tells the process to end.
+    stdin: Option<ChildStdin>,
 }
 
 /// What a process has used so far.
@@ -61,12 +66,12 @@ impl Server {
                 let _ = said.send(line);
             }
         });
-        let mut server = Server { child, stdin, address: "ws://127.0.0.1:1/ws".parse().expect("an address") };
+        let process = Process { child, stdin };
         let line = heard
             .recv_timeout(START_TIMEOUT)
             .map_err(|_| failed("it does not say where it listens".into()))?;
-        server.address = line.trim().parse().map_err(|error| failed(format!("{error}")))?;
-        Ok(server)
+        let address = line.trim().parse().map_err(|error| failed(format!("{error}")))?;
+        Ok(Server { process, address })
     }
 
     /// Where it listens.
@@ -76,16 +81,16 @@ impl Server {
 
     /// Its process.
     pub fn process(&self) -> u32 {
-        self.child.id()
+        self.process.child.id()
     }
 
     /// Makes it publish.
     pub fn publish(&mut self) -> io::Result<()> {
-        self.stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(b"start\n"))
+        self.process.stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(b"start\n"))
     }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         drop(self.stdin.take());
         let steps = END_TIMEOUT.as_millis() / END_STEP.as_millis();

@@ -2,19 +2,11 @@
 
 use std::fmt::Write;
 
-use crate::bench::{Outcome, Percentiles};
+use crate::bench::{Outcome, Percentiles, count};
 
 /// A rate as people write it.
 pub(super) fn per_second(value: f64, what: &str) -> String {
     format!("{} {what}/s", count(value))
-}
-
-fn count(value: f64) -> String {
-    match value {
-        value if value >= 1e6 => format!("{:.2} M", value / 1e6),
-        value if value >= 1e4 => format!("{:.1} k", value / 1e3),
-        value => format!("{value:.0}"),
-    }
 }
 
 fn percentiles(name: &str, of: &Percentiles) -> String {
