@@ -54,7 +54,8 @@ pub struct SourceStats {
 
 impl SourceStats {
     /// How long the source has been overdue, nanoseconds: it does not come back from being asked, waits for a shard
-    /// whose queue is full, or has let the time pass for which it announced itself. 0 where it is in time.
+    /// that does nothing any more, or has let the time pass for which it announced itself. 0 where it is in time, and
+    /// while a shard that lives has no room for it.
     pub fn overdue_ns(&self, now_ns: u64) -> u64 {
         match self.due_ns.get() {
             0 => 0,

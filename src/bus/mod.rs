@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ struct Lane<T> {
     tap: AtomicWaker,
     /// Set by the publisher while it waits for room, cleared by the tap that makes some.
     publisher_waits: CachePadded<AtomicBool>,
+    /// Grows while the tap's owner lives, whether it takes anything or not.
+    pulse: AtomicU64,
     publisher_gone: AtomicBool,
     tap_gone: AtomicBool,
 }
@@ -68,6 +70,7 @@ pub fn bus<T: Copy + Send + Sync>(taps: usize, chunks: usize, records: usize) ->
                 records_max: records.max(1),
                 tap: AtomicWaker::new(),
                 publisher_waits: CachePadded::new(AtomicBool::new(false)),
+                pulse: AtomicU64::new(0),
                 publisher_gone: AtomicBool::new(false),
                 tap_gone: AtomicBool::new(false),
             })
@@ -82,6 +85,12 @@ impl<T: Copy> Publisher<T> {
     /// Hands one batch to every tap, in order, waiting where a queue is full. Returns how many queues it waited for.
     /// A tap that is gone is passed over; an empty batch does nothing.
     pub fn publish(&mut self, batch: &[T]) -> usize {
+        self.publish_feeling(batch, || {})
+    }
+
+    /// As [`Self::publish`]; calls `lives` each time that a tap for which it waits is found to have shown a
+    /// [pulse](Tap::pulse) since it last looked.
+    pub fn publish_feeling(&mut self, batch: &[T], mut lives: impl FnMut()) -> usize {
         if batch.is_empty() {
             return 0;
         }
@@ -90,7 +99,7 @@ impl<T: Copy> Publisher<T> {
         for lane in &self.lanes {
             if let Err(chunk) = lane.push(chunk.clone()) {
                 waits += 1;
-                self.wait_and_push(lane, chunk);
+                self.wait_and_push(lane, chunk, &mut lives);
             }
         }
         waits
@@ -106,9 +115,15 @@ impl<T: Copy> Publisher<T> {
         self.parker.unparker().clone()
     }
 
-    fn wait_and_push(&self, lane: &Lane<T>, mut chunk: Chunk<T>) {
+    fn wait_and_push(&self, lane: &Lane<T>, mut chunk: Chunk<T>, lives: &mut impl FnMut()) {
         let backoff = Backoff::new();
+        let mut felt = lane.pulse.load(Ordering::Relaxed);
         loop {
+            let pulse = lane.pulse.load(Ordering::Relaxed);
+            if pulse != felt {
+                felt = pulse;
+                lives();
+            }
             if backoff.is_completed() {
                 lane.publisher_waits.store(true, Ordering::SeqCst);
             }
@@ -177,6 +192,12 @@ impl<T> Tap<T> {
             self.publisher.unpark();
         }
         Some(chunk)
+    }
+
+    /// Shows a publisher that waits for room that the owner of this end lives, and only has no room.
+    pub fn pulse(&self) {
+        // This end is the only one that writes it.
+        self.lane.pulse.store(self.lane.pulse.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Waits until a chunk is there; [`Closed`] once the publisher is gone and the queue is empty. Cancel-safe.
@@ -302,6 +323,32 @@ mod tests {
         });
         assert!(!writer.join().unwrap());
         assert_eq!(seen, [1, 2]);
+    }
+
+    #[test]
+    fn a_publisher_that_waits_feels_whether_the_tap_lives() {
+        let (mut publisher, mut taps) = bus::<u64>(1, 1, usize::MAX);
+        let mut tap = taps.remove(0);
+        let felt = Arc::new(AtomicUsize::new(0));
+        let count = {
+            let felt = felt.clone();
+            move || {
+                felt.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        assert_eq!(publisher.publish_feeling(&[1], &count), 0);
+        tap.pulse();
+        assert_eq!(felt.load(Ordering::SeqCst), 0, "it did not wait");
+        let writer = thread::spawn(move || publisher.publish_feeling(&[2], &count));
+        for beats in 1..4 {
+            while felt.load(Ordering::SeqCst) < beats {
+                tap.pulse();
+                thread::yield_now();
+            }
+        }
+        assert_eq!(tap.try_pop().as_deref(), Some(&[1][..]));
+        assert_eq!(writer.join().unwrap(), 1);
+        assert_eq!(tap.try_pop().as_deref(), Some(&[2][..]));
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl Shell {
         intervals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut source_lives = true;
         loop {
+            tap.pulse();
             let is_blocked = self.core.borrow_mut().is_blocked();
             if !is_blocked && self.take_batch(&mut tap) {
                 self.write_dirty();
