@@ -1,5 +1,6 @@
 //! What an outbox has room for, by hand: how many bytes wait before a slow client is told less.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
@@ -7,7 +8,9 @@ use tickcast::model::Status;
 use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
 use tickcast::stats::ShardStats;
 
-use super::by_hand::{PLAIN, connection, core, received, refuse, status, subscribe, trade, with};
+use super::by_hand::{
+    PLAIN, connection, core, level, received, refuse, status, subscribe, texts, trade, with,
+};
 
 const TRADES: &str = r#""channels":["trades"],"snapshot":false"#;
 
@@ -89,4 +92,54 @@ fn a_slow_client_is_closed_by_the_byte() {
         assert_eq!(closed_after(&mut core, slow, trade), fit);
         assert_eq!((stats.conflating.get(), stats.closed_slow.get()), (0, 1));
     }
+}
+
+/// Whose outbox holds more than its bound (a snapshot may) is told nothing more at the end, not even what is lost: who
+/// resumes is told then.
+#[test]
+fn a_goodbye_adds_nothing_beyond_the_bound() {
+    let filled = |outbox_bytes| {
+        let (mut core, stats) = sized(outbox_bytes, usize::MAX, SlowConsumer::Conflate);
+        (1..=100).for_each(|n| level(&mut core, n, n as i64, 1));
+        let slow = stalled(&mut core, TRADES);
+        core.request(slow, r#"{"op":"subscribe","symbols":["*"],"channels":["book"]}"#, 0);
+        core.advance(slow);
+        refuse(&mut core, slow);
+        trade(&mut core, 1);
+        assert_eq!(stats.conflating.get(), 1);
+        refuse(&mut core, slow);
+        (core, slow)
+    };
+    let (core, slow) = filled(2_000);
+    let waits = connection(&core, slow).waiting_bytes;
+    assert!(waits > 2_000);
+    for (outbox_bytes, gaps) in [(waits, 1), (waits - 1, 0)] {
+        let (mut core, slow) = filled(outbox_bytes);
+        assert_eq!(connection(&core, slow).waiting_bytes, waits);
+        core.say_goodbye();
+        assert_eq!(texts(&mut core, slow, "gap").len(), gaps, "{outbox_bytes}");
+    }
+}
+
+/// What somebody is still to be told is put in his outbox at once; where all that may wait does, one by one.
+#[test]
+fn where_all_that_may_wait_does_it_is_told_one_by_one() {
+    let waits = Cell::new(0);
+    let told = |outboxes_bytes| {
+        let (mut core, _) = sized(1 << 20, outboxes_bytes, SlowConsumer::Conflate);
+        level(&mut core, 1, 50, 1);
+        let slow = stalled(&mut core, TRADES);
+        trade(&mut core, 1);
+        refuse(&mut core, slow);
+        waits.set(connection(&core, slow).waiting_bytes);
+        let joins = subscribe(&mut core, r#""channels":["quotes","book"]"#);
+        let at_once = connection(&core, joins).frames;
+        core.offer(joins, 0, &mut Vec::new(), |bytes| Ok(bytes.len())).unwrap();
+        core.advance(joins);
+        (at_once, connection(&core, joins).frames)
+    };
+    // The welcome, the reply, two snapshots.
+    assert_eq!(told(usize::MAX), (4, 4));
+    assert_eq!(told(waits.get() + 1), (4, 4));
+    assert_eq!(told(waits.get()), (1, 2));
 }
