@@ -149,6 +149,12 @@ pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 /// Bytes of buffer that a topic keeps between batches: with 10,000 topics 80 MiB at the most.
 pub const TOPIC_BYTES_KEPT: usize = 8 * 1024;
 
+/// Bytes that a buffer for what is flushed keeps: some thousand messages.
+pub const FLUSH_BYTES_KEPT: usize = 1024 * 1024;
+
+/// Buffers for what is flushed that are kept: more than flushes between two writes.
+pub const FLUSH_BUFFERS_KEPT: usize = 8;
+
 /// Bytes that may wait for one session in user space, unless set otherwise.
 pub const OUTBOX_BYTES_DEFAULT: usize = 256 * 1_024;
 

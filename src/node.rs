@@ -18,7 +18,7 @@ use crate::feed::{FeedError, Replay, ReplayHandle, ReplaySettings};
 use crate::limits;
 use crate::model::{Catalog, Event};
 use crate::pump::{Pump, PumpError, PumpHandle};
-use crate::shard::{Core, CoreSettings, Shard, ShardHandle, mailbox};
+use crate::shard::{CoreSettings, Shard, ShardHandle, mailbox};
 use crate::sim::{
     Faults, InstrumentProfile, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml,
 };
@@ -273,8 +273,8 @@ fn start_shard(
 ) -> Result<ShardHandle, NodeError> {
     let (stats, source) = (stats.shards[number].clone(), stats.source.clone());
     let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
-    let core = Core::new(catalog.clone(), epoch, settings, stats.clone());
-    let shard = Shard { core, tap, letters, clock, stats, source };
+    let catalog = catalog.clone();
+    let shard = Shard { catalog, epoch, settings, tap, letters, clock, stats, source };
     let name = format!("shard-{number}");
     let thread = name.clone();
     let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;

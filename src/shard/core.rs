@@ -12,11 +12,13 @@ use slab::Slab;
 
 use super::ahead::Ahead;
 use super::conflate::Refused;
+use super::handle::Protocol;
 use super::history::History;
 use super::intervals::Intervals;
 use super::market::Market;
 use super::session::{Session, State, StreamKey};
-use super::topic::{Emission, SessionId, Topic};
+use super::shared::{Buffers, Shared};
+use super::topic::{Emission, Run, SessionId, Topic};
 use crate::limits;
 use crate::model::{
     Bar, BarStep, Body, Catalog, Channel, Event, Level, Period, ResetReason, Side, event_flags,
@@ -77,6 +79,10 @@ pub struct Core {
     pub(super) sessions: Slab<Session>,
     /// Topics with something to send.
     pub(super) dirty_topics: Vec<usize>,
+    /// What the flush at hand hands over: topic, encoding, frames.
+    runs: Vec<(usize, Protocol, Run)>,
+    /// Where it lies.
+    buffers: Buffers,
     /// Topics that wait for the end of their interval.
     pub(super) intervals: Intervals,
     /// Sessions that something was put in the outbox of.
@@ -148,6 +154,8 @@ impl Core {
             topics: Slab::new(),
             sessions: Slab::new(),
             dirty_topics: Vec::new(),
+            runs: Vec::new(),
+            buffers: Buffers::default(),
             intervals: Intervals::default(),
             dirty_sessions: Vec::new(),
             over: Vec::new(),
@@ -392,47 +400,63 @@ impl Core {
         if !self.resets.is_empty() {
             self.announce_resets();
         }
-        let mut dirty = std::mem::take(&mut self.dirty_topics);
-        for id in dirty.drain(..) {
-            let topic = &mut self.topics[id];
-            let (tally, start) = topic.end_batch();
-            let stream = (topic.instrument, topic.channel);
-            for run in topic.take_runs() {
-                let mut takers = 0;
-                for &subscriber in run.subscribers {
-                    let session = &mut self.sessions[subscriber];
-                    let (bytes, waiting) = (run.frames.bytes.len(), self.waiting + self.unheld);
-                    if session.has_no_room(stream.1, bytes, waiting, &self.settings) {
-                        self.refused.add(subscriber, stream, start, tally);
-                        continue;
-                    }
-                    takers += 1;
-                    session.frames += run.frames.count;
-                    match stream.1 {
-                        Channel::Status => session.outbox.push_firm(run.frames.bytes.clone()),
-                        _ => session.outbox.push(run.frames.bytes.clone()),
-                    }
-                    let queued = session.outbox.queued_len();
-                    if queued >= limits::BATCH_BYTES && queued - bytes < limits::BATCH_BYTES {
-                        self.full.push(subscriber);
-                    }
-                    if session.outbox.is_blocked() {
-                        self.unheld += bytes;
-                    }
-                    if !session.is_dirty {
-                        session.is_dirty = true;
-                        self.dirty_sessions.push(subscriber);
-                    }
-                }
-                self.stats.messages.add(run.messages * takers);
-                self.stats.delivered.add(tally.delivered * takers);
-                self.stats.merged.add(tally.merged * takers);
-            }
+        if !self.dirty_topics.is_empty() {
+            self.share_runs();
         }
-        // The buffer is kept for the next batch.
-        self.dirty_topics = dirty;
         self.conflate_the_refused();
         self.look_ahead();
+    }
+
+    /// Puts what every topic emitted into one buffer, and a part of that into each outbox.
+    fn share_runs(&mut self) {
+        let (dirty, topics, runs) = (&self.dirty_topics, &mut self.topics, &mut self.runs);
+        let buffer = self.buffers.fill(|buffer| {
+            // One encoding after the other: what one client gets of several topics may lie together.
+            for protocol in [Protocol::Binary, Protocol::Json] {
+                for &id in dirty {
+                    let run = topics[id].take_run(protocol, buffer);
+                    runs.extend(run.map(|run| (id, protocol, run)));
+                }
+            }
+        });
+        for (id, protocol, run) in runs.drain(..) {
+            let topic = &topics[id];
+            let (tally, start) = topic.batch();
+            let stream = (topic.instrument, topic.channel);
+            let part = Shared::part(&buffer, run.start, run.end);
+            let mut takers = 0;
+            for &subscriber in topic.takers(protocol) {
+                let session = &mut self.sessions[subscriber];
+                let (bytes, waiting) = (part.len(), self.waiting + self.unheld);
+                if session.has_no_room(stream.1, bytes, waiting, &self.settings) {
+                    self.refused.add(subscriber, stream, start, tally);
+                    continue;
+                }
+                takers += 1;
+                session.frames += run.frames;
+                match stream.1 {
+                    Channel::Status => session.outbox.push_firm(part.clone()),
+                    _ => session.outbox.push(part.clone()),
+                }
+                let queued = session.outbox.queued_len();
+                if queued >= limits::BATCH_BYTES && queued - bytes < limits::BATCH_BYTES {
+                    self.full.push(subscriber);
+                }
+                if session.outbox.is_blocked() {
+                    self.unheld += bytes;
+                }
+                if !session.is_dirty {
+                    session.is_dirty = true;
+                    self.dirty_sessions.push(subscriber);
+                }
+            }
+            self.stats.messages.add(run.messages * takers);
+            self.stats.delivered.add(tally.delivered * takers);
+            self.stats.merged.add(tally.merged * takers);
+        }
+        for id in self.dirty_topics.drain(..) {
+            self.topics[id].end_batch();
+        }
     }
 }
 

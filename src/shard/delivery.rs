@@ -3,12 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::Bytes;
-
 use super::core::{Core, SlowConsumer};
 use super::handle::Protocol;
 use super::outbox::Offer;
 use super::session::{Job, Pace, Session, StreamKey};
+use super::shared::Shared;
 use super::tally::Tally;
 use super::topic::{Frames, SessionId};
 use crate::limits;
@@ -297,7 +296,7 @@ impl Core {
     }
 
     /// Puts one frame in a session's outbox, before what has not begun (`docs/protocol.md`, "Order").
-    pub(super) fn push_urgent(&mut self, id: SessionId, frame: Bytes, messages: u64) {
+    pub(super) fn push_urgent(&mut self, id: SessionId, frame: Shared, messages: u64) {
         let session = &mut self.sessions[id];
         if !session.is_closing {
             session.frames += messages;
@@ -382,7 +381,7 @@ impl Core {
 }
 
 /// One text frame.
-fn text_frame(text: &[u8]) -> Bytes {
+fn text_frame(text: &[u8]) -> Shared {
     let mut bytes = Vec::with_capacity(text.len() + 10);
     frame::push(&mut bytes, frame::opcode::TEXT, text);
     bytes.into()

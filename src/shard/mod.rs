@@ -16,6 +16,7 @@ mod queries;
 mod reader;
 mod requests;
 mod session;
+mod shared;
 mod streams;
 mod tally;
 mod thread;

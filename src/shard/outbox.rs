@@ -2,8 +2,9 @@
 
 use std::io;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
+use super::shared::Shared;
 use crate::wire::frame;
 
 /// How an offer to the socket went.
@@ -22,7 +23,7 @@ const QUEUED_KEPT: usize = 16;
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// Whole frames, shared with other sessions, not yet offered to the socket.
-    queued: Vec<Bytes>,
+    queued: Vec<Shared>,
     queued_bytes: usize,
     /// What the kernel did not take: this session's own copy.
     backlog: BytesMut,
@@ -41,19 +42,21 @@ pub struct Outbox {
 
 impl Outbox {
     /// Appends whole frames.
-    pub fn push(&mut self, frames: Bytes) {
+    pub fn push(&mut self, frames: Shared) {
         self.queued_bytes += frames.len();
-        self.queued.push(frames);
+        if !self.queued.last_mut().is_some_and(|last| last.extend(&frames)) {
+            self.queued.push(frames);
+        }
     }
 
     /// Puts the first message here: nothing ever overtakes it.
-    pub fn push_first(&mut self, frames: Bytes) {
+    pub fn push_first(&mut self, frames: Shared) {
         self.pinned = frames.len();
         self.push(frames);
     }
 
     /// Appends whole frames that nothing can be merged with, and that are not to be lost.
-    pub fn push_firm(&mut self, frames: Bytes) {
+    pub fn push_firm(&mut self, frames: Shared) {
         if self.is_blocked() {
             self.firm += frames.len();
         }
@@ -61,14 +64,14 @@ impl Outbox {
     }
 
     /// Appends a snapshot, whose size is not the client's fault.
-    pub fn push_snapshot(&mut self, frames: Bytes) {
+    pub fn push_snapshot(&mut self, frames: Shared) {
         self.allowance += frames.len();
         self.push(frames);
     }
 
     /// Puts whole frames before everything that has not begun, behind what was put so before: `pong`, `error`,
     /// `notice` and the frames of WebSocket's own control (`docs/protocol.md`, "Order").
-    pub fn push_urgent(&mut self, frames: Bytes) {
+    pub fn push_urgent(&mut self, frames: Shared) {
         if self.backlog.is_empty() {
             // The kernel has room: all of it goes with the next write.
             self.push(frames);
@@ -233,7 +236,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn framed(payload: usize, fill: u8) -> Bytes {
+    fn framed(payload: usize, fill: u8) -> Shared {
         let mut out = Vec::new();
         frame::push(&mut out, frame::opcode::BINARY, &vec![fill; payload]);
         out.into()
@@ -262,7 +265,7 @@ mod tests {
             })
             .unwrap();
         assert_eq!(offer, Offer::Drained);
-        assert_eq!(writes, [framed(3, 1).to_vec(), [framed(3, 2), framed(4, 3)].concat()]);
+        assert_eq!(writes, [framed(3, 1).to_vec(), [&framed(3, 2)[..], &framed(4, 3)].concat()]);
         assert_eq!(outbox.offer(&mut scratch, |_| unreachable!("nothing waits")).unwrap(), Offer::Drained);
     }
 
@@ -284,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_is_urgent_overtakes_whole_frames_and_cuts_none() {
-        let whole = [framed(10, 1), framed(10, 2), framed(10, 3)].concat();
+        let whole = [&framed(10, 1)[..], &framed(10, 2), &framed(10, 3)].concat();
         let frame_bytes = whole.len() / 3;
         for taken in 0..whole.len() {
             let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
@@ -331,14 +334,14 @@ mod tests {
                     })
                     .unwrap();
             }
-            assert_eq!(received, [framed(10, 1), framed(4, 8), framed(10, 2)].concat(), "{taken}");
+            assert_eq!(received, [&framed(10, 1)[..], &framed(4, 8), &framed(10, 2)].concat(), "{taken}");
         }
     }
 
     /// `conflating` after `recovered` must not come before it, however little the kernel takes in between.
     #[test]
     fn what_is_urgent_keeps_its_own_order() {
-        let urgent: Vec<Bytes> = (20..25).map(|fill| framed(4, fill)).collect();
+        let urgent: Vec<Shared> = (20..25).map(|fill| framed(4, fill)).collect();
         for taken in 0..60 {
             let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
             outbox.push(framed(10, 1));

@@ -129,7 +129,7 @@ impl Core {
         let market = &self.markets[topic.instrument as usize];
         topic.begin(market.stamp(topic.channel));
         topic.window = topic.view.depth.map(|depth| {
-            let mut window = Window::new(depth as usize);
+            let mut window = Box::new(Window::new(depth as usize));
             for side in [Side::Bid, Side::Ask] {
                 window.refresh(side, market.book.levels(side), &mut Vec::new());
             }

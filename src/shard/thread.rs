@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::core::Core;
+use super::core::{Core, CoreSettings};
 use super::handle::{Answer, Arrival, Letter, Query};
 use super::line::{Line, send};
 use super::outbox::Offer;
@@ -26,14 +26,18 @@ use super::topic::SessionId;
 use crate::bus::Tap;
 use crate::clock::Clock;
 use crate::limits;
-use crate::model::Event;
+use crate::model::{Catalog, Event};
 use crate::stats::{ShardStats, SourceStats};
 use crate::wire::guard::MessageLimits;
 
 /// All that a shard's thread needs.
 pub struct Shard {
-    /// Books, topics, sessions.
-    pub core: Core,
+    /// The instruments.
+    pub catalog: Arc<Catalog>,
+    /// The epoch of the first event.
+    pub epoch: u64,
+    /// What an operator set.
+    pub settings: CoreSettings,
     /// Where its events come from.
     pub tap: Tap<Event>,
     /// Where its sockets and questions come from.
@@ -62,8 +66,10 @@ impl Shard {
     /// # Errors
     /// A session's task panicked.
     pub fn run(self, runtime: &Runtime) -> io::Result<()> {
+        // Made here: it never leaves its thread.
+        let core = Core::new(self.catalog, self.epoch, self.settings, self.stats.clone());
         let shell = Rc::new(Shell {
-            core: RefCell::new(self.core),
+            core: RefCell::new(core),
             lines: RefCell::default(),
             buffers: RefCell::default(),
             progress: Notify::new(),
@@ -253,26 +259,34 @@ impl Shell {
     }
 
     /// A session's reading task: one request after the other.
-    async fn read_session(self: Rc<Self>, id: SessionId, mut reader: Reader<SharedSocket>) {
-        let _tripwire = Tripwire(self.clone());
-        loop {
-            self.answered(id).await;
-            let incoming = reader.next().await;
-            if incoming == Incoming::Eof {
-                return self.remove(id);
+    #[allow(clippy::manual_async_fn, reason = "an async fn would keep its reader twice, of every session")]
+    fn read_session(
+        self: Rc<Self>,
+        id: SessionId,
+        mut reader: Reader<SharedSocket>,
+    ) -> impl Future<Output = ()> {
+        async move {
+            let _tripwire = Tripwire(self.clone());
+            loop {
+                self.answered(id).await;
+                let incoming = reader.next().await;
+                if incoming == Incoming::Eof {
+                    return self.remove(id);
+                }
+                let goes_on = self.take(id, incoming);
+                self.write_dirty();
+                if !goes_on {
+                    break;
+                }
+                // A client with a thousand requests waits for everyone else's turn after each. And one that the write
+                // found gone has been removed: this task ends here, before it takes the next request for a session
+                // that is none.
+                yield_now().await;
             }
-            let goes_on = self.take(id, incoming);
-            self.write_dirty();
-            if !goes_on {
-                break;
-            }
-            // A client with a thousand requests waits for everyone else's turn after each. And one that the write found
-            // gone has been removed: this task ends here, before it takes the next request for a session that is none.
-            yield_now().await;
+            // A socket closed while bytes wait unread is reset, and a reset may overtake the close frame.
+            let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
+            self.remove(id);
         }
-        // A socket closed while bytes wait unread is reset, and a reset may overtake the close frame.
-        let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
-        self.remove(id);
     }
 
     /// Does what one thing that a client sent asks for. Whether more of it is to be read.
@@ -313,25 +327,27 @@ impl Shell {
     fn write_full(self: &Rc<Self>) {
         let mut full = std::mem::take(&mut self.buffers.borrow_mut().dirty);
         self.core.borrow_mut().take_full(&mut full);
-        full.drain(..).for_each(|id| self.write(id));
+        let now_ns = self.clock.now_ns();
+        full.drain(..).for_each(|id| self.write(id, now_ns));
         self.buffers.borrow_mut().dirty = full;
     }
 
     /// Writes to every session that something was put in the outbox of.
     fn write_dirty(self: &Rc<Self>) {
         let mut dirty = std::mem::take(&mut self.buffers.borrow_mut().dirty);
+        let now_ns = self.clock.now_ns();
         loop {
             self.core.borrow_mut().take_dirty(&mut dirty);
             if dirty.is_empty() {
                 break;
             }
-            dirty.drain(..).for_each(|id| self.write(id));
+            dirty.drain(..).for_each(|id| self.write(id, now_ns));
         }
         self.buffers.borrow_mut().dirty = dirty;
     }
 
     /// Writes to one session, now if the kernel has room, else by a task that waits for it.
-    fn write(self: &Rc<Self>, id: SessionId) {
+    fn write(self: &Rc<Self>, id: SessionId, now_ns: u64) {
         let lines = self.lines.borrow();
         let Some(line) = lines.get(&id) else { return };
         if line.writer.is_some() {
@@ -341,7 +357,7 @@ impl Shell {
         }
         let socket = line.socket.clone();
         drop(lines);
-        match self.offer(id, &socket) {
+        match self.offer(id, &socket, now_ns) {
             Ok(Offer::Drained) => self.after_write(id),
             Ok(Offer::Blocked) => {
                 let writer = spawn_local(self.clone().write_session(id, socket)).abort_handle();
@@ -363,7 +379,7 @@ impl Shell {
             if socket.writable().await.is_err() {
                 return self.remove(id);
             }
-            let offer = self.offer(id, &socket);
+            let offer = self.offer(id, &socket, self.clock.now_ns());
             self.progress.notify_one();
             match offer {
                 Ok(Offer::Blocked) => {}
@@ -379,10 +395,9 @@ impl Shell {
 
     /// Offers a session's outbox to its socket, and what is next behind it. [`Offer::Blocked`] where the kernel is full
     /// or a long reply goes on: a writing task is to see to the rest.
-    fn offer(&self, id: SessionId, socket: &TcpStream) -> io::Result<Offer> {
+    fn offer(&self, id: SessionId, socket: &TcpStream, now_ns: u64) -> io::Result<Offer> {
         let mut core = self.core.borrow_mut();
         let scratch = &mut self.buffers.borrow_mut().scratch;
-        let now_ns = self.clock.now_ns();
         let first = core.offer(id, now_ns, scratch, |bytes| send(socket, bytes, &self.stats))?;
         if first == Offer::Blocked || !core.advance(id) {
             return Ok(first);

@@ -1,9 +1,8 @@
 //! What time brings: heartbeats, pings, and the end of those who do not answer.
 
-use bytes::Bytes;
-
 use super::core::{Core, SlowConsumer};
 use super::session::State;
+use super::shared::Shared;
 use super::topic::SessionId;
 use crate::limits;
 use crate::wire::control::{self, Close, Notice, Page, Position};
@@ -177,6 +176,6 @@ impl Core {
         session.awaits_pong = true;
         let mut bytes = Vec::new();
         frame::push(&mut bytes, frame::opcode::PING, b"");
-        self.push_urgent(id, Bytes::from(bytes), 0);
+        self.push_urgent(id, Shared::from(bytes), 0);
     }
 }

@@ -1,9 +1,8 @@
 //! A topic: one view of one stream, encoded once for all who subscribe to it.
 
-use bytes::{Bytes, BytesMut};
-
 use super::handle::Protocol;
 use super::market::Stamp;
+use super::shared::Shared;
 use super::tally::Tally;
 use super::window::Window;
 use crate::limits;
@@ -60,7 +59,7 @@ pub struct Topic {
     /// The event that the last emission ended with: where a joiner starts.
     pub last: Stamp,
     /// What the subscribers of a depth view hold; kept only while there are some.
-    pub window: Option<Window>,
+    pub window: Option<Box<Window>>,
     /// The state last emitted, where an interval lets the market run ahead of it (quotes and ticker).
     pub shown: Option<Content<'static>>,
     /// Sessions that have subscribed, live or not.
@@ -90,32 +89,32 @@ struct Lane {
     run: Vec<u8>,
     /// Where the binary frame that is being written starts, and how many messages it has.
     open: Option<(usize, u16)>,
-    /// Where runs are put to be shared: its memory is taken again once everybody who got the last one has sent it.
-    shared: BytesMut,
     messages: u64,
     /// Whole frames in `run`.
     frames: u64,
     /// The snapshot as of a sequence, for all who ask at that sequence.
-    snapshot: Option<(u64, Frames)>,
+    snapshot: Option<Box<(u64, Frames)>>,
 }
 
 /// Whole frames, shared by whoever gets them.
 #[derive(Clone, Debug)]
 pub struct Frames {
     /// The frames back to back.
-    pub bytes: Bytes,
+    pub bytes: Shared,
     /// How many WebSocket messages they are.
     pub count: u64,
 }
 
-/// One topic's frames of one batch, for one encoding.
-pub struct Run<'a> {
-    /// Whole frames.
-    pub frames: Frames,
+/// One topic's frames of one batch in one encoding: a part of a buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Where they start and end there.
+    pub start: usize,
+    pub end: usize,
+    /// How many frames they are.
+    pub frames: u64,
     /// How many messages are in them.
     pub messages: u64,
-    /// Who gets them.
-    pub subscribers: &'a [SessionId],
 }
 
 impl Topic {
@@ -178,7 +177,7 @@ impl Topic {
     /// [`limits::CHECKSUM_UPDATES`]th. `whole` is that of the whole book.
     pub fn checksum_if_due(&mut self, whole: impl FnOnce() -> u32) -> Option<u32> {
         self.unchecked = (self.unchecked + 1) % limits::CHECKSUM_UPDATES;
-        (self.unchecked == 0).then(|| self.window.as_ref().map_or_else(whole, Window::checksum))
+        (self.unchecked == 0).then(|| self.window.as_deref().map_or_else(whole, Window::checksum))
     }
 
     /// Encodes one message, once for each encoding that somebody wants, and appends it to this batch.
@@ -209,48 +208,55 @@ impl Topic {
         }
     }
 
-    /// Ends the batch: what became of its sequences, and the last sequence before it. The runs are then to be taken.
-    pub fn end_batch(&mut self) -> (Tally, u64) {
-        let tally = std::mem::take(&mut self.batch);
-        self.total += tally;
-        (tally, std::mem::replace(&mut self.start, self.last.seq))
+    /// What was emitted since the last [`Topic::end_batch`]: what became of its sequences, and the last one before it.
+    pub fn batch(&self) -> (Tally, u64) {
+        (self.batch, self.start)
     }
 
-    /// Takes what was emitted since the last call: up to one run for each encoding.
-    pub fn take_runs(&mut self) -> impl Iterator<Item = Run<'_>> {
+    /// Who is sent what was emitted in an encoding.
+    pub fn takers(&self, protocol: Protocol) -> &[SessionId] {
+        &self.lanes[protocol as usize].subscribers
+    }
+
+    /// Moves what was emitted in an encoding to the end of a buffer; `None` where nothing was.
+    pub fn take_run(&mut self, protocol: Protocol, buffer: &mut Vec<u8>) -> Option<Run> {
+        let lane = &mut self.lanes[protocol as usize];
+        lane.finish_frame();
+        if lane.run.is_empty() {
+            return None;
+        }
+        let start = buffer.len();
+        buffer.extend_from_slice(&lane.run);
+        lane.run.clear();
+        // A burst's memory goes back, a steady stream's stays.
+        lane.run.shrink_to(limits::TOPIC_BYTES_KEPT);
+        let [messages, frames] = [&mut lane.messages, &mut lane.frames].map(std::mem::take);
+        Some(Run { start, end: buffer.len(), frames, messages })
+    }
+
+    /// Ends the batch: its runs have been taken.
+    pub fn end_batch(&mut self) {
+        self.total += std::mem::take(&mut self.batch);
+        self.start = self.last.seq;
         self.is_dirty = false;
-        self.lanes.iter_mut().filter_map(|lane| {
-            lane.finish_frame();
-            if lane.run.is_empty() {
-                return None;
-            }
-            lane.shared.extend_from_slice(&lane.run);
-            let bytes = lane.shared.split().freeze();
-            lane.run.clear();
-            // A burst's memory goes back, a steady stream's stays.
-            if lane.run.capacity() > limits::TOPIC_BYTES_KEPT {
-                (lane.run, lane.shared) = (Vec::new(), BytesMut::new());
-            }
-            let [messages, count] = [&mut lane.messages, &mut lane.frames].map(std::mem::take);
-            Some(Run { frames: Frames { bytes, count }, messages, subscribers: &lane.subscribers })
-        })
     }
 
     /// The cached snapshot, if it is of that sequence.
     pub fn snapshot(&self, protocol: Protocol, seq: u64) -> Option<Frames> {
-        let (cached, frames) = self.lanes[protocol as usize].snapshot.as_ref()?;
+        let (cached, frames) = self.lanes[protocol as usize].snapshot.as_deref()?;
         (*cached == seq).then(|| frames.clone())
     }
 
     /// Keeps a snapshot for the next who asks at the same sequence.
     pub fn keep_snapshot(&mut self, protocol: Protocol, seq: u64, frames: Frames) {
-        self.lanes[protocol as usize].snapshot = Some((seq, frames));
+        self.lanes[protocol as usize].snapshot = Some(Box::new((seq, frames)));
     }
 
     /// History begins anew: sequences from 0, nothing emitted, no snapshot.
     pub fn reset(&mut self) {
         self.begin(Stamp::default());
-        self.window = self.window.take().and(self.view.depth).map(|depth| Window::new(depth as usize));
+        self.window =
+            self.window.take().and(self.view.depth).map(|depth| Box::new(Window::new(depth as usize)));
         self.shown = None;
         self.is_due = false;
     }
