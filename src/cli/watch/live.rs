@@ -83,7 +83,7 @@ impl View {
     fn new(args: &WatchArgs) -> anyhow::Result<View> {
         let depth = args.depth.unwrap_or(DEPTH);
         let state = State::new(&args.symbols, Some(depth), is_here(&args.url));
-        let list = args.symbols.iter().any(|symbol| symbol.ends_with('*'));
+        let list = state.wants_list();
         let look = Look::of(|name| std::env::var(name).ok());
         let feed = Feed::new(args.url.clone(), list);
         let mut view = View { state, feed, pace: Pace::default(), look, clock: Clock::start() };

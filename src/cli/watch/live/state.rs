@@ -131,6 +131,8 @@ pub(super) struct State {
     pub help: bool,
     /// Whether the server ever granted a stream.
     pub granted: bool,
+    /// When the connection was made.
+    since_ns: u64,
     note: Option<Note>,
     meter: Meter,
     changed: bool,
@@ -154,6 +156,7 @@ impl State {
             figures: Figures::default(),
             help: false,
             granted: false,
+            since_ns: 0,
             note: None,
             meter: Meter::default(),
             changed: true,
@@ -195,13 +198,24 @@ impl State {
         }
     }
 
+    /// Whether the user named one instrument and nothing else: then all of the server's can be gone through.
+    fn names_one(&self) -> bool {
+        matches!(&self.patterns[..], [only] if !only.ends_with('*'))
+    }
+
+    /// Whether the server is to be asked for its instruments.
+    pub fn wants_list(&self) -> bool {
+        self.names_one() || self.patterns.iter().any(|pattern| pattern.ends_with('*'))
+    }
+
     /// The instruments of the server, as it lists them now. Whether one has been selected.
     pub fn instruments(&mut self, listed: &[String]) -> bool {
         let matches = |symbol: &String| {
-            self.patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => symbol.starts_with(prefix),
-                None => symbol == pattern,
-            })
+            self.names_one()
+                || self.patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+                    Some(prefix) => symbol.starts_with(prefix),
+                    None => symbol == pattern,
+                })
         };
         let plain = self.patterns.iter().filter(|pattern| !pattern.ends_with('*'));
         let mut symbols: Vec<String> =
@@ -325,6 +339,7 @@ impl State {
         match update {
             Update::Connected { .. } => {
                 self.connection = Connection::Live;
+                self.since_ns = now_ns;
                 self.replay_ended = false;
                 self.conflating = false;
                 self.note = None;
@@ -416,8 +431,9 @@ impl State {
 
     /// A message of market data came. Those of some channels are one sequence each, so that more of them are merged.
     fn message(&mut self, meta: &Meta, one_sequence: bool, now_ns: u64) {
-        // A snapshot is as old as the last change in it.
-        let latency_ns = (!meta.snapshot && meta.sent_ns > 0).then(|| now_ns.saturating_sub(meta.sent_ns));
+        // A snapshot is as old as the last change in it, and what is told again after a break as old as that.
+        let is_new = !meta.snapshot && meta.sent_ns > 0 && !(self.same_host && meta.sent_ns < self.since_ns);
+        let latency_ns = is_new.then(|| now_ns.saturating_sub(meta.sent_ns));
         self.meter.message(now_ns, latency_ns);
         if one_sequence && !meta.snapshot {
             let merged = meta.last_seq.saturating_sub(meta.first_seq);

@@ -44,7 +44,7 @@ fn trade(seq: u64, price: i64, quantity: i64, aggressor: Aggressor) -> Update {
 /// A market with three levels a side and two trades, on a connection that stands.
 fn market() -> State {
     let mut state = State::new(&["BTC-USD".into()], Some(25), true);
-    hear(&mut state, Update::Connected { server: "s/1".into(), epoch: 7 });
+    state.take(&Update::Connected { server: "s/1".into(), epoch: 7 }, 900_000_000, channel_of);
     let granted = |channel, depth| Update::Granted {
         listing: listing(-2, -3),
         channel,

@@ -193,6 +193,36 @@ fn instruments_are_those_that_match_and_keys_walk_among_them_in_a_circle() {
 }
 
 #[test]
+fn from_the_only_one_that_was_named_keys_walk_among_all_there_are() {
+    let mut state = state(&["B"]);
+    assert!(state.wants_list());
+    assert_eq!(state.act(Action::Next), Effect::None, "not known yet");
+    hear(&mut state, 0, connected());
+    state.no_list("no list: refused".into(), 2 * SECOND, SECOND);
+    assert_eq!((state.connection, state.note()), (Connection::Live, None), "it is not missed");
+    assert!(!state.instruments(&["C", "A", "B"].map(str::to_owned)));
+    assert_eq!((state.act(Action::Next), state.selected.as_deref()), (Effect::Subscribe, Some("C")));
+    assert_eq!((state.act(Action::Next), state.selected.as_deref()), (Effect::Subscribe, Some("A")));
+}
+
+/// What is told again after a break was published before it.
+#[test]
+fn what_was_missed_does_not_count_as_late() {
+    for (same_host, counted) in [(true, Some((80, 80))), (false, Some((80, 200_000)))] {
+        let mut state = State::new(&["B".into()], Some(25), same_host);
+        hear(&mut state, 5 * SECOND, connected());
+        let told = |seq, sent_ns| {
+            let trade = Trade { price: 1, quantity: 5, trade_id: 1, aggressor: Aggressor::Buy };
+            Update::Trade { listing: listing(), meta: meta(seq, seq, sent_ns), trade }
+        };
+        hear(&mut state, 5 * SECOND, told(1, 4_800 * MS));
+        hear(&mut state, 5 * SECOND + 100_000, told(2, 5 * SECOND + 20_000));
+        state.tick(6 * SECOND);
+        assert_eq!(state.figures.latency_us, counted);
+    }
+}
+
+#[test]
 fn a_prefix_selects_the_first_match_and_waits_for_one() {
     let mut state = state(&["B*"]);
     assert_eq!((state.selected.clone(), state.act(Action::Next)), (None, Effect::None));
