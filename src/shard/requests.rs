@@ -80,8 +80,15 @@ impl Core {
         let mut from = FxHashMap::default();
         for resumed in &asked.from {
             // What the catalog does not have any more, or the request does not name, has nothing to go on with.
-            if let Some(instrument) = self.catalog.find(&resumed.symbol) {
-                from.insert((instrument, resumed.channel), (resumed.epoch, resumed.seq));
+            if let Some(instrument) = self.catalog.find(&resumed.symbol)
+                && from.insert((instrument, resumed.channel), (resumed.epoch, resumed.seq)).is_some()
+            {
+                let message = format!(
+                    "\"from\" names {} {} twice; each stream is allowed once",
+                    resumed.symbol,
+                    resumed.channel.name()
+                );
+                return Err(Refusal::new(request, ErrorCode::BadRequest, message));
             }
         }
         let wanted = streams

@@ -5,7 +5,9 @@ use tickcast::limits;
 use tickcast::model::{BarStep, Body, Period};
 use tickcast::shard::{Core, CoreSettings, SessionId};
 
-use super::by_hand::{PLAIN, core, gaps_and_spans, many, open, publish, subscribe, texts, trade, with};
+use super::by_hand::{
+    PLAIN, core, gaps_and_spans, many, open, publish, received, subscribe, texts, trade, with,
+};
 
 fn resume(core: &mut Core, channel: &str, seq: u64, more: &str) -> SessionId {
     let from = format!(r#"{{"symbol":"BTC-USD","channel":"{channel}","epoch":1,"seq":{seq}}}"#);
@@ -87,4 +89,23 @@ fn who_comes_back_from_another_epoch_is_told_the_present_one() {
     assert_eq!(told, [json!([one, 1, "restart"])], "that of the other instrument does not");
     let told = resets(&mut core, session, r#""book""#, &[from(one, "book", 7)]);
     assert_eq!(told, [json!([one, 1, "restart"])], "nor does the stream itself");
+}
+
+/// A stream that is named twice in `from` could go on from either: the request is refused whole.
+#[test]
+fn a_stream_goes_on_from_one_place() {
+    let mut core = core();
+    let session = open(&mut core);
+    let at = |seq| format!(r#"{{"symbol":"BTC-USD","channel":"trades","epoch":1,"seq":{seq}}}"#);
+    let from = [at(5), at(9)].join(",");
+    core.request(
+        session,
+        &format!(r#"{{"op":"subscribe","symbols":["*"],"channels":["trades"],"from":[{from}]}}"#),
+        0,
+    );
+    let errors = texts(&mut core, session, "error");
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0]["message"], "\"from\" names BTC-USD trades twice; each stream is allowed once");
+    trade(&mut core, 1);
+    assert_eq!(received(&mut core, session), []);
 }

@@ -16,6 +16,9 @@ pub const SERVED: ChannelSet = ChannelSet::of(&Channel::ALL);
 /// The depths of book views, levels a side; beyond the last there is the full book.
 pub const DEPTHS: [u32; 7] = [1, 5, 10, 25, 50, 100, 500];
 
+/// Sequences, epochs and counts are below this: what JavaScript holds exactly.
+const COUNTS_END: u64 = 1 << 53;
+
 /// The depth granted for a depth asked for: the next of [`DEPTHS`], or `None`, the full book.
 pub fn round_depth(depth: u64) -> Option<u32> {
     DEPTHS.into_iter().find(|&granted| depth <= u64::from(granted))
@@ -392,8 +395,8 @@ fn position(name: &str, value: &RawValue) -> Result<From, Fault> {
     Ok(From {
         symbol: string(&format!("{name}.symbol"), field("symbol", fields.symbol)?)?,
         channel: channel(&format!("{name}.channel"), field("channel", fields.channel)?)?,
-        epoch: whole(&format!("{name}.epoch"), field("epoch", fields.epoch)?)?,
-        seq: whole(&format!("{name}.seq"), field("seq", fields.seq)?)?,
+        epoch: count(&format!("{name}.epoch"), field("epoch", fields.epoch)?)?,
+        seq: count(&format!("{name}.seq"), field("seq", fields.seq)?)?,
     })
 }
 
@@ -438,6 +441,14 @@ fn string(name: &str, value: &RawValue) -> Result<String, Fault> {
 fn whole(name: &str, value: &RawValue) -> Result<u64, Fault> {
     serde_json::from_str(value.get())
         .or_else(|_| wrong(name, value, "a whole number below 2^64, without sign, point and exponent"))
+}
+
+/// What every client can hold exactly, as sequences, epochs and counts are.
+fn count(name: &str, value: &RawValue) -> Result<u64, Fault> {
+    match whole(name, value) {
+        Ok(count) if count >= COUNTS_END => wrong(name, value, "a whole number below 2^53"),
+        other => other,
+    }
 }
 
 fn boolean(name: &str, value: &RawValue) -> Result<bool, Fault> {

@@ -214,6 +214,11 @@ fn a_fault_names_the_thing_its_value_and_what_is_allowed() {
             "{}",
             "\"from\" is an object; allowed: a list of objects with symbol, channel, epoch and seq",
         ),
+        (
+            "from",
+            r#"[{"symbol":"A","channel":"book","epoch":1,"seq":9007199254740992}]"#,
+            "\"from\"[0].seq is 9007199254740992; allowed: a whole number below 2^53",
+        ),
         ("from", "[7]", "\"from\"[0] is 7; allowed: an object with symbol, channel, epoch and seq"),
         ("from", "[[\"A\",\"book\",1,2]]", "\"from\"[0] is a list; allowed: an object"),
         ("from", "[{}]", "\"symbol\" is missing in \"from\"[0]; it needs symbol, channel, epoch and seq"),
