@@ -87,7 +87,7 @@ pub struct Core {
     pub(super) intervals: Intervals,
     /// Sessions that something was put in the outbox of.
     pub(super) dirty_sessions: Vec<SessionId>,
-    /// Sessions over their bound that the shard waits for.
+    /// Sessions over their bound, or late with their reports, that the shard waits for.
     pub(super) over: Vec<SessionId>,
     /// Bytes that the kernel refused and that wait, all sessions together.
     pub(super) waiting: usize,

@@ -164,11 +164,14 @@ impl Core {
         into.append(&mut self.full);
     }
 
-    /// Whether a client that the shard waits for is still over its bound.
+    /// Whether a client that the shard waits for is still over its bound, or still late with its reports.
     pub fn is_blocked(&mut self) -> bool {
         let (sessions, waiting, settings) = (&self.sessions, self.waiting, &self.settings);
         self.over.retain(|&id| {
-            sessions.get(id).is_some_and(|session| !session.is_closing && session.is_over(waiting, settings))
+            sessions.get(id).is_some_and(|session| {
+                let is_late = session.progress.as_ref().is_some_and(|progress| progress.is_late);
+                !session.is_closing && (is_late || session.is_over(waiting, settings))
+            })
         });
         !self.over.is_empty()
     }

@@ -12,6 +12,8 @@ pub struct Progress {
     /// (messages handed over, monotonic nanoseconds when so many had been), the oldest first: only those that have not
     /// been reported.
     marks: VecDeque<(u64, u64)>,
+    /// Whether its reports are late, as of the last look.
+    pub is_late: bool,
 }
 
 impl Progress {
@@ -21,6 +23,7 @@ impl Progress {
         while self.marks.front().is_some_and(|(handed, _)| *handed <= self.received) {
             self.marks.pop_front();
         }
+        self.is_late &= !self.marks.is_empty();
     }
 
     /// So many have been handed over by now.

@@ -66,26 +66,28 @@ impl Core {
         let still_ns = now_ns.saturating_sub(session.progress_ns);
         let stall_ns = limits::STALL_SECONDS * SECOND_NS;
         let takes_nothing = session.outbox.is_blocked() && still_ns > stall_ns;
-        if self.settings.slow_consumer == SlowConsumer::Block {
-            // What the kernel takes is enough: a report is not needed to go on.
-            return takes_nothing
-                || (still_ns > limits::BLOCK_SECONDS * SECOND_NS && self.over.contains(&id));
-        }
         let lag_ns = session.progress.as_ref().map_or(0, |progress| progress.lag_ns(now_ns));
+        if self.settings.slow_consumer == SlowConsumer::Block {
+            let block_ns = limits::BLOCK_SECONDS * SECOND_NS;
+            return takes_nothing
+                || lag_ns > block_ns
+                || (still_ns > block_ns && session.outbox.is_blocked() && self.over.contains(&id));
+        }
         takes_nothing || lag_ns > stall_ns
     }
 
     /// A client that does not report what it was sent is slow, though the kernel takes everything.
     fn judge_progress(&mut self, id: SessionId, now_ns: u64) {
-        let lag_ns = self.sessions[id].progress.as_ref().map_or(0, |progress| progress.lag_ns(now_ns));
-        if lag_ns > limits::PROGRESS_LAG_MILLISECONDS * 1_000_000 {
+        let Some(progress) = &mut self.sessions[id].progress else { return };
+        progress.is_late = progress.lag_ns(now_ns) > limits::PROGRESS_LAG_MILLISECONDS * 1_000_000;
+        if progress.is_late {
             match self.settings.slow_consumer {
                 SlowConsumer::Conflate if self.sessions[id].has_never_conflated() => {
                     self.close(id, Close::TooSlow);
                 }
                 SlowConsumer::Conflate => self.conflate(id),
                 SlowConsumer::Disconnect => self.close(id, Close::TooSlow),
-                // It waits for what the kernel takes: a report is not needed to go on.
+                SlowConsumer::Block if !self.over.contains(&id) => self.over.push(id),
                 SlowConsumer::Block => {}
             }
         }
