@@ -227,6 +227,12 @@ fn run(form: Form) -> Outcome {
         let live = scope.spawn(|| block_on(live(server_ref, form, names, &all_there)));
         let slow = scope.spawn(|| block_on(slow(server_ref, form, names, &all_there)));
         let watch = scope.spawn(|| {
+            let everybody = form.live + form.slow + form.crowd.iter().sum::<usize>();
+            let deadline = Instant::now() + PATIENCE;
+            while server_ref.metrics().get("tickcast_sessions") < everybody as f64 {
+                assert!(Instant::now() < deadline, "{everybody} clients\n{}", server_ref.log());
+                std::thread::sleep(Duration::from_millis(20));
+            }
             all_there.wait();
             let before = server_ref.resident();
             while !is_over.load(Ordering::Relaxed) {
