@@ -176,6 +176,10 @@ fn a_report_is_a_page_and_the_result() {
         let foreign = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!foreign.contains(outside), "{outside} in the page");
     }
+    for plot in ["distribution", "latency", "rate"] {
+        let drawn = std::fs::read_to_string(folder.path().join(format!("a/b/{plot}.svg"))).unwrap();
+        assert!(page.contains(&drawn), "{plot} stands alone as well");
+    }
     let stored = std::fs::read(folder.path().join("a/b/result.json")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&stored).unwrap(), result);
 }

@@ -20,7 +20,7 @@ mod worker;
 mod workload;
 
 pub use outcome::{Environment, Faults, Outcome, Percentiles, ServerUse, Slice, Slow, Tally};
-pub use page::page;
+pub use page::{Plot, page, plots};
 pub use plan::{Plan, Protocol, Reading, Target};
 pub use plot::count;
 pub use run::{BenchError, Stage, run};

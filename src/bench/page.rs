@@ -52,11 +52,38 @@ fn percentiles(out: &mut String, name: &str, of: &Percentiles) {
     out.push_str("</tr>");
 }
 
-/// The page of a run, with its plots.
+/// A plot of a run, as SVG.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    /// A name for its file.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    /// The drawing.
+    pub svg: String,
+}
+
+/// The plots of a run; none where it heard nothing.
 ///
 /// # Errors
-/// A plot cannot be drawn.
-pub fn page(outcome: &Outcome) -> Result<String, Box<dyn Error + Send + Sync>> {
+/// One cannot be drawn.
+pub fn plots(outcome: &Outcome) -> Result<Vec<Plot>, Box<dyn Error + Send + Sync>> {
+    if outcome.latency.count == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(vec![
+        Plot {
+            name: "distribution",
+            title: "Distribution of the latency",
+            svg: plot::distribution(outcome)?,
+        },
+        Plot { name: "latency", title: "Latency over time", svg: plot::latencies(outcome)? },
+        Plot { name: "rate", title: "Messages a second", svg: plot::rate(outcome)? },
+    ])
+}
+
+/// The page of a run, with its plots.
+pub fn page(outcome: &Outcome, plots: &[Plot]) -> String {
     let mut out = String::new();
     let title = format!("{}: {} connections", escaped(&outcome.workload), outcome.connections);
     // Writing to a string cannot fail.
@@ -113,10 +140,8 @@ pub fn page(outcome: &Outcome) -> Result<String, Box<dyn Error + Send + Sync>> {
     percentiles(&mut out, "when it was due", &outcome.latency);
     percentiles(&mut out, "the publish stamp", &outcome.latency_from_publish);
     out.push_str("</table>");
-    if outcome.latency.count > 0 {
-        let _ = write!(out, "<h2>Distribution of the latency</h2>{}", plot::distribution(outcome)?);
-        let _ = write!(out, "<h2>Latency over time</h2>{}", plot::latencies(outcome)?);
-        let _ = write!(out, "<h2>Messages a second</h2>{}", plot::rate(outcome)?);
+    for Plot { title, svg, .. } in plots {
+        let _ = write!(out, "<h2>{title}</h2>{svg}");
     }
     let (ledger, slow) = (&outcome.ledger, &outcome.slow);
     out.push_str("<h2>Sequences</h2><table><tr><th><th>delivered<th>merged<th>declared lost</tr>");
@@ -152,5 +177,5 @@ pub fn page(outcome: &Outcome) -> Result<String, Box<dyn Error + Send + Sync>> {
         environment.version,
         environment.date,
     );
-    Ok(out)
+    out
 }

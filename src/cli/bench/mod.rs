@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use crate::bench::{Plan, Protocol, Reading, Stage, Target, WORKLOADS, Workload, page, run as measure};
+use crate::bench::{Plan, Protocol, Reading, Stage, Target, WORKLOADS, Workload, page, plots, run as measure};
 use crate::client::Address;
 use crate::limits;
 use crate::model::Channel;
@@ -94,7 +94,7 @@ pub(super) struct BenchArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
-    /// Write index.html with plots, and result.json, into this folder
+    /// Write index.html, its plots as .svg too, and result.json into this folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }
@@ -187,10 +187,16 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         measure(&plan, &mut |stage| bar.show(stage))?
     };
     if let Some(folder) = &args.report {
-        let page = page(&outcome).map_err(|error| anyhow::anyhow!("cannot draw the report: {error}"))?;
-        std::fs::write(folder.join("index.html"), page)
-            .and_then(|()| std::fs::write(folder.join("result.json"), serde_json::to_vec_pretty(&outcome)?))
-            .with_context(|| no_report(folder))?;
+        let plots =
+            plots(&outcome).map_err(|error| anyhow::anyhow!("cannot draw the report: {error}"))?;
+        let write = |name: &str, content: &[u8]| {
+            std::fs::write(folder.join(name), content).with_context(|| no_report(folder))
+        };
+        write("index.html", page(&outcome, &plots).as_bytes())?;
+        for plot in &plots {
+            write(&format!("{}.svg", plot.name), plot.svg.as_bytes())?;
+        }
+        write("result.json", &serde_json::to_vec_pretty(&outcome)?)?;
     }
     let text = if args.json { serde_json::to_string(&outcome)? + "\n" } else { table::table(&outcome) };
     std::io::stdout().write_all(text.as_bytes())?;
