@@ -278,7 +278,12 @@ fn start_shard(
     let name = format!("shard-{number}");
     let thread = name.clone();
     let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;
-    crew.start(&name, move || shard.run(&runtime).map_err(|error| NodeError::Thread { thread, error }))?;
+    // Dropped once the shard can serve, or has failed: nobody is let in before.
+    let (is_made, made) = std::sync::mpsc::channel::<()>();
+    crew.start(&name, move || {
+        shard.run(&runtime, || drop(is_made)).map_err(|error| NodeError::Thread { thread, error })
+    })?;
+    let _ = made.recv();
     Ok(handle)
 }
 

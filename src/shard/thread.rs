@@ -61,13 +61,14 @@ impl Shard {
     }
 
     /// Serves until a [`Letter::Stop`] has come, everyone has been told, and everyone is gone or the time for it is
-    /// over. Blocks the thread.
+    /// over. Blocks the thread. Calls `is_made` once books and topics are there.
     ///
     /// # Errors
     /// A session's task panicked.
-    pub fn run(self, runtime: &Runtime) -> io::Result<()> {
+    pub fn run(self, runtime: &Runtime, is_made: impl FnOnce()) -> io::Result<()> {
         // Made here: it never leaves its thread.
         let core = Core::new(self.catalog, self.epoch, self.settings, self.stats.clone());
+        is_made();
         let shell = Rc::new(Shell {
             core: RefCell::new(core),
             lines: RefCell::default(),

@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use crate::bench::{Plan, Protocol, Reading, Stage, Target, WORKLOADS, Workload, page, plots, run as measure};
+use crate::bench::{
+    Plan, Protocol, Reading, Stage, Target, WORKLOADS, Workload, page, plots, run as measure,
+};
 use crate::client::Address;
 use crate::limits;
 use crate::model::Channel;
@@ -187,8 +189,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         measure(&plan, &mut |stage| bar.show(stage))?
     };
     if let Some(folder) = &args.report {
-        let plots =
-            plots(&outcome).map_err(|error| anyhow::anyhow!("cannot draw the report: {error}"))?;
+        let plots = plots(&outcome).map_err(|error| anyhow::anyhow!("cannot draw the report: {error}"))?;
         let write = |name: &str, content: &[u8]| {
             std::fs::write(folder.join(name), content).with_context(|| no_report(folder))
         };
