@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tickcast::model::{Body, Catalog, Event, Quote, event_flags};
-use tickcast::shard::{Core, CoreSettings, Protocol, SlowConsumer};
+use tickcast::shard::{CompressionSettings, Core, CoreSettings, Protocol, SlowConsumer};
 use tickcast::sim::{InstrumentProfile, profiles};
 
 /// A core with `sessions` that have subscribed to the quotes of `each` symbols out of `symbols`.
@@ -18,6 +18,8 @@ fn core(symbols: usize, sessions: usize, each: usize) -> Core {
         ring_bytes: 0,
         frame_messages: u16::MAX,
         slow_consumer: SlowConsumer::Disconnect,
+        request_rate: 0,
+        compression: CompressionSettings::DEFAULT,
     };
     let mut core = Core::new(catalog.clone(), 1, settings, Arc::default());
     for session in 0..sessions {

@@ -1,5 +1,6 @@
 //! Every bound, with its unit and its reason. Those a user may set carry the default here.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 // The market.
@@ -104,6 +105,29 @@ pub const TEXT_BYTES_MAX: usize = 64 * 1_024;
 /// Fragments of one message from a client. Honest clients send requests whole; each fragment costs a header's work.
 pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;
 
+/// Requests a second that a client may send, unless set otherwise. A program that reports its progress sends a hundred; a
+/// dashboard some when somebody clicks.
+pub const REQUEST_RATE_DEFAULT: u32 = 1_000;
+
+/// Most that it may be set to; 0 is no limit.
+pub const REQUEST_RATE_MAX: u32 = 1_000_000;
+
+/// Pings and pongs a second that a client may send.
+pub const CONTROL_RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+/// Seconds of its rate that a client may send at once.
+pub const RATE_BURST_SECONDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+/// Bytes of a message that is to be sent back as it is, in tests of conformance: the longest that Autobahn sends.
+pub const ECHO_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
+
+/// Times its bytes that a compressed message from a client may inflate to, once it has passed [`INFLATE_FREE_BYTES`]: a
+/// list of symbols that differ in a digit compresses 20-fold; DEFLATE itself ends at 1,032.
+pub const INFLATE_RATIO_MAX: u32 = 256;
+
+/// Bytes that a compressed message may inflate to however short it is.
+pub const INFLATE_FREE_BYTES: usize = 16 * 1_024;
+
 /// Symbols in one request; more than fit in a text message of plausible symbols.
 pub const REQUEST_SYMBOLS_MAX: usize = 10_000;
 
@@ -128,6 +152,16 @@ pub const BATCH_BYTES: usize = 32 * 1_024;
 /// Bytes of market data in one binary frame; a message that crosses it still goes in whole.
 pub const FRAME_BYTES: usize = 64 * 1024;
 
+/// Payload bytes of one fragment of a snapshot or a reply that is longer, unless set otherwise: a pong has to wait for no
+/// more than that on a slow line.
+pub const FRAGMENT_BYTES_DEFAULT: usize = 16 * 1_024;
+
+/// Least that a fragment may be set to.
+pub const FRAGMENT_BYTES_MIN: usize = 256;
+
+/// Most that a fragment may be set to: no message is longer than a part of a snapshot, or a page.
+pub const FRAGMENT_BYTES_MAX: usize = 1_024 * 1_024;
+
 /// Levels in one part of a binary snapshot: what fits in 64 KiB with the headers.
 pub const SNAPSHOT_PART_LEVELS: usize = 4_090;
 
@@ -139,6 +173,34 @@ pub const SNAPSHOT_PART_ORDERS: usize = 2_720;
 
 /// Orders in one part of a JSON snapshot: what fits in 64 KiB when every number is as long as it can be.
 pub const SNAPSHOT_PART_ORDERS_JSON: usize = 860;
+
+/// Payload bytes from which a message is compressed by itself (`docs/performance.md`, "Compression").
+pub const DEFLATE_BYTES_MIN: usize = 512;
+
+/// Payload bytes from which a message is compressed with those before it in view.
+pub const DEFLATE_CONTEXT_BYTES_MIN: usize = 64;
+
+/// Window of a session's own compression: 2^this bytes, some dozens of messages.
+pub const DEFLATE_CONTEXT_WINDOW_BITS: u8 = 13;
+
+/// Sessions that may have compression of their own, of all shards together, unless set otherwise: with some 200 KiB each
+/// a quarter of a gigabyte.
+pub const DEFLATE_CONTEXTS_DEFAULT: usize = 1_024;
+
+/// Most that they may be set to.
+pub const DEFLATE_CONTEXTS_MAX: usize = 1_000_000;
+
+/// Percent of a shard's time that compression may take; what does not fit goes out as it is.
+pub const DEFLATE_TIME_PERCENT: u32 = 25;
+
+/// Nanoseconds of compression that may be saved up.
+pub const DEFLATE_CREDIT_NS_MAX: u64 = 50_000_000;
+
+/// Nanoseconds that compressing a message is taken to cost, however short it is.
+pub const DEFLATE_MESSAGE_NS: u64 = 6_000;
+
+/// Picoseconds that it is taken to cost for each byte.
+pub const DEFLATE_BYTE_PS: u64 = 5_000;
 
 /// Streams that are made ready for one page of `subscribed`: more than fit in a page.
 pub const PAGE_ENTRIES_MAX: usize = 1_024;

@@ -18,7 +18,7 @@ use crate::feed::{FeedError, Replay, ReplayHandle, ReplaySettings};
 use crate::limits;
 use crate::model::{Catalog, Event};
 use crate::pump::{Pump, PumpError, PumpHandle};
-use crate::shard::{CoreSettings, Shard, ShardHandle, mailbox};
+use crate::shard::{CompressionSettings, CoreSettings, Shard, ShardHandle, mailbox};
 use crate::sim::{
     Faults, InstrumentProfile, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml,
 };
@@ -110,6 +110,8 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         allow_origin: settings.allow_origin,
         max_connections: settings.max_connections,
         send_buffer_bytes: settings.send_buffer_bytes,
+        compression: settings.compression,
+        has_echo: settings.echo,
         ..DoorSettings::at(settings.listen)
     })?;
     let (address, catalog, stats) = (door.address(), source.catalog(), Stats::new(settings.shards));
@@ -130,6 +132,12 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         ring_bytes: settings.ring_bytes / settings.shards,
         frame_messages: settings.frame_messages,
         slow_consumer: settings.slow_consumer,
+        request_rate: settings.request_rate,
+        compression: CompressionSettings {
+            contexts_max: settings.compression_contexts.div_ceil(settings.shards),
+            fragment_bytes: settings.fragment_bytes,
+            ..CompressionSettings::DEFAULT
+        },
     };
     let shards: Result<Vec<_>, NodeError> = taps
         .into_iter()

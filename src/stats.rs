@@ -135,6 +135,22 @@ pub struct ShardStats {
     pub closed_slow: Counter,
     /// Sessions closed for breaking the protocol (1002, 1003, 1007, 1009).
     pub closed_protocol: Counter,
+    /// Sessions closed for sending too much (1008, 4029).
+    pub closed_rate: Counter,
+    /// Messages compressed: once for all who get them, or for one.
+    pub deflate_messages: Counter,
+    /// Bytes of their payload before.
+    pub deflate_bytes_in: Counter,
+    /// And after.
+    pub deflate_bytes_out: Counter,
+    /// Nanoseconds that compressing took.
+    pub deflate_ns: Counter,
+    /// Payload bytes that went out as they were, since there was no time left to compress them.
+    pub deflate_skipped_bytes: Counter,
+    /// Sessions now that take compressed messages.
+    pub deflate_sessions: Counter,
+    /// Those of them that have, or may have, a context of their own.
+    pub deflate_contexts: Counter,
     /// Bytes waiting in outboxes now.
     pub outbox_bytes: Counter,
     /// Bytes that the resume rings hold now.

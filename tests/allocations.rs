@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tickcast::model::{Catalog, Deriver, Event, Primary, PrimaryKind, Side, primary_flags};
-use tickcast::shard::{Core, CoreSettings, Protocol, SessionId, SlowConsumer};
+use tickcast::shard::{CompressionSettings, Core, CoreSettings, Protocol, SessionId, SlowConsumer};
 use tickcast::sim::{InstrumentProfile, profiles};
 
 #[global_allocator]
@@ -35,6 +35,8 @@ impl Market {
             ring_bytes,
             frame_messages: u16::MAX,
             slow_consumer: SlowConsumer::Conflate,
+            request_rate: 0,
+            compression: CompressionSettings::DEFAULT,
         };
         let mut core = Core::new(catalog.clone(), 1, settings, Arc::default());
         for n in 0..sessions {

@@ -56,6 +56,7 @@ const DOOR_KNOWS: &[&str] = &[
     "shard::ConnectionStream",
     "shard::Listing",
     "shard::Seat",
+    "shard::Terms",
     "feed::replay",
     "feed::ReplayHandle",
     "feed::ReplayState",

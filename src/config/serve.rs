@@ -13,6 +13,7 @@ use crate::feed::Speed;
 use crate::limits;
 use crate::shard::SlowConsumer;
 use crate::sim::Rate;
+use crate::wire::deflate::Mode;
 
 /// Settings of a server, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,16 @@ pub struct Settings {
     pub ring_bytes: usize,
     /// `SO_SNDBUF` of a session in bytes; 0: the kernel's own choice.
     pub send_buffer_bytes: usize,
+    /// How messages are compressed for clients that offer it; `None`: they are not.
+    pub compression: Option<Mode>,
+    /// Sessions that may have compression of their own, where that is how.
+    pub compression_contexts: usize,
+    /// Payload bytes of one fragment of a snapshot or a reply that is longer.
+    pub fragment_bytes: usize,
+    /// Requests a second that a client may send; 0: any number.
+    pub request_rate: u32,
+    /// Whether `/echo` sends back what it is sent.
+    pub echo: bool,
     /// Binary messages that may share a frame; no key sets it, `tickcast bench` alone asks for 1.
     pub frame_messages: u16,
     /// What to log, in the syntax of `tracing_subscriber::EnvFilter`.
@@ -156,6 +167,17 @@ impl Settings {
                 .whole("ring_bytes", 0..=limits::RING_BYTES_MAX)
                 .unwrap_or(limits::RING_BYTES_DEFAULT),
             send_buffer_bytes: check.send_buffer().unwrap_or(limits::SEND_BUFFER_BYTES_DEFAULT),
+            compression: check.compression(),
+            compression_contexts: check
+                .whole("compression_contexts", 0..=limits::DEFLATE_CONTEXTS_MAX)
+                .unwrap_or(limits::DEFLATE_CONTEXTS_DEFAULT),
+            fragment_bytes: check
+                .whole("fragment_bytes", limits::FRAGMENT_BYTES_MIN..=limits::FRAGMENT_BYTES_MAX)
+                .unwrap_or(limits::FRAGMENT_BYTES_DEFAULT),
+            request_rate: check
+                .whole("request_rate", 0..=limits::REQUEST_RATE_MAX)
+                .unwrap_or(limits::REQUEST_RATE_DEFAULT),
+            echo: check.switch("echo"),
             frame_messages: u16::MAX,
             log: check.log().unwrap_or_else(|| "info".into()),
             log_format: check.one("log_format", "text or json", log_format).unwrap_or(LogFormat::Text),
@@ -238,6 +260,16 @@ impl Check<'_> {
             self.forbid("slow_consumer", "conflate or disconnect; block only with a replay (replay FILE)");
         }
         policy.unwrap_or(SlowConsumer::Conflate)
+    }
+
+    fn compression(&mut self) -> Option<Mode> {
+        let mode = self.one("compression", "off, shared or dedicated", |text| match text {
+            "off" => Some(None),
+            "shared" => Some(Some(Mode::Shared)),
+            "dedicated" => Some(Some(Mode::Dedicated)),
+            _ => None,
+        });
+        mode.unwrap_or(Some(Mode::Shared))
     }
 
     fn rate(&mut self) -> Option<Rate> {

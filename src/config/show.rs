@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{LogFormat, Settings, SourceSettings, Symbols};
+use crate::wire::deflate::Mode;
 
 /// TOML, one setting a line, defaults included: reading it back gives the same settings.
 impl fmt::Display for Settings {
@@ -36,6 +37,16 @@ impl fmt::Display for Settings {
         writeln!(f, "outboxes_bytes = {}", self.outboxes_bytes)?;
         writeln!(f, "ring_bytes = {}", self.ring_bytes)?;
         writeln!(f, "send_buffer_bytes = {}", self.send_buffer_bytes)?;
+        let compression = match self.compression {
+            None => "off",
+            Some(Mode::Shared) => "shared",
+            Some(Mode::Dedicated) => "dedicated",
+        };
+        writeln!(f, "compression = {}", quoted(compression))?;
+        writeln!(f, "compression_contexts = {}", self.compression_contexts)?;
+        writeln!(f, "fragment_bytes = {}", self.fragment_bytes)?;
+        writeln!(f, "request_rate = {}", self.request_rate)?;
+        writeln!(f, "echo = {}", self.echo)?;
         writeln!(f, "log = {}", quoted(&self.log))?;
         writeln!(f, "log_format = {}", quoted(self.log_format.name()))
     }

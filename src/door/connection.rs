@@ -25,7 +25,7 @@ use tracing::{debug, warn};
 use super::fault::Fault;
 use super::{House, Refusal, routes, upgrade};
 use crate::limits;
-use crate::shard::{Arrival, Protocol, Seat, ShardHandle};
+use crate::shard::{Arrival, Seat, ShardHandle, Terms};
 
 /// Serves a connection.
 pub(super) async fn serve(
@@ -104,7 +104,7 @@ struct Visitor {
 /// The way to a shard.
 struct Pass {
     upgraded: UpgradeFut,
-    protocol: Protocol,
+    terms: Terms,
     shard: ShardHandle,
     seat: Seat,
 }
@@ -113,22 +113,28 @@ impl Visitor {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         self.asked.store(true, Ordering::Relaxed);
         self.house.stats.requests.add(1);
-        if request.uri().path() != "/ws" {
+        let is_echo = self.house.settings.has_echo && request.uri().path() == "/echo";
+        if !is_echo && request.uri().path() != "/ws" {
             return routes::answer(&self.house, request).await;
         }
         match *request.method() {
-            Method::GET | Method::HEAD => self.shake_hands(request).unwrap_or_else(Fault::response),
+            Method::GET | Method::HEAD => self.shake_hands(request, is_echo).unwrap_or_else(Fault::response),
             _ => routes::wrong_method(request.method(), "GET").response(),
         }
     }
 
-    fn shake_hands(&self, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Fault> {
+    fn shake_hands(
+        &self,
+        mut request: Request<Incoming>,
+        is_echo: bool,
+    ) -> Result<Response<Full<Bytes>>, Fault> {
         let house = &self.house;
         let refuse = |(refusal, fault): (Refusal, Fault)| {
             house.stats.refused(refusal).add(1);
             fault
         };
-        let choice = upgrade::check(&request, &house.settings.allow_origin).map_err(refuse)?;
+        let choice = upgrade::check(&request, &house.settings.allow_origin, house.settings.compression)
+            .map_err(refuse)?;
         if house.is_full() {
             let allowed = house.settings.max_connections;
             let message =
@@ -140,11 +146,11 @@ impl Visitor {
             let fault = Fault::unavailable("the server is stopping; connect again in a second");
             return Err(refuse((Refusal::Full, fault)));
         };
-        let granted = upgrade::grant(&mut request, choice)?;
+        let granted = upgrade::grant(&mut request, choice, is_echo)?;
         house.stats.upgraded.add(1);
         self.pass.store(Some(Pass {
             upgraded: granted.upgraded,
-            protocol: granted.protocol,
+            terms: granted.terms,
             shard: shard.clone(),
             seat: shard.seat(),
         }));
@@ -182,7 +188,7 @@ async fn hand_over(pass: Pass, peer: SocketAddr, stopped: watch::Receiver<bool>)
     let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
     drop(parts.read_buf);
     let socket = parts.io.into_inner().into_std()?;
-    let mut arrival = Arrival { socket, read_ahead, protocol: pass.protocol, peer, seat: pass.seat };
+    let mut arrival = Arrival { socket, read_ahead, terms: pass.terms, peer, seat: pass.seat };
     let attempts = limits::HANDSHAKE_TIME.as_millis() / MAILBOX_PAUSE.as_millis();
     for _ in 0..attempts {
         match pass.shard.adopt(arrival) {

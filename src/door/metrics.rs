@@ -125,12 +125,28 @@ const SHARD_COUNTERS: &[(&str, &str, OfShard)] = &[
     ("client_refusals", "Requests of clients answered with an error", |s| &s.refusals),
     ("closed_slow", "Sessions closed with 4008", |s| &s.closed_slow),
     ("closed_protocol", "Sessions closed for breaking the protocol", |s| &s.closed_protocol),
+    ("closed_rate", "Sessions closed for sending too much (1008, 4029)", |s| &s.closed_rate),
+    ("deflate_messages", "Messages compressed, once for all who get them or for one", |s| {
+        &s.deflate_messages
+    }),
+    ("deflate_bytes_in", "Payload bytes of those messages before", |s| &s.deflate_bytes_in),
+    ("deflate_bytes_out", "Payload bytes of those messages after", |s| &s.deflate_bytes_out),
+    ("deflate_nanoseconds", "Time that compressing took", |s| &s.deflate_ns),
+    (
+        "deflate_skipped_bytes",
+        "Payload bytes that went out as they were for lack of time to compress them",
+        |s| &s.deflate_skipped_bytes,
+    ),
 ];
 
 const SHARD_GAUGES: &[(&str, &str, OfShard)] = &[
     ("sessions", "Sessions now", |s| &s.sessions),
     ("subscriptions", "Subscriptions (session, instrument, channel) now", |s| &s.subscriptions),
     ("conflating", "Sessions now that get merged state, since they cannot keep up", |s| &s.conflating),
+    ("deflate_sessions", "Sessions now that take compressed messages", |s| &s.deflate_sessions),
+    ("deflate_contexts", "Sessions now that have a compression context of their own", |s| {
+        &s.deflate_contexts
+    }),
     ("outbox_bytes", "Bytes waiting in outboxes now", |s| &s.outbox_bytes),
     ("ring_bytes", "Bytes that the resume rings hold now", |s| &s.ring_bytes),
 ];

@@ -32,6 +32,7 @@ use crate::limits;
 use crate::model::Catalog;
 use crate::shard::ShardHandle;
 use crate::stats::{SourceStats, Stats};
+use crate::wire::deflate::Mode;
 use metrics::Metrics;
 
 /// Settings of a door.
@@ -45,6 +46,10 @@ pub struct DoorSettings {
     pub max_connections: usize,
     /// `SO_SNDBUF` of each connection in bytes; 0: the kernel's own choice.
     pub send_buffer_bytes: usize,
+    /// How messages are compressed for clients that offer it; `None`: they are not.
+    pub compression: Option<Mode>,
+    /// Whether `/echo` sends back what it is sent.
+    pub has_echo: bool,
     /// Connections at a time that are no sessions yet.
     pub handshakes_max: usize,
     /// How long a client may take for a request head.
@@ -59,6 +64,8 @@ impl DoorSettings {
             allow_origin: Vec::new(),
             max_connections: limits::CONNECTIONS_DEFAULT,
             send_buffer_bytes: limits::SEND_BUFFER_BYTES_DEFAULT,
+            compression: Some(Mode::Shared),
+            has_echo: false,
             handshakes_max: limits::HANDSHAKES_MAX,
             handshake_time: limits::HANDSHAKE_TIME,
         }

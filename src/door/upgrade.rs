@@ -5,14 +5,16 @@ use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    HeaderMap, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::fault::{Fault, shown};
 use super::metrics::Refusal;
 use super::origin::{self, Origin};
-use crate::shard::Protocol;
+use crate::shard::{Protocol, Terms};
+use crate::wire::deflate::{self, Agreed, Mode};
 
 /// A handshake that was granted.
 pub(super) struct Granted {
@@ -20,12 +22,16 @@ pub(super) struct Granted {
     pub response: Response<Full<Bytes>>,
     /// Becomes the socket once the answer is written.
     pub upgraded: UpgradeFut,
-    /// The subprotocol agreed on.
-    pub protocol: Protocol,
+    /// What was agreed on.
+    pub terms: Terms,
 }
 
-/// Checks a request for `/ws`: all of it but whether there is room.
-pub(super) fn check<B: Body>(request: &Request<B>, listed: &[Origin]) -> Result<Choice, (Refusal, Fault)> {
+/// Checks a request for `/ws`: all of it but whether there is room. `compression` is how this server compresses.
+pub(super) fn check<B: Body>(
+    request: &Request<B>,
+    listed: &[Origin],
+    compression: Option<Mode>,
+) -> Result<Choice, (Refusal, Fault)> {
     let headers = request.headers();
     let is_websocket = request.method() == Method::GET
         && request.version() == Version::HTTP_11
@@ -45,19 +51,25 @@ pub(super) fn check<B: Body>(request: &Request<B>, listed: &[Origin]) -> Result<
         let message = "the request has a body; allowed: none on a WebSocket handshake";
         return Err((Refusal::Malformed, Fault::bad_request(message)));
     }
-    choose(headers).map_err(|fault| (Refusal::Subprotocol, fault))
+    let (protocol, named) = choose(headers).map_err(|fault| (Refusal::Subprotocol, fault))?;
+    let offered = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes);
+    // Also where nothing is granted: what breaks the grammar is no handshake.
+    let agreed = deflate::agree(offered, compression.unwrap_or(Mode::Shared))
+        .map_err(|error| (Refusal::Malformed, Fault::bad_request(error.to_string())))?;
+    Ok(Choice { protocol, named, deflate: agreed.filter(|_| compression.is_some()) })
 }
 
-/// The subprotocol of a session, and whether the answer names it.
+/// The subprotocol of a session, whether the answer names it, and compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     protocol: Protocol,
     named: bool,
+    deflate: Option<Agreed>,
 }
 
 /// The client's first subprotocol that we know. One that offers none is shown JSON, and none is named to it: a browser
 /// fails a connection whose server names what was not offered.
-fn choose(headers: &HeaderMap) -> Result<Choice, Fault> {
+fn choose(headers: &HeaderMap) -> Result<(Protocol, bool), Fault> {
     let mut offered = headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
         .iter()
@@ -66,11 +78,11 @@ fn choose(headers: &HeaderMap) -> Result<Choice, Fault> {
         .filter(|name| !name.is_empty())
         .peekable();
     if offered.peek().is_none() {
-        return Ok(Choice { protocol: Protocol::Json, named: false });
+        return Ok((Protocol::Json, false));
     }
     let offered: Vec<_> = offered.collect();
     match offered.iter().find_map(|name| Protocol::named(name)) {
-        Some(protocol) => Ok(Choice { protocol, named: true }),
+        Some(protocol) => Ok((protocol, true)),
         None => Err(Fault::bad_request(format!(
             "subprotocol {}; allowed: {}, or none for JSON",
             shown(&offered.join(", ")),
@@ -80,7 +92,11 @@ fn choose(headers: &HeaderMap) -> Result<Choice, Fault> {
 }
 
 /// Grants a request that passed [`check`].
-pub(super) fn grant(request: &mut Request<Incoming>, choice: Choice) -> Result<Granted, Fault> {
+pub(super) fn grant(
+    request: &mut Request<Incoming>,
+    choice: Choice,
+    is_echo: bool,
+) -> Result<Granted, Fault> {
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(request)
         .map_err(|error| Fault::bad_request(format!("no WebSocket handshake: {error}")))?;
     let mut response = response.map(|_| Full::default());
@@ -88,7 +104,14 @@ pub(super) fn grant(request: &mut Request<Incoming>, choice: Choice) -> Result<G
         let name = HeaderValue::from_static(choice.protocol.name());
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, name);
     }
-    Ok(Granted { response, upgraded, protocol: choice.protocol })
+    if let Some(agreed) = choice.deflate {
+        let header = HeaderValue::from_str(&agreed.header());
+        let header =
+            header.map_err(|error| Fault::bad_request(format!("no WebSocket handshake: {error}")))?;
+        response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, header);
+    }
+    let terms = Terms { protocol: choice.protocol, deflate: choice.deflate, is_echo };
+    Ok(Granted { response, upgraded, terms })
 }
 
 fn not_websocket<B>(request: &Request<B>) -> Fault {
@@ -165,7 +188,7 @@ mod tests {
     fn offered(lines: &[&str]) -> Result<(Protocol, bool), String> {
         let mut all = HANDSHAKE.to_vec();
         all.extend(lines.iter().map(|line| ("sec-websocket-protocol", *line)));
-        check(&request(&all), &[])
+        check(&request(&all), &[], Some(Mode::Shared))
             .map(|choice| (choice.protocol, choice.named))
             .map_err(|(refusal, fault)| format!("{refusal:?} {} {}", fault.status.as_u16(), fault.message))
     }
@@ -194,24 +217,24 @@ mod tests {
     fn what_is_no_handshake_is_told_so() {
         for left_out in ["connection", "upgrade", "sec-websocket-version"] {
             let lines: Vec<_> = HANDSHAKE.into_iter().filter(|(name, _)| *name != left_out).collect();
-            let (refusal, fault) = check(&request(&lines), &[]).unwrap_err();
+            let (refusal, fault) = check(&request(&lines), &[], Some(Mode::Shared)).unwrap_err();
             assert_eq!((refusal, fault.status.as_u16()), (Refusal::NotWebSocket, 426), "without {left_out}");
         }
         for version in ["8", "12", "14", "013", "13, 8", ""] {
             let mut lines = HANDSHAKE.to_vec();
             lines[2].1 = version;
-            let (refusal, fault) = check(&request(&lines), &[]).unwrap_err();
+            let (refusal, fault) = check(&request(&lines), &[], Some(Mode::Shared)).unwrap_err();
             assert_eq!((refusal, fault.status.as_u16()), (Refusal::NotWebSocket, 426), "version {version:?}");
             assert!(fault.message.contains(&format!("{version:?}; allowed: 13")), "{}", fault.message);
         }
         for key in ["", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ==x", "dGhlIHNhbXBsZSBub25j*Q=="] {
             let mut lines = HANDSHAKE.to_vec();
             lines[3].1 = key;
-            let (refusal, fault) = check(&request(&lines), &[]).unwrap_err();
+            let (refusal, fault) = check(&request(&lines), &[], Some(Mode::Shared)).unwrap_err();
             assert_eq!((refusal, fault.status.as_u16()), (Refusal::Malformed, 400), "key {key:?}");
         }
         let mut old = request(&HANDSHAKE);
         *old.version_mut() = Version::HTTP_10;
-        assert_eq!(check(&old, &[]).unwrap_err().1.status.as_u16(), 426);
+        assert_eq!(check(&old, &[], Some(Mode::Shared)).unwrap_err().1.status.as_u16(), 426);
     }
 }

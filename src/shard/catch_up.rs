@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::compressor::Encoding;
 use super::core::{Core, emission, mark, meta};
 use super::handle::Protocol;
 use super::history::History;
@@ -141,7 +142,7 @@ impl Core {
             return self.tell_events(id, stream, held, exactly);
         }
         let last = self.topic(id, stream).last.seq;
-        let protocol = self.sessions[id].protocol;
+        let protocol = self.sessions[id].encoding.protocol;
         match channel {
             Channel::Bars => {
                 let held = self.lose_bars(id, stream, held);
@@ -210,7 +211,7 @@ impl Core {
                 self.set_held(id, stream, held);
             }
         }
-        let protocol = self.sessions[id].protocol;
+        let protocol = self.sessions[id].encoding.protocol;
         let market = &self.markets[instrument as usize];
         let missed =
             self.history.since(instrument, channel, held).map(|events| Missed::portion(events, market));
@@ -301,7 +302,7 @@ impl Core {
             tally += Tally::of_message(held, meta, content);
             held = meta.last_seq;
         }
-        let frames = encode_frames(protocol, &to, messages.iter().copied());
+        let frames = encode_frames(protocol, &to, messages.iter().copied(), self.fragment_bytes());
         Told { frames, messages: messages.len() as u64, tally, held }
     }
 
@@ -314,13 +315,10 @@ impl Core {
 
     /// Sends the state of a stream; what follows it, follows it from here on.
     fn send_snapshot(&mut self, id: SessionId, stream: StreamKey) {
-        let protocol = self.sessions[id].protocol;
         let subscription = &self.sessions[id].subscriptions[&stream];
         let (topic, state) = (subscription.topic, subscription.state);
-        let seq = self.topics[topic].last.seq;
-        let frames = self.topics[topic].snapshot(protocol, seq).or_else(|| self.encode(topic, protocol));
-        if let Some(frames) = frames {
-            self.topics[topic].keep_snapshot(protocol, seq, frames.clone());
+        let (seq, encoding) = (self.topics[topic].last.seq, self.sessions[id].encoding);
+        if let Some(frames) = self.snapshot(topic, seq, encoding) {
             if let State::Behind { held, .. } = state {
                 self.count(id, stream, Tally { merged: seq.saturating_sub(held), ..Tally::default() });
             }
@@ -329,12 +327,28 @@ impl Core {
         self.settle(id, stream);
     }
 
-    /// The state of a topic as its subscribers hold it; `None` where there is none (no trade yet).
+    /// The state of a topic as its subscribers hold it, encoded once for all who ask at the same sequence; `None` where
+    /// there is none (no trade yet).
+    fn snapshot(&mut self, topic: usize, seq: u64, encoding: Encoding) -> Option<Frames> {
+        if let Some(known) = self.topics[topic].snapshot(encoding, seq) {
+            return Some(known);
+        }
+        let frames = match encoding.window_bits {
+            0 => self.encode(topic, encoding.protocol)?,
+            bits => {
+                let plain = self.snapshot(topic, seq, Encoding::plain(encoding.protocol))?;
+                self.compress(plain, bits)
+            }
+        };
+        self.topics[topic].keep_snapshot(encoding, seq, frames.clone());
+        Some(frames)
+    }
+
     fn encode(&self, topic: usize, protocol: Protocol) -> Option<Frames> {
         let Topic { instrument, channel, window, last, shown, view, .. } = &self.topics[topic];
         let market = &self.markets[*instrument as usize];
         let to = emission(&self.catalog, &self.stats, *instrument, market.epoch);
-        let meta = last.snapshot();
+        let (meta, fragment) = (last.snapshot(), self.fragment_bytes());
         self.stats.snapshots.add(1);
         match channel {
             Channel::Book => {
@@ -345,12 +359,17 @@ impl Core {
                 Some(match window {
                     Some(window) => {
                         let sides = [Side::Bid, Side::Ask].map(|side| window.levels(side));
-                        encode_frames(protocol, &to, book_parts(meta, sides, window.checksum(), part_levels))
+                        encode_frames(
+                            protocol,
+                            &to,
+                            book_parts(meta, sides, window.checksum(), part_levels),
+                            fragment,
+                        )
                     }
                     None => {
                         let [bids, asks] = market.levels(None);
                         let parts = book_parts(meta, [&bids, &asks], market.checksum(), part_levels);
-                        encode_frames(protocol, &to, parts)
+                        encode_frames(protocol, &to, parts, fragment)
                     }
                 })
             }
@@ -361,11 +380,11 @@ impl Core {
                 };
                 let orders: Vec<Order> =
                     [Side::Bid, Side::Ask].into_iter().flat_map(|side| market.orders.orders(side)).collect();
-                Some(encode_frames(protocol, &to, order_parts(meta, &orders, part_orders)))
+                Some(encode_frames(protocol, &to, order_parts(meta, &orders, part_orders), fragment))
             }
             _ => {
                 let content = shown.or_else(|| market.content(*channel, view.period))?;
-                Some(encode_frames(protocol, &to, std::iter::once((meta, content))))
+                Some(encode_frames(protocol, &to, std::iter::once((meta, content)), fragment))
             }
         }
     }

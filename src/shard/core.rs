@@ -4,6 +4,8 @@
 //! `streams.rs`, what slow and resumed clients are caught up with in `catch_up.rs` and `conflate.rs`, what leaves in
 //! `delivery.rs`, what time brings in `timers.rs` and `intervals.rs`.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crossbeam_utils::CachePadded;
@@ -11,11 +13,13 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::ahead::Ahead;
+use super::compressor::{CompressionSettings, Compressor, Encoding};
 use super::conflate::Refused;
 use super::handle::Protocol;
 use super::history::History;
 use super::intervals::Intervals;
 use super::market::Market;
+use super::rates::Time;
 use super::session::{Session, State, StreamKey};
 use super::shared::{Buffers, Shared};
 use super::topic::{Emission, Run, SessionId, Topic};
@@ -63,6 +67,10 @@ pub struct CoreSettings {
     pub frame_messages: u16,
     /// What happens beyond.
     pub slow_consumer: SlowConsumer,
+    /// Requests a second that a client may send; 0: any number.
+    pub request_rate: u32,
+    /// How messages are compressed, and cut into fragments.
+    pub compression: CompressionSettings,
 }
 
 /// Books, topics and sessions of one shard.
@@ -79,8 +87,11 @@ pub struct Core {
     pub(super) sessions: Slab<Session>,
     /// Topics with something to send.
     pub(super) dirty_topics: Vec<usize>,
+    pub(super) compressor: Rc<RefCell<Compressor>>,
+    /// As [`Core::tick`] was last told.
+    pub(super) time: Time,
     /// What the flush at hand hands over: topic, encoding, frames.
-    runs: Vec<(usize, Protocol, Run)>,
+    runs: Vec<(usize, Encoding, Run)>,
     /// Where it lies.
     buffers: Buffers,
     /// Topics that wait for the end of their interval.
@@ -147,6 +158,8 @@ impl Core {
         Core {
             history: History::new(catalog.len(), settings.ring_bytes),
             catalog,
+            compressor: Rc::new(RefCell::new(Compressor::new(settings.compression, stats.clone()))),
+            time: Time::default(),
             settings,
             stats,
             epoch,
@@ -172,6 +185,11 @@ impl Core {
             timer_turn: 0,
             turned_ns: 0,
         }
+    }
+
+    /// Counts how long compressing takes with this, in nanoseconds.
+    pub fn time_compression(&mut self, stopwatch: Box<dyn Fn() -> u64>) {
+        self.compressor.borrow_mut().set_stopwatch(stopwatch);
     }
 
     /// Takes events: applies each to the books and encodes it once for each topic that has subscribers. Nothing
@@ -415,17 +433,25 @@ impl Core {
             for protocol in [Protocol::Binary, Protocol::Json] {
                 for &id in dirty {
                     let run = topics[id].take_run(protocol, buffer);
-                    runs.extend(run.map(|run| (id, protocol, run)));
+                    runs.extend(run.map(|run| (id, Encoding::plain(protocol), run)));
+                }
+            }
+            // Then what is compressed: of most batches nothing, and they are the same for everybody.
+            for at in 0..runs.len() {
+                let (id, Encoding { protocol, .. }, run) = runs[at];
+                for window_bits in topics[id].windows(protocol) {
+                    let run = compressed(&mut self.compressor.borrow_mut(), run, window_bits, buffer);
+                    runs.push((id, Encoding { protocol, window_bits }, run));
                 }
             }
         });
-        for (id, protocol, run) in runs.drain(..) {
+        for (id, encoding, run) in runs.drain(..) {
             let topic = &topics[id];
             let (tally, start) = topic.batch();
             let stream = (topic.instrument, topic.channel);
             let part = Shared::part(&buffer, run.start, run.end);
             let mut takers = 0;
-            for &subscriber in topic.takers(protocol) {
+            for &subscriber in topic.takers(encoding) {
                 let session = &mut self.sessions[subscriber];
                 let (bytes, waiting) = (part.len(), self.waiting + self.unheld);
                 if session.has_no_room(stream.1, bytes, waiting, &self.settings) {
@@ -456,6 +482,19 @@ impl Core {
         }
         for id in self.dirty_topics.drain(..) {
             self.topics[id].end_batch();
+        }
+    }
+}
+
+/// A run compressed, behind it in its buffer; the run itself where nothing of it was.
+fn compressed(compressor: &mut Compressor, run: Run, window_bits: u8, buffer: &mut Vec<u8>) -> Run {
+    let frames = &buffer[run.start..run.end];
+    match compressor.share(frames, window_bits) {
+        None => run,
+        Some(bytes) => {
+            let start = buffer.len();
+            buffer.extend_from_slice(bytes);
+            Run { start, end: buffer.len(), ..run }
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::compressor::{Dedicated, Encoding};
 use super::core::{Core, SlowConsumer};
-use super::handle::Protocol;
-use super::outbox::Offer;
+use super::handle::Terms;
+use super::outbox::{Offer, Outbox};
+use super::rates::Rates;
 use super::session::{Job, Pace, Session, StreamKey};
 use super::shared::Shared;
 use super::tally::Tally;
@@ -17,14 +19,35 @@ use crate::wire::guard::Violation;
 
 impl Core {
     /// A client has come: it gets `welcome`.
-    pub fn open(&mut self, protocol: Protocol, peer: SocketAddr, now_ns: u64, unix_ns: u64) -> SessionId {
-        let id = self.sessions.insert(Session::new(
-            self.stats.sessions_opened.get(),
-            protocol,
-            peer,
-            now_ns,
-            unix_ns,
-        ));
+    pub fn open(
+        &mut self,
+        terms: impl Into<Terms>,
+        peer: SocketAddr,
+        now_ns: u64,
+        unix_ns: u64,
+    ) -> SessionId {
+        let Terms { protocol, deflate, is_echo } = terms.into();
+        let dedicated = deflate.and_then(|agreed| Dedicated::take(&self.compressor, agreed));
+        let window_bits = match (&deflate, &dedicated) {
+            (Some(agreed), None) => agreed.window_bits,
+            // Compressed as they leave, or not at all.
+            _ => 0,
+        };
+        let encoding = Encoding { protocol, window_bits };
+        // What tests of conformance send they send as fast as they can.
+        let rates = Rates::new(if is_echo { 0 } else { self.settings.request_rate }, &self.time);
+        let number = self.stats.sessions_opened.get();
+        let mut session = Session::new(number, encoding, peer, rates, now_ns, unix_ns);
+        session.has_deflate = deflate.is_some();
+        session.outbox = dedicated.map_or_else(Outbox::default, Outbox::compressing);
+        session.is_echo = is_echo;
+        let id = self.sessions.insert(session);
+        self.stats.sessions_opened.add(1);
+        self.stats.sessions.set(self.sessions.len() as u64);
+        self.stats.deflate_sessions.set(self.stats.deflate_sessions.get() + u64::from(deflate.is_some()));
+        if is_echo {
+            return id;
+        }
         let limits = WelcomeLimits {
             message_bytes: limits::TEXT_BYTES_MAX as u64,
             request_symbols: limits::REQUEST_SYMBOLS_MAX as u64,
@@ -33,9 +56,10 @@ impl Core {
         };
         let mut text = Vec::new();
         control::welcome(&mut text, protocol.name(), self.epoch, limits::HEARTBEAT_SECONDS * 1_000, &limits);
+        let frame = self.text_frame(&text);
         let session = &mut self.sessions[id];
         session.frames = 1;
-        session.outbox.push_first(text_frame(&text));
+        session.outbox.push_first(frame);
         self.mark_dirty(id);
         if self.has_ended {
             self.push_notice(id, Notice::ReplayEnded);
@@ -43,8 +67,6 @@ impl Core {
         if self.is_stale {
             self.push_notice(id, Notice::Stale);
         }
-        self.stats.sessions_opened.add(1);
-        self.stats.sessions.set(self.sessions.len() as u64);
         id
     }
 
@@ -60,6 +82,7 @@ impl Core {
         self.full.retain(|&full| full != id);
         self.over.retain(|&over| over != id);
         self.stats.sessions.set(self.sessions.len() as u64);
+        self.stats.deflate_sessions.set(self.stats.deflate_sessions.get() - u64::from(session.has_deflate));
     }
 
     /// Ends a session: its streams end and the close frame is the last thing it gets. A client that is too slow loses
@@ -72,6 +95,9 @@ impl Core {
             outbox.drop_unsent();
             self.waiting = self.waiting + outbox.blocked_len() - blocked;
             self.sessions[id].closes_within = limits::SLOW_CLOSE_SECONDS;
+        }
+        if matches!(close, Close::ControlFlood | Close::RateLimit { .. }) {
+            self.stats.closed_rate.add(u64::from(!self.sessions[id].is_closing));
         }
         self.part(id, close.code(), &close.reason(self.epoch));
     }
@@ -102,6 +128,23 @@ impl Core {
         session.fresh.clear();
         session.round.clear();
         self.mark_dirty(id);
+    }
+
+    /// Whether a client is to be sent what it sends.
+    pub fn is_echo(&self, id: SessionId) -> bool {
+        self.sessions[id].is_echo
+    }
+
+    /// Sends a client what it has sent.
+    pub fn echo(&mut self, id: SessionId, opcode: u8, payload: &[u8]) {
+        let mut bytes = Vec::with_capacity(payload.len() + frame::HEAD_BYTES_MAX);
+        frame::push_message(&mut bytes, opcode, false, payload, self.fragment_bytes());
+        let frames = Frames { bytes: bytes.into(), count: 1 };
+        let frames = match self.sessions[id].encoding.window_bits {
+            0 => frames,
+            bits => self.compress(frames, bits),
+        };
+        self.push_snapshot(id, frames);
     }
 
     /// Seconds that a closing session has left to get its last bytes; `None` for one that is not closing.
@@ -252,10 +295,15 @@ impl Core {
 
     /// Puts whole frames of market data in a session's outbox.
     pub(super) fn push_frames(&mut self, id: SessionId, frames: Frames) {
-        let session = &mut self.sessions[id];
+        let session = &self.sessions[id];
         if session.is_closing || frames.count == 0 {
             return;
         }
+        let frames = match session.encoding.window_bits {
+            0 => frames,
+            bits => self.compress(frames, bits),
+        };
+        let session = &mut self.sessions[id];
         session.frames += frames.count;
         session.outbox.push(frames.bytes);
         self.mark_dirty(id);
@@ -274,7 +322,7 @@ impl Core {
 
     /// Puts one text frame in a session's outbox, behind what waits there.
     pub(super) fn push_text(&mut self, id: SessionId, text: &[u8]) {
-        self.push_frames(id, Frames { bytes: text_frame(text), count: 1 });
+        self.push_frames(id, Frames { bytes: self.text_frame(text), count: 1 });
     }
 
     /// Declares sequences of a stream lost.
@@ -290,31 +338,40 @@ impl Core {
     /// Puts one text frame that nothing can be merged with in a session's outbox, behind what waits there: what is firm
     /// has a bound of its own.
     pub(super) fn push_firm(&mut self, id: SessionId, text: &[u8]) {
+        let frame = self.text_frame(text);
         let session = &mut self.sessions[id];
         if !session.is_closing {
             session.frames += 1;
-            session.outbox.push_firm(text_frame(text));
+            session.outbox.push_firm(frame);
             self.mark_dirty(id);
         }
     }
 
-    /// Puts one frame in a session's outbox, before what has not begun (`docs/protocol.md`, "Order").
-    pub(super) fn push_urgent(&mut self, id: SessionId, frame: Shared, messages: u64) {
+    /// Puts a control frame in a session's outbox, before what has not begun (`docs/protocol.md`, "Order").
+    pub(super) fn push_control(&mut self, id: SessionId, frame: Shared) {
         let session = &mut self.sessions[id];
         if !session.is_closing {
-            session.frames += messages;
-            session.outbox.push_urgent(frame);
+            session.outbox.push_control(frame);
             self.mark_dirty(id);
         }
     }
 
     /// Answers a session with a text that may overtake.
     pub(super) fn push_urgent_text(&mut self, id: SessionId, text: &[u8]) {
-        self.push_urgent(id, text_frame(text), 1);
+        let frame = self.text_frame(text);
+        let session = &mut self.sessions[id];
+        if !session.is_closing {
+            session.frames += 1;
+            session.outbox.push_urgent(frame);
+            self.mark_dirty(id);
+        }
     }
 
     /// Tells a session something about itself or the source.
     pub(super) fn push_notice(&mut self, id: SessionId, notice: Notice) {
+        if self.sessions[id].is_echo {
+            return;
+        }
         let mut text = Vec::new();
         control::notice(&mut text, notice);
         self.push_urgent_text(id, &text);
@@ -323,7 +380,9 @@ impl Core {
     /// Puts one text frame in every session's outbox, behind what waits there.
     pub(super) fn push_text_to_all(&mut self, text: &[u8]) {
         for id in self.sessions() {
-            self.push_firm(id, text);
+            if !self.sessions[id].is_echo {
+                self.push_firm(id, text);
+            }
         }
     }
 
@@ -333,6 +392,25 @@ impl Core {
             session.is_dirty = true;
             self.dirty_sessions.push(id);
         }
+    }
+
+    /// Frames with each message compressed where that pays.
+    pub(super) fn compress(&self, frames: Frames, window_bits: u8) -> Frames {
+        let mut compressor = self.compressor.borrow_mut();
+        let compressed = compressor.share(&frames.bytes, window_bits).map(<[u8]>::to_vec);
+        Frames { bytes: compressed.map_or(frames.bytes, Shared::from), count: frames.count }
+    }
+
+    /// Payload bytes of one fragment of what is cut.
+    pub(super) fn fragment_bytes(&self) -> usize {
+        self.settings.compression.fragment_bytes
+    }
+
+    /// One text message.
+    fn text_frame(&self, text: &[u8]) -> Shared {
+        let mut bytes = Vec::with_capacity(text.len() + frame::HEAD_BYTES_MAX);
+        frame::push_message(&mut bytes, frame::opcode::TEXT, false, text, self.fragment_bytes());
+        bytes.into()
     }
 
     /// Sends one page of a reply; what is left of the job comes back.
@@ -381,11 +459,4 @@ impl Core {
         self.push_text(id, &text);
         rest
     }
-}
-
-/// One text frame.
-fn text_frame(text: &[u8]) -> Shared {
-    let mut bytes = Vec::with_capacity(text.len() + 10);
-    frame::push(&mut bytes, frame::opcode::TEXT, text);
-    bytes.into()
 }

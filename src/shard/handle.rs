@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::Channel;
+use crate::wire::deflate::Agreed;
 
 /// The subprotocol of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,24 @@ impl Protocol {
     }
 }
 
+/// What was agreed on with a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The subprotocol.
+    pub protocol: Protocol,
+    /// Compression; `None`: there is none.
+    pub deflate: Option<Agreed>,
+    /// Whether it is to be sent what it sends, and nothing else: for tests of conformance.
+    pub is_echo: bool,
+}
+
+impl From<Protocol> for Terms {
+    /// Without compression.
+    fn from(protocol: Protocol) -> Terms {
+        Terms { protocol, deflate: None, is_echo: false }
+    }
+}
+
 /// A client whose handshake is done.
 #[derive(Debug)]
 pub struct Arrival {
@@ -44,7 +63,7 @@ pub struct Arrival {
     /// What was read from the socket beyond the handshake: the first bytes of its first frames.
     pub read_ahead: Bytes,
     /// What was agreed on.
-    pub protocol: Protocol,
+    pub terms: Terms,
     /// Where it comes from.
     pub peer: SocketAddr,
     /// Its place; to be kept as long as the session lives.

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod catch_up;
+mod compressor;
 mod conflate;
 mod core;
 mod delivery;
@@ -13,6 +14,7 @@ mod market;
 mod outbox;
 mod progress;
 mod queries;
+mod rates;
 mod reader;
 mod requests;
 mod session;
@@ -25,9 +27,10 @@ mod topic;
 mod window;
 
 pub use self::core::{Core, CoreSettings, SlowConsumer};
+pub use compressor::CompressionSettings;
 pub use handle::{
     Answer, Arrival, Connection, ConnectionStream, Letter, Listing, Protocol, Query, Seat, ShardHandle,
-    mailbox,
+    Terms, mailbox,
 };
 pub use outbox::{Offer, Outbox};
 pub use thread::Shard;

@@ -4,8 +4,9 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 
+use super::compressor::Dedicated;
 use super::shared::Shared;
-use crate::wire::frame;
+use crate::wire::frame::Cut;
 
 /// How an offer to the socket went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +28,33 @@ pub struct Outbox {
     queued_bytes: usize,
     /// What the kernel did not take: this session's own copy.
     backlog: BytesMut,
-    /// Bytes at the backlog's front that belong to a frame of which the kernel has the start.
-    cut_frame: usize,
+    /// Bytes at the backlog's front that belong to a frame, and to a message, of which the kernel has the start.
+    cut: Cut,
     /// Of what waits, bytes of a snapshot that may exceed the bound: one at a time is let in.
     allowance: usize,
-    /// Whole frames that may overtake what waits: they go right behind the frame that the client has the start of.
+    /// Whole messages that may overtake what waits: they go right behind the message that the client has the start of.
     urgent: Vec<u8>,
-    /// Bytes at the front that nothing may overtake: up to the end of the first message, or of the last frame that may
-    /// overtake others itself, since these keep their own order.
+    /// Whole control frames that may: they go behind the frame that it has the start of, so between the fragments of a
+    /// message too.
+    control: Vec<u8>,
+    /// Bytes at the front that no message may overtake: up to the end of the first one, or of the last one that has
+    /// overtaken others itself, since these keep their own order.
     pinned: usize,
+    /// The same for control frames.
+    pinned_control: usize,
+    /// Where this session's messages are compressed for it alone: when they leave, since what is dropped before must not
+    /// be referred to.
+    dedicated: Option<Box<Dedicated>>,
     /// Bytes put here since the kernel refused some that nothing can be merged with.
     firm: usize,
 }
 
 impl Outbox {
+    /// An outbox whose messages are compressed for this client alone.
+    pub fn compressing(dedicated: Dedicated) -> Outbox {
+        Outbox { dedicated: Some(Box::new(dedicated)), ..Outbox::default() }
+    }
+
     /// Appends whole frames.
     pub fn push(&mut self, frames: Shared) {
         self.queued_bytes += frames.len();
@@ -51,7 +65,7 @@ impl Outbox {
 
     /// Puts the first message here: nothing ever overtakes it.
     pub fn push_first(&mut self, frames: Shared) {
-        self.pinned = frames.len();
+        (self.pinned, self.pinned_control) = (frames.len(), frames.len());
         self.push(frames);
     }
 
@@ -69,8 +83,8 @@ impl Outbox {
         self.push(frames);
     }
 
-    /// Puts whole frames before everything that has not begun, behind what was put so before: `pong`, `error`,
-    /// `notice` and the frames of WebSocket's own control (`docs/protocol.md`, "Order").
+    /// Puts whole messages before everything that has not begun, behind what was put so before: `pong`, `error`, `notice`
+    /// (`docs/protocol.md`, "Order").
     pub fn push_urgent(&mut self, frames: Shared) {
         if self.backlog.is_empty() {
             // The kernel has room: all of it goes with the next write.
@@ -82,9 +96,21 @@ impl Outbox {
         }
     }
 
+    /// Puts control frames of WebSocket's own before everything that has not begun, between the fragments of a message too
+    /// (RFC 6455, section 5.4), behind what was put so before.
+    pub fn push_control(&mut self, frames: Shared) {
+        if self.backlog.is_empty() {
+            self.push(frames);
+            self.pinned_control = self.queued_bytes;
+        } else {
+            self.firm += frames.len();
+            self.control.extend_from_slice(&frames);
+        }
+    }
+
     /// Bytes that wait in user space.
     pub fn len(&self) -> usize {
-        self.queued_bytes + self.backlog.len() + self.urgent.len()
+        self.queued_bytes + self.backlog.len() + self.urgent_len()
     }
 
     /// Whether the kernel refused bytes that still wait.
@@ -107,9 +133,9 @@ impl Outbox {
         self.firm
     }
 
-    /// Bytes that wait in the lane of what may overtake.
+    /// Bytes that wait in the lanes of what may overtake.
     pub fn urgent_len(&self) -> usize {
-        self.urgent.len()
+        self.urgent.len() + self.control.len()
     }
 
     /// Whether nothing waits.
@@ -128,9 +154,11 @@ impl Outbox {
         let before = self.len();
         self.queued.clear();
         self.queued_bytes = 0;
-        self.urgent = Vec::new();
-        self.backlog.truncate(self.cut_frame);
-        self.pinned = 0;
+        (self.urgent, self.control) = (Vec::new(), Vec::new());
+        // A message that has begun stays without its end: nothing follows but a close, which may stand there.
+        self.backlog.truncate(self.cut.frame);
+        self.cut.message = self.cut.frame;
+        (self.pinned, self.pinned_control) = (0, 0);
         self.allowance = 0;
         self.firm = 0;
         before - self.len()
@@ -139,11 +167,38 @@ impl Outbox {
     /// Takes what is queued over into this session's own copy: the kernel takes nothing for now, and shared runs are
     /// not to be kept alive.
     pub fn hold(&mut self) {
-        for run in self.queued.drain(..) {
-            self.backlog.extend_from_slice(&run);
+        match &mut self.dedicated {
+            None => self.queued.iter().for_each(|run| self.backlog.extend_from_slice(run)),
+            Some(dedicated) => {
+                let mut compressed = Vec::new();
+                self.queued.iter().for_each(|run| dedicated.push(run, &mut compressed));
+                self.backlog.extend_from_slice(&compressed);
+            }
         }
+        self.queued.clear();
         self.queued_bytes = 0;
         self.give_memory_back();
+    }
+
+    /// Puts what is queued into `out` as it leaves.
+    fn gather(&mut self, out: &mut Vec<u8>) {
+        out.clear();
+        let Some(dedicated) = &mut self.dedicated else {
+            return self.queued.iter().for_each(|run| out.extend_from_slice(run));
+        };
+        let (mut before, mut pinned, mut pinned_control) = (0, 0, 0);
+        for run in &self.queued {
+            dedicated.push(run, out);
+            before += run.len();
+            // What may not be overtaken ends where a run ends, and so it does compressed.
+            if before <= self.pinned {
+                pinned = out.len();
+            }
+            if before <= self.pinned_control {
+                pinned_control = out.len();
+            }
+        }
+        (self.pinned, self.pinned_control) = (pinned, pinned_control);
     }
 
     /// Room for more runs than a batch usually has is not kept: an idle session holds next to nothing.
@@ -169,18 +224,16 @@ impl Outbox {
             let sent = written(send(&self.backlog))?;
             self.advance(sent);
         } else {
-            let gathered: &[u8] = match self.queued.as_slice() {
-                [run] => run,
-                runs => {
-                    scratch.clear();
-                    runs.iter().for_each(|run| scratch.extend_from_slice(run));
-                    scratch
-                }
-            };
+            let is_one = self.queued.len() == 1 && self.dedicated.is_none();
+            if !is_one {
+                self.gather(scratch);
+            }
+            let gathered: &[u8] = if is_one { &self.queued[0] } else { scratch };
             let sent = written(send(gathered))?;
             self.pinned = self.pinned.saturating_sub(sent);
+            self.pinned_control = self.pinned_control.saturating_sub(sent);
             if sent < gathered.len() {
-                self.cut_frame = frame::rest_of_cut_frame(gathered, sent);
+                self.cut = Cut::after(gathered, sent);
                 self.backlog.extend_from_slice(&gathered[sent..]);
             }
             self.queued.clear();
@@ -199,25 +252,42 @@ impl Outbox {
         }
     }
 
-    /// Moves what may overtake to its place: behind the frame that has begun and what came to overtake before it.
+    /// Moves what may overtake to its place: behind what has begun and what came to overtake before it.
     fn let_overtake(&mut self) {
-        if self.urgent.is_empty() {
-            return;
+        if !self.control.is_empty() {
+            let at = self.cut.frame.max(self.pinned_control);
+            let frames = std::mem::take(&mut self.control);
+            self.insert(at, &frames);
+            self.pinned_control = at + frames.len();
+            if at < self.cut.message {
+                self.cut.message += frames.len();
+            }
+            if at < self.pinned {
+                self.pinned += frames.len();
+            }
         }
-        let behind = self.backlog.split_off(self.cut_frame.max(self.pinned));
-        self.backlog.extend_from_slice(&self.urgent);
-        self.pinned = self.backlog.len();
+        if !self.urgent.is_empty() {
+            let at = self.cut.message.max(self.pinned);
+            let messages = std::mem::take(&mut self.urgent);
+            self.insert(at, &messages);
+            self.pinned = at + messages.len();
+            if at < self.pinned_control {
+                self.pinned_control += messages.len();
+            }
+        }
+    }
+
+    fn insert(&mut self, at: usize, frames: &[u8]) {
+        let behind = self.backlog.split_off(at);
+        self.backlog.extend_from_slice(frames);
         self.backlog.extend_from_slice(&behind);
-        self.urgent = Vec::new();
     }
 
     fn advance(&mut self, sent: usize) {
-        self.cut_frame = match sent.checked_sub(self.cut_frame) {
-            None => self.cut_frame - sent,
-            Some(beyond) => frame::rest_of_cut_frame(&self.backlog[self.cut_frame..], beyond),
-        };
+        self.cut = self.cut.further(&self.backlog, sent);
         self.backlog.advance(sent);
         self.pinned = self.pinned.saturating_sub(sent);
+        self.pinned_control = self.pinned_control.saturating_sub(sent);
         self.allowance = self.allowance.saturating_sub(sent);
     }
 }
@@ -234,6 +304,7 @@ fn written(sent: io::Result<usize>) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::frame;
     use proptest::prelude::*;
 
     fn framed(payload: usize, fill: u8) -> Shared {
@@ -442,7 +513,7 @@ mod tests {
                 if step == drop_at {
                     let dropped = outbox.drop_unsent();
                     expected.truncate(expected.len() - dropped);
-                    prop_assert_eq!(frame::rest_of_cut_frame(&expected, expected.len()), 0);
+                    prop_assert_eq!(Cut::after(&expected, expected.len()), Cut::default());
                 }
             }
             while !outbox.is_empty() {

@@ -70,7 +70,7 @@ impl Core {
         Connection {
             session: session.number,
             peer: session.peer,
-            protocol: session.protocol,
+            protocol: session.encoding.protocol,
             since_ns: session.since_ns,
             subscriptions: session.subscriptions.len(),
             conflating: session.pace != Pace::Live,

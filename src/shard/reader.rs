@@ -1,5 +1,6 @@
 //! A session's reading side: bytes from a client's socket in, whole messages and control frames out.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -9,17 +10,21 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use fastwebsockets::{Frame, OpCode, Role, WebSocketError, after_handshake_split};
+use fastwebsockets::{Frame, OpCode, Role, after_handshake_split};
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::wire::guard::{Guard, MessageLimits, Violation};
+use crate::wire::deflate::Inflater;
+use crate::wire::guard::{Guard, Rules, Violation};
 
 /// What a client sent, or how its stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A text message, all its fragments together.
     Text(String),
+    /// A binary message, all its fragments together. Only where [`Rules::binary`] lets it in.
+    Binary(Vec<u8>),
     /// A ping, to be answered with a pong of the same payload.
     Ping(Vec<u8>),
     /// A pong.
@@ -34,44 +39,39 @@ pub enum Incoming {
 
 /// Reads one session's messages strictly: see [`crate::wire::guard`].
 ///
-/// A session that waits holds no buffer. fastwebsockets reserves 8 KiB for each of its readers, so one is made only when
-/// bytes wait and dropped with the frame; the guard keeps what came behind that frame. Fragments are put together here:
-/// fastwebsockets's collector lets text end inside a UTF-8 sequence, and would have to outlive the frame.
+/// A session that waits holds no buffer. fastwebsockets reserves 8 KiB for each of its readers, so one is made only for a
+/// frame that has come whole and dropped with it. Fragments are put together here: fastwebsockets's collector would have
+/// to outlive the frame.
 #[derive(Debug)]
 pub struct Reader<S> {
     guard: Guard<S>,
-    limits: MessageLimits,
-    /// The fragments of the open message. Bounded by `limits.bytes`.
+    /// Shared by the sessions of a thread.
+    inflater: Rc<RefCell<Inflater>>,
+    /// The fragments of the open message, as they came. Bounded by [`Rules::bytes`].
     message: Vec<u8>,
 }
 
 impl<S: AsyncRead + Unpin> Reader<S> {
     /// Reads from `stream`, after `read_ahead`, which the handshake has read from it.
-    pub fn new(stream: S, read_ahead: Bytes, limits: MessageLimits) -> Self {
-        Reader { guard: Guard::new(stream, read_ahead, limits), limits, message: Vec::new() }
+    pub fn new(stream: S, read_ahead: Bytes, rules: Rules, inflater: Rc<RefCell<Inflater>>) -> Self {
+        Reader { guard: Guard::new(stream, read_ahead, rules), inflater, message: Vec::new() }
     }
 
     /// The next message, control frame or end. Control frames between the fragments of a message come before it.
     ///
-    /// **Not cancel-safe**: dropping the future in the middle of a frame loses the part that was read. Await it in a
-    /// task of its own, never in a `select!`. After `Close`, `Violation` or `Eof` only [`Reader::drain`] is of use.
+    /// Cancel-safe: what has come stays here. After `Close`, `Violation` or `Eof` only [`Reader::drain`] is of use.
     pub async fn next(&mut self) -> Incoming {
         loop {
+            let frame = poll_fn(|cx| self.guard.poll_frame(cx)).await;
             if let Some(violation) = self.guard.violation() {
+                self.message = Vec::new();
                 return Incoming::Violation(violation);
             }
-            if !matches!(poll_fn(|cx| self.guard.poll_fill(cx)).await, Ok(true)) {
-                return Incoming::Eof;
-            }
-            match self.read_frame().await {
+            let Ok(Some(frame)) = frame else { return Incoming::Eof };
+            match self.take_frame(&frame) {
                 Ok(Some(incoming)) => return incoming,
                 Ok(None) => {}
-                Err(Fault::Utf8) => self.guard.refuse(Violation::Utf8),
-                Err(Fault::Stream) => {
-                    if self.guard.violation().is_none() {
-                        return Incoming::Eof;
-                    }
-                }
+                Err(violation) => self.guard.refuse(violation),
             }
         }
     }
@@ -82,15 +82,21 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         self.guard.drain().await;
     }
 
-    /// Reads one frame; `None` for a fragment that does not complete its message.
-    async fn read_frame(&mut self) -> Result<Option<Incoming>, Fault> {
-        let (mut frames, _) = after_handshake_split(&mut self.guard, tokio::io::sink(), Role::Server);
+    /// What a whole frame brings; `None` for a fragment that does not complete its message.
+    fn take_frame(&mut self, frame: &[u8]) -> Result<Option<Incoming>, Violation> {
+        let (mut frames, _) = after_handshake_split(frame, tokio::io::sink(), Role::Server);
         frames.set_auto_close(false);
         frames.set_auto_pong(false);
         // fastwebsockets refuses a frame of this size, not only those above it. The guard has refused both before.
-        frames
-            .set_max_message_size(usize::try_from(self.limits.bytes).unwrap_or(usize::MAX).saturating_add(1));
-        let frame = frames.read_frame(&mut nothing_owed).await?;
+        frames.set_max_message_size(
+            usize::try_from(self.guard.rules().bytes).unwrap_or(usize::MAX).saturating_add(1),
+        );
+        // A slice is never waited for.
+        let frame = frames.read_frame(&mut nothing_owed).now_or_never();
+        let Some(Ok(frame)) = frame else {
+            debug_assert!(false, "the guard lets nothing through that the parser refuses");
+            return Err(Violation::Unparsed);
+        };
         Ok(Some(match frame.opcode {
             OpCode::Ping => Incoming::Ping(frame.payload.to_vec()),
             OpCode::Pong => Incoming::Pong(frame.payload.to_vec()),
@@ -100,10 +106,22 @@ impl<S: AsyncRead + Unpin> Reader<S> {
                 if !frame.fin {
                     return Ok(None);
                 }
-                let text = String::from_utf8(mem::take(&mut self.message)).map_err(|_| Fault::Utf8)?;
-                Incoming::Text(text)
+                self.end_message()?
             }
         }))
+    }
+
+    /// The message whose last fragment has come.
+    fn end_message(&mut self) -> Result<Incoming, Violation> {
+        let (message, mut bytes) = (self.guard.message(), mem::take(&mut self.message));
+        if message.is_compressed {
+            bytes = self.inflater.borrow_mut().inflate(&bytes, self.guard.rules())?;
+        }
+        if message.is_text {
+            String::from_utf8(bytes).map(Incoming::Text).map_err(|_| Violation::Utf8)
+        } else {
+            Ok(Incoming::Binary(bytes))
+        }
     }
 }
 
@@ -112,28 +130,11 @@ async fn nothing_owed(_frame: Frame<'_>) -> Result<(), Infallible> {
     Ok(())
 }
 
-/// Why a frame did not come.
-enum Fault {
-    /// Text that is not UTF-8.
-    Utf8,
-    /// The stream ended or failed, or the guard refused.
-    Stream,
-}
-
-impl From<WebSocketError> for Fault {
-    fn from(error: WebSocketError) -> Self {
-        match error {
-            WebSocketError::InvalidUTF8 => Fault::Utf8,
-            _ => Fault::Stream,
-        }
-    }
-}
-
-fn close_reason(payload: &[u8]) -> Result<Option<(u16, String)>, Fault> {
+fn close_reason(payload: &[u8]) -> Result<Option<(u16, String)>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return Ok(None);
     };
-    let reason = std::str::from_utf8(reason).map_err(|_| Fault::Utf8)?;
+    let reason = std::str::from_utf8(reason).map_err(|_| Violation::Utf8)?;
     Ok(Some((u16::from_be_bytes(*code), reason.to_owned())))
 }
 

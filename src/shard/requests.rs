@@ -7,7 +7,7 @@ use super::session::{Job, StreamKey, Wanted};
 use super::topic::{SessionId, View};
 use crate::limits;
 use crate::model::Channel;
-use crate::wire::control::{self, Command, Conflate, ErrorCode, Refusal, RequestId, Subscribe};
+use crate::wire::control::{self, Close, Command, Conflate, ErrorCode, Refusal, RequestId, Subscribe};
 
 impl Core {
     /// Carries out one text message of a client. `unix_ns` is the wall clock, nanoseconds since 1970. The session must
@@ -15,6 +15,9 @@ impl Core {
     pub fn request(&mut self, id: SessionId, text: &str, unix_ns: u64) {
         if self.sessions[id].is_closing {
             return;
+        }
+        if !self.sessions[id].rates.take_request() {
+            return self.close(id, Close::RateLimit { requests_per_second: self.settings.request_rate });
         }
         self.stats.requests.add(1);
         let carried_out = control::parse(text).and_then(|request| match request.command {

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
-use super::handle::Protocol;
+use super::compressor::Encoding;
 use super::outbox::Outbox;
 use super::progress::Progress;
+use super::rates::Rates;
 use super::tally::Tally;
 use super::topic::View;
 use crate::limits;
@@ -121,7 +122,11 @@ pub struct Session {
     /// Its number, never given to another.
     pub number: u64,
     /// What it speaks.
-    pub protocol: Protocol,
+    pub encoding: Encoding,
+    /// Whether it takes compressed messages.
+    pub has_deflate: bool,
+    /// Whether it is sent what it sends, and nothing else.
+    pub is_echo: bool,
     /// Where it comes from.
     pub peer: SocketAddr,
     /// When it came, nanoseconds since the Unix epoch.
@@ -134,6 +139,8 @@ pub struct Session {
     pub subscriptions: FxHashMap<StreamKey, Subscription>,
     /// What became of the sequences of streams that have ended.
     pub ended: Tally,
+    /// What it may still ask.
+    pub rates: Rates,
     /// How its streams flow.
     pub pace: Pace,
     /// Looks at the timers in a row that must find it to have taken everything before it recovers; 0: it was never
@@ -172,16 +179,26 @@ pub struct Session {
 
 impl Session {
     /// A client that has just come.
-    pub fn new(number: u64, protocol: Protocol, peer: SocketAddr, now_ns: u64, unix_ns: u64) -> Session {
+    pub fn new(
+        number: u64,
+        encoding: Encoding,
+        peer: SocketAddr,
+        rates: Rates,
+        now_ns: u64,
+        unix_ns: u64,
+    ) -> Session {
         Session {
             number,
-            protocol,
+            encoding,
+            has_deflate: false,
+            is_echo: false,
             peer,
             since_ns: unix_ns,
             outbox: Outbox::default(),
             frames: 0,
             subscriptions: FxHashMap::default(),
             ended: Tally::default(),
+            rates,
             pace: Pace::Live,
             patience: 0,
             recovered_at: 0,
@@ -223,6 +240,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::Protocol;
+    use crate::shard::rates::Time;
 
     #[test]
     fn what_a_burst_of_streams_needed_goes_back() {
@@ -236,7 +255,14 @@ mod tests {
         };
         let with = |streams: u32| {
             let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-            let mut session = Session::new(0, Protocol::Binary, peer, 0, 0);
+            let mut session = Session::new(
+                0,
+                Encoding::plain(Protocol::Binary),
+                peer,
+                Rates::new(0, &Time::default()),
+                0,
+                0,
+            );
             let streams = (0..streams).map(|instrument| ((instrument, Channel::Quotes), subscription));
             session.subscriptions.extend(streams);
             session

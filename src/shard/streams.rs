@@ -1,7 +1,7 @@
 //! How a session's streams begin, go live, leave their topics and end.
 
+use super::compressor::Encoding;
 use super::core::Core;
-use super::handle::Protocol;
 use super::session::{State, StreamKey, Subscription, Wanted};
 use super::tally::Tally;
 use super::topic::{SessionId, Topic};
@@ -154,7 +154,7 @@ impl Core {
             State::Behind { held: topic.last.seq, exactly: false }
         } else {
             subscription.base = topic.total;
-            State::Live(topic.add(session.protocol, id))
+            State::Live(topic.add(session.encoding, id))
         };
     }
 
@@ -166,8 +166,8 @@ impl Core {
         let topic = &self.topics[subscription.topic];
         subscription.tally += topic.total - subscription.base;
         subscription.state = State::Behind { held: topic.last.seq, exactly: false };
-        let (topic, protocol) = (subscription.topic, session.protocol);
-        self.leave(topic, protocol, position, stream);
+        let (topic, encoding) = (subscription.topic, session.encoding);
+        self.leave(topic, encoding, position, stream);
     }
 
     /// The client of a stream that is behind has been handed it up to `held`.
@@ -248,8 +248,8 @@ impl Core {
     }
 
     /// Takes a subscriber out of a topic; the one that takes its position is told.
-    fn leave(&mut self, topic: usize, protocol: Protocol, position: usize, stream: StreamKey) {
-        let Some(moved) = self.topics[topic].remove(protocol, position) else { return };
+    fn leave(&mut self, topic: usize, encoding: Encoding, position: usize, stream: StreamKey) {
+        let Some(moved) = self.topics[topic].remove(encoding, position) else { return };
         if let Some(subscription) = self.sessions[moved].subscriptions.get_mut(&stream) {
             subscription.state = State::Live(position);
         }

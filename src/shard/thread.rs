@@ -18,7 +18,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::core::{Core, CoreSettings};
-use super::handle::{Answer, Arrival, Letter, Query};
+use super::handle::{Answer, Arrival, Letter, Query, Terms};
 use super::line::{Line, send};
 use super::outbox::Offer;
 use super::reader::{Incoming, Reader, SharedSocket};
@@ -28,7 +28,9 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::model::{Catalog, Event};
 use crate::stats::{ShardStats, SourceStats};
-use crate::wire::guard::MessageLimits;
+use crate::wire::deflate::Inflater;
+use crate::wire::frame::opcode;
+use crate::wire::guard::Rules;
 
 /// All that a shard's thread needs.
 pub struct Shard {
@@ -67,12 +69,14 @@ impl Shard {
     /// A session's task panicked.
     pub fn run(self, runtime: &Runtime, is_made: impl FnOnce()) -> io::Result<()> {
         // Made here: it never leaves its thread.
-        let core = Core::new(self.catalog, self.epoch, self.settings, self.stats.clone());
+        let mut core = Core::new(self.catalog, self.epoch, self.settings, self.stats.clone());
+        core.time_compression(Box::new(move || self.clock.now_ns()));
         is_made();
         let shell = Rc::new(Shell {
             core: RefCell::new(core),
             lines: RefCell::default(),
             buffers: RefCell::default(),
+            inflater: Rc::default(),
             progress: Notify::new(),
             gone: Notify::new(),
             broken: Notify::new(),
@@ -102,6 +106,7 @@ struct Shell {
     core: RefCell<Core>,
     lines: RefCell<FxHashMap<SessionId, Line>>,
     buffers: RefCell<Buffers>,
+    inflater: Rc<RefCell<Inflater>>,
     /// A client that the kernel was full for has taken something.
     progress: Notify,
     /// A session is gone.
@@ -242,9 +247,14 @@ impl Shell {
                 return;
             }
         };
-        let Arrival { protocol, peer, .. } = arrival;
-        let id = self.core.borrow_mut().open(protocol, peer, self.clock.now_ns(), self.clock.unix_ns());
-        let reader = Reader::new(SharedSocket(socket.clone()), arrival.read_ahead, MessageLimits::default());
+        let Arrival { terms, peer, .. } = arrival;
+        let id = self.core.borrow_mut().open(terms, peer, self.clock.now_ns(), self.clock.unix_ns());
+        let reader = Reader::new(
+            SharedSocket(socket.clone()),
+            arrival.read_ahead,
+            rules(terms),
+            self.inflater.clone(),
+        );
         let reader = spawn_local(self.clone().read_session(id, reader)).abort_handle();
         let line = Line {
             socket,
@@ -294,6 +304,8 @@ impl Shell {
     fn take(&self, id: SessionId, incoming: Incoming) -> bool {
         let mut core = self.core.borrow_mut();
         match incoming {
+            Incoming::Text(text) if core.is_echo(id) => core.echo(id, opcode::TEXT, text.as_bytes()),
+            Incoming::Binary(bytes) => core.echo(id, opcode::BINARY, &bytes),
             Incoming::Text(text) => core.request(id, &text, self.clock.unix_ns()),
             Incoming::Ping(payload) => core.answer_ping(id, &payload),
             Incoming::Pong(_) => core.pong(id),
@@ -442,6 +454,21 @@ impl Shell {
             self.gone.notify_one();
             self.progress.notify_one();
         }
+    }
+}
+
+/// What a client may send.
+fn rules(terms: Terms) -> Rules {
+    let usual = Rules { deflate: terms.deflate.is_some(), ..Rules::default() };
+    match terms.is_echo {
+        true => Rules {
+            bytes: limits::ECHO_BYTES_MAX,
+            fragments: u32::MAX,
+            inflate_ratio: u32::MAX,
+            binary: true,
+            ..usual
+        },
+        false => usual,
     }
 }
 

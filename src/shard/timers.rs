@@ -17,6 +17,8 @@ impl Core {
     /// [`limits::TURN_MILLISECONDS`], so that each session is looked at every [`limits::TIMER_MILLISECONDS`]. `now_ns` is
     /// monotonic, `unix_ns` the wall clock. `has_heard_all`: nothing that was published waits for this shard.
     pub fn tick(&mut self, now_ns: u64, unix_ns: u64, has_heard_all: bool) {
+        self.time.set(now_ns);
+        self.compressor.borrow_mut().credit(now_ns);
         let due = now_ns.saturating_sub(self.turned_ns) / TURN_NS;
         self.turned_ns += due * TURN_NS;
         // However late a busy shard is, each session is looked at once.
@@ -103,16 +105,22 @@ impl Core {
         }
     }
 
-    /// A pong has come.
+    /// A pong has come. Too many that nobody asked for end the session.
     pub fn pong(&mut self, id: SessionId) {
-        self.sessions[id].awaits_pong = false;
+        let session = &mut self.sessions[id];
+        if !std::mem::replace(&mut session.awaits_pong, false) && !session.rates.take_control() {
+            self.close(id, Close::ControlFlood);
+        }
     }
 
-    /// Answers a client's ping.
+    /// Answers a client's ping. Too many of them end the session.
     pub fn answer_ping(&mut self, id: SessionId, payload: &[u8]) {
+        if !self.sessions[id].rates.take_control() {
+            return self.close(id, Close::ControlFlood);
+        }
         let mut bytes = Vec::new();
         frame::push(&mut bytes, frame::opcode::PONG, payload);
-        self.push_urgent(id, bytes.into(), 0);
+        self.push_control(id, bytes.into());
     }
 
     /// The server stops: everyone gets what waits, what was held back, a notice, and 1001.
@@ -134,7 +142,7 @@ impl Core {
     fn heartbeat(&mut self, id: SessionId, now_ns: u64, unix_ns: u64) {
         const HEARTBEAT_NS: u64 = limits::HEARTBEAT_SECONDS * SECOND_NS;
         let session = &mut self.sessions[id];
-        if session.is_closing || now_ns < session.heartbeat_ns {
+        if session.is_closing || session.is_echo || now_ns < session.heartbeat_ns {
             return;
         }
         session.heartbeat_ns = (session.heartbeat_ns + HEARTBEAT_NS).max(now_ns);
@@ -178,6 +186,6 @@ impl Core {
         session.awaits_pong = true;
         let mut bytes = Vec::new();
         frame::push(&mut bytes, frame::opcode::PING, b"");
-        self.push_urgent(id, Shared::from(bytes), 0);
+        self.push_control(id, Shared::from(bytes));
     }
 }

@@ -1,5 +1,6 @@
 //! A topic: one view of one stream, encoded once for all who subscribe to it.
 
+use super::compressor::Encoding;
 use super::handle::Protocol;
 use super::market::Stamp;
 use super::shared::Shared;
@@ -44,7 +45,7 @@ impl View {
     }
 }
 
-/// One view of one stream, in both encodings.
+/// One view of one stream, in every encoding that somebody takes.
 ///
 /// Every live subscriber has been handed everything up to `last`, and nothing else: so whoever joins, or comes back,
 /// takes the view as it was last emitted.
@@ -81,10 +82,13 @@ pub struct Topic {
     lanes: [Lane; 2],
 }
 
-/// A topic in one encoding.
+/// A topic in one protocol.
 #[derive(Debug, Default)]
 struct Lane {
+    /// Those who get it as it is.
     subscribers: Vec<SessionId>,
+    /// Those who get it compressed; none without subscribers. Most topics have one at the most.
+    compressed: Vec<Compressed>,
     /// Whole frames of this batch, and in binary one that is still being written.
     run: Vec<u8>,
     /// Where the binary frame that is being written starts, and how many messages it has.
@@ -93,7 +97,21 @@ struct Lane {
     /// Whole frames in `run`.
     frames: u64,
     /// The snapshot as of a sequence, for all who ask at that sequence.
-    snapshot: Option<Box<(u64, Frames)>>,
+    snapshot: Option<Box<Snapshot>>,
+}
+
+/// Who gets a topic compressed, with one window.
+#[derive(Debug)]
+struct Compressed {
+    window_bits: u8,
+    subscribers: Vec<SessionId>,
+}
+
+/// A snapshot as of a sequence, by the window it was compressed for (0: as it is).
+#[derive(Debug)]
+struct Snapshot {
+    seq: u64,
+    frames: Vec<(u8, Frames)>,
 }
 
 /// Whole frames, shared by whoever gets them.
@@ -156,21 +174,24 @@ impl Topic {
 
     /// How many are sent what is emitted.
     pub fn subscribers(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.subscribers.len()).sum()
+        self.lanes.iter().map(Lane::subscribers).sum()
     }
 
     /// Adds a subscriber; returns its position, which [`Topic::remove`] wants back.
-    pub fn add(&mut self, protocol: Protocol, session: SessionId) -> usize {
-        let subscribers = &mut self.lanes[protocol as usize].subscribers;
+    pub fn add(&mut self, encoding: Encoding, session: SessionId) -> usize {
+        let subscribers = self.lanes[encoding.protocol as usize].list(encoding.window_bits);
         subscribers.push(session);
         subscribers.len() - 1
     }
 
     /// Removes the subscriber at a position. The last one takes its place and is returned: its position has changed.
-    pub fn remove(&mut self, protocol: Protocol, position: usize) -> Option<SessionId> {
-        let subscribers = &mut self.lanes[protocol as usize].subscribers;
+    pub fn remove(&mut self, encoding: Encoding, position: usize) -> Option<SessionId> {
+        let lane = &mut self.lanes[encoding.protocol as usize];
+        let subscribers = lane.list(encoding.window_bits);
         subscribers.swap_remove(position);
-        subscribers.get(position).copied()
+        let moved = subscribers.get(position).copied();
+        lane.compressed.retain(|compressed| !compressed.subscribers.is_empty());
+        moved
     }
 
     /// The checksum of the book that its subscribers hold, where the next update is to carry it: each
@@ -191,7 +212,7 @@ impl Topic {
         for (protocol, lane) in [Protocol::Binary, Protocol::Json].into_iter().zip(&mut self.lanes) {
             // What is emitted makes it old.
             lane.snapshot = None;
-            if lane.subscribers.is_empty() {
+            if lane.is_unwanted() {
                 continue;
             }
             match protocol {
@@ -199,7 +220,7 @@ impl Topic {
                     lane.append_binary(self.channel, to, meta, content, self.frame_messages);
                 }
                 Protocol::Json => {
-                    append_json(&mut lane.run, to, meta, content);
+                    append_json(&mut lane.run, to, meta, content, usize::MAX);
                     lane.frames += 1;
                 }
             }
@@ -214,14 +235,24 @@ impl Topic {
     }
 
     /// Who is sent what was emitted in an encoding.
-    pub fn takers(&self, protocol: Protocol) -> &[SessionId] {
-        &self.lanes[protocol as usize].subscribers
+    pub fn takers(&self, encoding: Encoding) -> &[SessionId] {
+        let lane = &self.lanes[encoding.protocol as usize];
+        if encoding.window_bits == 0 {
+            return &lane.subscribers;
+        }
+        let same = lane.compressed.iter().find(|compressed| compressed.window_bits == encoding.window_bits);
+        same.map_or(&[], |compressed| &compressed.subscribers)
+    }
+
+    /// The windows that what was emitted is to be compressed for.
+    pub fn windows(&self, protocol: Protocol) -> impl Iterator<Item = u8> {
+        self.lanes[protocol as usize].compressed.iter().map(|compressed| compressed.window_bits)
     }
 
     /// Moves what was emitted in an encoding to the end of a buffer; `None` where nothing was.
     pub fn take_run(&mut self, protocol: Protocol, buffer: &mut Vec<u8>) -> Option<Run> {
         let lane = &mut self.lanes[protocol as usize];
-        lane.finish_frame();
+        lane.finish_frame(usize::MAX);
         if lane.run.is_empty() {
             return None;
         }
@@ -242,14 +273,21 @@ impl Topic {
     }
 
     /// The cached snapshot, if it is of that sequence.
-    pub fn snapshot(&self, protocol: Protocol, seq: u64) -> Option<Frames> {
-        let (cached, frames) = self.lanes[protocol as usize].snapshot.as_deref()?;
-        (*cached == seq).then(|| frames.clone())
+    pub fn snapshot(&self, encoding: Encoding, seq: u64) -> Option<Frames> {
+        let snapshot = self.lanes[encoding.protocol as usize].snapshot.as_deref()?;
+        let mut cached = snapshot.frames.iter().filter(|_| snapshot.seq == seq);
+        cached.find(|(bits, _)| *bits == encoding.window_bits).map(|(_, frames)| frames.clone())
     }
 
     /// Keeps a snapshot for the next who asks at the same sequence.
-    pub fn keep_snapshot(&mut self, protocol: Protocol, seq: u64, frames: Frames) {
-        self.lanes[protocol as usize].snapshot = Some(Box::new((seq, frames)));
+    pub fn keep_snapshot(&mut self, encoding: Encoding, seq: u64, frames: Frames) {
+        let kept = &mut self.lanes[encoding.protocol as usize].snapshot;
+        if !kept.as_ref().is_some_and(|snapshot| snapshot.seq == seq) {
+            *kept = Some(Box::new(Snapshot { seq, frames: Vec::new() }));
+        }
+        if let Some(snapshot) = kept {
+            snapshot.frames.push((encoding.window_bits, frames));
+        }
     }
 
     /// History begins anew: sequences from 0, nothing emitted, no snapshot.
@@ -263,6 +301,28 @@ impl Topic {
 }
 
 impl Lane {
+    fn subscribers(&self) -> usize {
+        self.compressed.iter().map(|compressed| compressed.subscribers.len()).sum::<usize>()
+            + self.subscribers.len()
+    }
+
+    fn is_unwanted(&self) -> bool {
+        self.subscribers.is_empty() && self.compressed.is_empty()
+    }
+
+    /// The subscribers with that window; 0: those who get it as it is.
+    fn list(&mut self, window_bits: u8) -> &mut Vec<SessionId> {
+        if window_bits == 0 {
+            return &mut self.subscribers;
+        }
+        let same = self.compressed.iter().position(|compressed| compressed.window_bits == window_bits);
+        let at = same.unwrap_or_else(|| {
+            self.compressed.push(Compressed { window_bits, subscribers: Vec::new() });
+            self.compressed.len() - 1
+        });
+        &mut self.compressed[at].subscribers
+    }
+
     fn append_binary(
         &mut self,
         channel: Channel,
@@ -280,15 +340,16 @@ impl Lane {
         market::encode(&mut self.run, meta, content);
         self.open = Some((start, messages + 1));
         if self.run.len() - start - HEAD_BYTES >= limits::FRAME_BYTES || messages + 1 >= most {
-            self.finish_frame();
+            self.finish_frame(usize::MAX);
         }
     }
 
-    /// Puts the WebSocket head in front of the binary frame that is being written.
-    fn finish_frame(&mut self) {
+    /// Puts the WebSocket head in front of the binary frame that is being written; more than `fragment` bytes go in
+    /// several.
+    fn finish_frame(&mut self, fragment: usize) {
         if let Some((start, messages)) = self.open.take() {
             market::finish_frame(&mut self.run, start + HEAD_BYTES, messages);
-            frame_payload(&mut self.run, start, frame::opcode::BINARY);
+            frame_payload(&mut self.run, start, frame::opcode::BINARY, fragment);
             self.frames += 1;
         }
     }
@@ -297,9 +358,15 @@ impl Lane {
 /// Bytes kept free in front of a payload: the head of a short frame. A longer frame's payload is moved by the rest.
 const HEAD_BYTES: usize = 2;
 
-/// Makes everything from `start` on, behind [`HEAD_BYTES`], the payload of one frame.
-fn frame_payload(run: &mut Vec<u8>, start: usize, opcode: u8) {
+/// Makes everything from `start` on, behind [`HEAD_BYTES`], the payload of one frame, or of several with at most `fragment`
+/// bytes each.
+fn frame_payload(run: &mut Vec<u8>, start: usize, opcode: u8, fragment: usize) {
     let payload = run.len() - start - HEAD_BYTES;
+    if payload > fragment {
+        let payload = run.split_off(start + HEAD_BYTES);
+        run.truncate(start);
+        return frame::push_message(run, opcode, false, &payload, fragment);
+    }
     let (head, length) = frame::head(opcode, payload);
     if length > HEAD_BYTES {
         let end = run.len();
@@ -310,19 +377,21 @@ fn frame_payload(run: &mut Vec<u8>, start: usize, opcode: u8) {
 }
 
 /// Appends one message as one text frame.
-fn append_json(run: &mut Vec<u8>, to: &Emission<'_>, meta: &Meta, content: &Content<'_>) {
+fn append_json(run: &mut Vec<u8>, to: &Emission<'_>, meta: &Meta, content: &Content<'_>, fragment: usize) {
     let start = run.len();
     run.extend_from_slice(&[0; HEAD_BYTES]);
     json::encode(run, to.instrument, meta, content);
-    frame_payload(run, start, frame::opcode::TEXT);
+    frame_payload(run, start, frame::opcode::TEXT, fragment);
 }
 
 /// Encodes messages as whole frames, for one session or a snapshot for some. Binary messages share frames, the parts of
-/// a snapshot do not: other frames may go between them.
+/// a snapshot do not: other frames may go between them, and control frames also between the fragments, of at most
+/// `fragment` bytes, that they come in.
 pub fn encode_frames<'a>(
     protocol: Protocol,
     to: &Emission<'_>,
     messages: impl Iterator<Item = (Meta, Content<'a>)>,
+    fragment: usize,
 ) -> Frames {
     let mut lane = Lane::default();
     for (meta, content) in messages {
@@ -330,15 +399,15 @@ pub fn encode_frames<'a>(
             Protocol::Binary => {
                 lane.append_binary(content.channel(), to, &meta, &content, u16::MAX);
                 if meta.snapshot {
-                    lane.finish_frame();
+                    lane.finish_frame(fragment);
                 }
             }
             Protocol::Json => {
-                append_json(&mut lane.run, to, &meta, &content);
+                append_json(&mut lane.run, to, &meta, &content, fragment);
                 lane.frames += 1;
             }
         }
     }
-    lane.finish_frame();
+    lane.finish_frame(fragment);
     Frames { bytes: lane.run.into(), count: lane.frames }
 }

@@ -4,7 +4,8 @@
 //! fastwebsockets parses and unmasks, but it lets much through that section 5 of the RFC forbids (unmasked frames,
 //! lengths that are not minimal, long control frames, a message inside a message), bounds a frame where a message must
 //! be bounded, and reserves the announced length before the bytes come. Hence [`Inspector`], which needs no I/O, and
-//! [`Guard`], which puts it around a reader.
+//! [`Guard`], which puts it around a reader and gives the parser whole frames only. The parser knows no extension: of a
+//! compressed message (RFC 7692) it is shown a plain binary one.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -14,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::utf8::Utf8;
 use crate::limits;
 
 /// Opcodes of RFC 6455, section 5.2.
@@ -32,26 +34,39 @@ pub mod opcode {
     pub const PONG: u8 = 0xA;
 }
 
-/// What one message from a client may cost.
+/// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageLimits {
-    /// Payload bytes of all its fragments together.
+pub struct Rules {
+    /// Payload bytes of all fragments of a message together, compressed and inflated.
     pub bytes: u64,
-    /// Fragments, the first included. Empty ones would otherwise go on for ever without reaching `bytes`.
+    /// Fragments of a message, the first included. Empty ones would otherwise go on for ever without reaching `bytes`.
     pub fragments: u32,
+    /// Times its bytes that a compressed message may inflate to, beyond [`limits::INFLATE_FREE_BYTES`].
+    pub inflate_ratio: u32,
+    /// Whether binary messages mean something.
+    pub binary: bool,
+    /// Whether permessage-deflate was agreed on: messages may be compressed.
+    pub deflate: bool,
 }
 
-impl Default for MessageLimits {
+impl Default for Rules {
     fn default() -> Self {
-        MessageLimits { bytes: limits::TEXT_BYTES_MAX as u64, fragments: limits::MESSAGE_FRAGMENTS_MAX }
+        Rules {
+            bytes: limits::TEXT_BYTES_MAX as u64,
+            fragments: limits::MESSAGE_FRAGMENTS_MAX,
+            inflate_ratio: limits::INFLATE_RATIO_MAX,
+            binary: false,
+            deflate: false,
+        }
     }
 }
 
 /// A rule that a client broke. The text is fit for the reason of a close frame: at most 123 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// A reserved bit is set and no extension was negotiated that would use it.
-    #[error("reserved bits set in a frame header: no extension was negotiated")]
+    /// A reserved bit is set where no extension that was agreed on uses it. RSV1 has a meaning with permessage-deflate
+    /// only, in the first frame of a message (RFC 7692, section 6).
+    #[error("reserved bits set where no agreed extension uses them")]
     ReservedBits,
     /// An opcode that RFC 6455 leaves undefined.
     #[error("opcode {0:#x} is reserved")]
@@ -89,12 +104,21 @@ pub enum Violation {
     /// Text, or the reason of a close, that is not UTF-8.
     #[error("text that is not UTF-8")]
     Utf8,
-    /// A message over [`MessageLimits::bytes`].
+    /// A message over [`Rules::bytes`], as it comes or inflated.
     #[error("message over {0} bytes: split the request into several")]
     MessageTooLong(u64),
-    /// A message over [`MessageLimits::fragments`].
+    /// A message over [`Rules::fragments`].
     #[error("message in more than {0} fragments: send it whole")]
     TooManyFragments(u32),
+    /// What the frame parser does not take.
+    #[error("frame that cannot be read")]
+    Unparsed,
+    /// A compressed message that is no DEFLATE data.
+    #[error("compressed message that does not inflate")]
+    NotDeflate,
+    /// A compressed message that inflates to more than [`Rules::inflate_ratio`] times its bytes.
+    #[error("compressed message that inflates more than {0}-fold")]
+    InflatesTooMuch(u32),
 }
 
 impl Violation {
@@ -102,8 +126,10 @@ impl Violation {
     pub fn code(self) -> u16 {
         match self {
             Violation::Binary => 1003,
-            Violation::Utf8 => 1007,
-            Violation::MessageTooLong(_) | Violation::TooManyFragments(_) => 1009,
+            Violation::Utf8 | Violation::NotDeflate => 1007,
+            Violation::MessageTooLong(_) | Violation::TooManyFragments(_) | Violation::InflatesTooMuch(_) => {
+                1009
+            }
             _ => 1002,
         }
     }
@@ -115,7 +141,7 @@ const HEADER_BYTES_MAX: usize = 14;
 /// Follows the frames in a client's bytes, however they are split.
 #[derive(Debug)]
 pub struct Inspector {
-    limits: MessageLimits,
+    rules: Rules,
     /// The current frame's header as far as it came.
     header: [u8; HEADER_BYTES_MAX],
     /// Bytes of `header` that came; 0 between frames.
@@ -128,34 +154,52 @@ pub struct Inspector {
     passed: u64,
     /// The first two payload bytes of a close frame, unmasked.
     close_code: [u8; 2],
+    /// The message that a fragment began, or the frame at hand.
+    message: Message,
     /// A fragmented message waits for its next fragment.
     message_open: bool,
     /// Payload bytes announced so far by the fragments of the current message.
     message_bytes: u64,
     /// Fragments of the current message so far.
     message_fragments: u32,
+    /// The text of the message so far.
+    text: Utf8,
+    /// The reason of the close frame so far.
+    reason: Utf8,
+}
+
+/// What the first frame of a message said of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Text, else binary.
+    pub is_text: bool,
+    /// Its bytes, all fragments together, are DEFLATE data without the last four (RFC 7692, section 7.2).
+    pub is_compressed: bool,
 }
 
 impl Inspector {
     /// An inspector at the start of a stream.
-    pub fn new(limits: MessageLimits) -> Self {
+    pub fn new(rules: Rules) -> Self {
         Inspector {
-            limits,
+            rules,
             header: [0; HEADER_BYTES_MAX],
             header_filled: 0,
             header_length: 2,
             length: 0,
             passed: 0,
             close_code: [0; 2],
+            message: Message::default(),
             message_open: false,
             message_bytes: 0,
             message_fragments: 0,
+            text: Utf8::default(),
+            reason: Utf8::default(),
         }
     }
 
     /// Follows `bytes` up to the end of the current frame and says how many belong to it: all of them, unless the frame
-    /// ends before. A rule is held at the first byte that shows it broken; after a violation the stream has no meaning
-    /// and the inspector must not be used further.
+    /// ends before, which [`Inspector::is_between_frames`] tells. A rule is held at the first byte that shows it broken;
+    /// after a violation the stream has no meaning and the inspector must not be used further.
     pub fn accept(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let mut used = 0;
         while let Some(&byte) = bytes.get(used) {
@@ -166,11 +210,21 @@ impl Inspector {
                 used += self.body_bytes(&bytes[used..])?;
             }
             if self.header_filled == self.header_length && self.passed == self.length {
-                self.end_frame();
+                self.end_frame()?;
                 break;
             }
         }
         Ok(used)
+    }
+
+    /// Whether the last frame is whole and the next has not begun.
+    pub fn is_between_frames(&self) -> bool {
+        self.header_filled == 0
+    }
+
+    /// The message that the last data frame belongs to.
+    pub fn message(&self) -> Message {
+        self.message
     }
 
     fn opcode(&self) -> u8 {
@@ -200,14 +254,23 @@ impl Inspector {
         }
     }
 
-    fn check_opcode(&self) -> Result<(), Violation> {
-        if self.header[0] & 0x70 != 0 {
+    fn check_opcode(&mut self) -> Result<(), Violation> {
+        let begins_message = matches!(self.opcode(), opcode::TEXT | opcode::BINARY);
+        let meaningful = if self.rules.deflate && begins_message { RSV1 } else { 0 };
+        if self.header[0] & 0x70 & !meaningful != 0 {
             return Err(Violation::ReservedBits);
         }
         match self.opcode() {
             opcode::CONTINUATION if !self.message_open => Err(Violation::NothingToContinue),
             opcode::TEXT | opcode::BINARY if self.message_open => Err(Violation::MessageInsideMessage),
-            opcode::BINARY => Err(Violation::Binary),
+            opcode::BINARY if !self.rules.binary => Err(Violation::Binary),
+            opcode::TEXT | opcode::BINARY => {
+                self.message = Message {
+                    is_text: self.opcode() == opcode::TEXT,
+                    is_compressed: self.header[0] & RSV1 != 0,
+                };
+                Ok(())
+            }
             opcode::CLOSE | opcode::PING | opcode::PONG if !self.is_final() => {
                 Err(Violation::ControlFragmented)
             }
@@ -249,50 +312,100 @@ impl Inspector {
             return Ok(());
         }
         self.message_fragments += 1;
-        if self.message_fragments > self.limits.fragments {
-            return Err(Violation::TooManyFragments(self.limits.fragments));
+        if self.message_fragments > self.rules.fragments {
+            return Err(Violation::TooManyFragments(self.rules.fragments));
         }
         self.message_bytes = self.message_bytes.saturating_add(length);
-        if self.message_bytes > self.limits.bytes {
-            return Err(Violation::MessageTooLong(self.limits.bytes));
+        if self.message_bytes > self.rules.bytes {
+            return Err(Violation::MessageTooLong(self.rules.bytes));
         }
         Ok(())
     }
 
-    /// Follows payload bytes; only a close frame's first two are looked at.
+    /// Follows payload bytes: what is text is looked at, and a close frame's code.
     fn body_bytes(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let left = self.length - self.passed;
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        if self.opcode() == opcode::CLOSE && self.passed < 2 {
-            let mask = &self.header[self.header_length - 4..self.header_length];
-            for (at, byte) in (self.passed as usize..2).zip(bytes) {
-                self.close_code[at] = byte ^ mask[at];
-            }
+        match self.opcode() {
+            opcode::CLOSE => self.close_bytes(&bytes[..count])?,
+            opcode::PING | opcode::PONG => {}
+            _ if self.message.is_text && !self.message.is_compressed => self.text_bytes(&bytes[..count])?,
+            _ => {}
         }
         self.passed += count as u64;
-        if self.opcode() == opcode::CLOSE && self.passed >= 2 {
-            let code = u16::from_be_bytes(self.close_code);
-            if !may_be_sent(code) {
-                return Err(Violation::CloseCode(code));
-            }
-        }
         Ok(count)
     }
 
-    fn end_frame(&mut self) {
+    /// The next payload bytes, unmasked, in pieces.
+    fn unmasked(
+        &self,
+        bytes: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let mask = &self.header[self.header_length - 4..self.header_length];
+        let mut at = self.passed as usize;
+        let mut piece = [0; 256];
+        for masked in bytes.chunks(piece.len()) {
+            for (clear, byte) in piece.iter_mut().zip(masked) {
+                *clear = byte ^ mask[at % 4];
+                at = at.wrapping_add(1);
+            }
+            each(&piece[..masked.len()])?;
+        }
+        Ok(())
+    }
+
+    fn text_bytes(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let mut text = self.text;
+        self.unmasked(bytes, |piece| if text.push(piece) { Ok(()) } else { Err(Violation::Utf8) })?;
+        self.text = text;
+        Ok(())
+    }
+
+    fn close_bytes(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let (mut code, mut reason, mut at) = (self.close_code, self.reason, self.passed as usize);
+        self.unmasked(bytes, |piece| {
+            for &byte in piece {
+                match code.get_mut(at) {
+                    Some(place) => *place = byte,
+                    None if !reason.push(&[byte]) => return Err(Violation::Utf8),
+                    None => {}
+                }
+                at += 1;
+                let code = u16::from_be_bytes(code);
+                if at == 2 && !may_be_sent(code) {
+                    return Err(Violation::CloseCode(code));
+                }
+            }
+            Ok(())
+        })?;
+        (self.close_code, self.reason) = (code, reason);
+        Ok(())
+    }
+
+    fn end_frame(&mut self) -> Result<(), Violation> {
         if !self.is_control() {
             self.message_open = !self.is_final();
             if !self.message_open {
                 self.message_bytes = 0;
                 self.message_fragments = 0;
+                if !std::mem::take(&mut self.text).is_whole() {
+                    return Err(Violation::Utf8);
+                }
             }
+        } else if !std::mem::take(&mut self.reason).is_whole() {
+            return Err(Violation::Utf8);
         }
         self.header_filled = 0;
         self.header_length = 2;
         self.length = 0;
         self.passed = 0;
+        Ok(())
     }
 }
+
+/// The bit that says that a message is compressed (RFC 7692, section 6).
+const RSV1: u8 = 0x40;
 
 /// Whether a peer may put `code` into a close frame: RFC 6455, section 7.4, and the codes that IANA has registered since
 /// (1012 to 1014).
@@ -300,16 +413,18 @@ fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// A reader whose bytes pass an [`Inspector`].
+/// A reader whose bytes pass an [`Inspector`], and come out as whole frames.
 ///
-/// One read never hands on bytes beyond the end of a frame: once the parser behind it has returned a frame, its buffer
-/// is empty and it may be dropped. What came with the frame waits here, in a buffer of its exact size; a session
-/// without waiting bytes holds no buffer.
+/// Nothing is reserved on what a header announces: a frame that has not come whole takes the bytes that came, and room to
+/// grow. What came behind a frame waits here, in a buffer of its exact size; a session without waiting bytes holds no
+/// buffer.
 #[derive(Debug)]
 pub struct Guard<R> {
     inner: R,
-    /// Read, not yet handed on.
+    /// Read, not yet looked at.
     waiting: Bytes,
+    /// The frame at hand as far as it came.
+    frame: Vec<u8>,
     inspector: Inspector,
     violation: Option<Violation>,
 }
@@ -319,8 +434,19 @@ const READ_BYTES: usize = 4096;
 
 impl<R: AsyncRead + Unpin> Guard<R> {
     /// Guards `inner`; `read_ahead` is what was read from it before, with the handshake.
-    pub fn new(inner: R, read_ahead: Bytes, limits: MessageLimits) -> Self {
-        Guard { inner, waiting: read_ahead, inspector: Inspector::new(limits), violation: None }
+    pub fn new(inner: R, read_ahead: Bytes, rules: Rules) -> Self {
+        Guard {
+            inner,
+            waiting: read_ahead,
+            frame: Vec::new(),
+            inspector: Inspector::new(rules),
+            violation: None,
+        }
+    }
+
+    /// What may pass.
+    pub fn rules(&self) -> &Rules {
+        &self.inspector.rules
     }
 
     /// The rule that was broken, from then on for ever.
@@ -328,14 +454,56 @@ impl<R: AsyncRead + Unpin> Guard<R> {
         self.violation
     }
 
-    /// Records a rule broken that only the reader behind can see (text that is not UTF-8). Nothing passes any more.
+    /// Records a rule broken that only the reader behind can see (a message that does not inflate). No frame passes any
+    /// more.
     pub fn refuse(&mut self, violation: Violation) {
         self.violation.get_or_insert(violation);
     }
 
-    /// Waits until bytes wait to be handed on (true) or the peer has ended (false). Holds no buffer meanwhile, and
-    /// loses nothing when it is dropped.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// The message that the last data frame belongs to.
+    pub fn message(&self) -> Message {
+        self.inspector.message()
+    }
+
+    /// Waits until a whole frame has come. `None`: the peer has ended. Loses nothing when it is not asked again.
+    ///
+    /// Of a compressed message the frames come as those of a plain binary one; [`Guard::message`] tells.
+    ///
+    /// # Errors
+    /// The inner reader failed, or a rule was broken ([`Guard::violation`], [`io::ErrorKind::InvalidData`]).
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
+        while self.violation.is_none() {
+            if !ready!(self.poll_fill(cx))? {
+                return Poll::Ready(Ok(None));
+            }
+            match self.inspector.accept(&self.waiting) {
+                Ok(used) => {
+                    self.frame.extend_from_slice(&self.waiting[..used]);
+                    self.waiting.advance(used);
+                }
+                Err(violation) => self.violation = Some(violation),
+            }
+            if self.violation.is_none() && self.inspector.is_between_frames() {
+                return Poll::Ready(Ok(Some(self.take_frame())));
+            }
+        }
+        self.frame = Vec::new();
+        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+    }
+
+    /// The whole frame at hand, in a form that a parser without extensions takes.
+    fn take_frame(&mut self) -> Vec<u8> {
+        let mut frame = std::mem::take(&mut self.frame);
+        if let Some(first) = frame.first_mut()
+            && *first & RSV1 != 0
+        {
+            *first = (*first & 0x80) | opcode::BINARY;
+        }
+        frame
+    }
+
+    /// Waits until bytes wait to be looked at (true) or the peer has ended (false). Holds no buffer meanwhile.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.waiting.is_empty() {
             // On the stack for one poll: an idle session keeps nothing of it.
             let mut space = [MaybeUninit::uninit(); READ_BYTES];
@@ -348,6 +516,7 @@ impl<R: AsyncRead + Unpin> Guard<R> {
 
     /// Throws away what waits and what still comes, until the peer ends or its socket fails.
     pub async fn drain(&mut self) {
+        self.frame = Vec::new();
         loop {
             self.waiting.clear();
             if !matches!(std::future::poll_fn(|cx| self.poll_fill(cx)).await, Ok(true)) {
@@ -357,25 +526,63 @@ impl<R: AsyncRead + Unpin> Guard<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Guard<R> {
-    /// Fails with [`io::ErrorKind::InvalidData`] at a violation. Nothing of the faulty frame's current bytes is handed
-    /// on; frames before it went out with earlier reads.
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let guard = self.get_mut();
-        if guard.violation.is_none() {
-            ready!(guard.poll_fill(cx))?;
-            let offered = guard.waiting.len().min(out.remaining());
-            match guard.inspector.accept(&guard.waiting[..offered]) {
-                Ok(used) => {
-                    out.put_slice(&guard.waiting[..used]);
-                    guard.waiting.advance(used);
-                }
-                Err(violation) => guard.violation = Some(violation),
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Gives what it has, then waits for ever.
+    struct Stalls(Vec<u8>);
+
+    impl AsyncRead for Stalls {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            out: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.0.is_empty() {
+                return Poll::Pending;
+            }
+            let count = self.0.len().min(out.remaining());
+            out.put_slice(&self.0[..count]);
+            self.0.drain(..count);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn nothing_is_reserved_on_a_declared_length() {
+        let rules = Rules { bytes: u64::MAX >> 1, ..Rules::default() };
+        for (header, came) in [
+            (&[0x81, 0xFE, 0xFF, 0xFF, 0, 0, 0, 0][..], 0),
+            (&[0x81, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0),
+            (&[0x81, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 1_000),
+            (&[0x01, 0xFF, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], 5_000),
+        ] {
+            let stream = [header, &vec![b'a'; came]].concat();
+            let bytes = stream.len();
+            let mut guard = Guard::new(Stalls(stream), Bytes::new(), rules);
+            assert!(guard.poll_frame(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(guard.frame.len(), bytes);
+            assert!(guard.frame.capacity() <= 2 * bytes, "{} for {bytes}", guard.frame.capacity());
+            assert_eq!(guard.waiting.len(), 0);
+        }
+    }
+
+    /// RFC 6455, section 8.1: a text is refused at the byte that no text has, whatever its frame still announces.
+    #[test]
+    fn text_is_refused_at_the_first_byte_that_shows_it() {
+        let begun = [0x81, 0xFE, 0x01, 0x00, 0, 0, 0, 0];
+        for (text, bad) in
+            [(&b"caf\xc3\xa9 \xf4\x90"[..], 7), (b"\xed\xa0", 1), (b"ab\xff", 2), (b"\xc3\x28", 1)]
+        {
+            let mut inspector = Inspector::new(Rules::default());
+            assert_eq!(inspector.accept(&begun), Ok(begun.len()));
+            for (at, byte) in text.iter().enumerate() {
+                let expected = if at == bad { Err(Violation::Utf8) } else { Ok(1) };
+                assert_eq!(inspector.accept(&[*byte]), expected, "{text:?} at {at}");
             }
         }
-        Poll::Ready(match guard.violation {
-            Some(violation) => Err(io::Error::new(io::ErrorKind::InvalidData, violation)),
-            None => Ok(()),
-        })
     }
 }

@@ -6,7 +6,8 @@ use crossbeam_utils::CachePadded;
 use serde_json::Value;
 use tickcast::model::{Aggressor, Body, Catalog, Event, Side, Status, Trade, event_flags};
 use tickcast::shard::{
-    Answer, Connection, Core, CoreSettings, Listing, Protocol, Query, SessionId, SlowConsumer,
+    Answer, CompressionSettings, Connection, Core, CoreSettings, Listing, Protocol, Query, SessionId,
+    SlowConsumer,
 };
 use tickcast::sim::{InstrumentProfile, profiles};
 use tickcast::stats::ShardStats;
@@ -19,6 +20,8 @@ pub const PLAIN: CoreSettings = CoreSettings {
     ring_bytes: 1 << 20,
     frame_messages: u16::MAX,
     slow_consumer: SlowConsumer::Conflate,
+    request_rate: 0,
+    compression: CompressionSettings { fragment_bytes: 1 << 20, ..CompressionSettings::DEFAULT },
 };
 
 /// One instrument, and nobody is slow.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use tickcast::model::{Catalog, Channel};
-use tickcast::shard::Protocol;
+use tickcast::shard::{Protocol, Terms};
 
 use super::counts::Counts;
 use super::oracle::StreamKey;
 use super::reading::{self, Granted, Said};
 use super::requests::{Asked, Subscribe};
+use super::socket::Socket;
 use super::stream::{Around, State, Stream, View};
 
 /// A request that is not answered whole.
@@ -37,8 +38,7 @@ impl Open {
 #[derive(Debug)]
 pub struct Client {
     protocol: Protocol,
-    /// What of a frame has come.
-    bytes: Vec<u8>,
+    socket: Socket,
     pub streams: BTreeMap<StreamKey, Stream>,
     open: VecDeque<Open>,
     next_id: u64,
@@ -59,10 +59,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(protocol: Protocol) -> Client {
+    pub fn new(terms: Terms) -> Client {
         Client {
-            protocol,
-            bytes: Vec::new(),
+            protocol: terms.protocol,
+            socket: Socket::new(terms),
             streams: BTreeMap::new(),
             open: VecDeque::new(),
             next_id: 1,
@@ -102,12 +102,8 @@ impl Client {
 
     /// Takes bytes, at any split.
     pub fn read(&mut self, bytes: &[u8], catalog: &Catalog, around: &Around<'_>) {
-        self.bytes.extend_from_slice(bytes);
-        let bytes = std::mem::take(&mut self.bytes);
-        let mut start = 0;
-        while let Some((opcode, head, payload)) = reading::frame(&bytes[start..]) {
-            let payload = &bytes[start + head..start + head + payload];
-            start += head + payload.len();
+        for (opcode, payload) in self.socket.take(bytes) {
+            let payload = &payload[..];
             assert_eq!(self.close, None, "a frame after the close frame");
             let said = match opcode {
                 1 => reading::text(payload, catalog),
@@ -133,8 +129,10 @@ impl Client {
             let around = Around { conflated: self.was_conflated, ..*around };
             self.hear(said, opcode == 1, catalog, &around);
         }
-        self.bytes = bytes[start..].to_vec();
-        assert!(self.close.is_none() || self.bytes.is_empty());
+        // A close may come between the fragments of a message, which then has no end.
+        assert!(self.close.is_none() || self.socket.is_between_frames());
+        self.counts.compressed += std::mem::take(&mut self.socket.compressed);
+        self.counts.fragmented += std::mem::take(&mut self.socket.fragmented);
     }
 
     fn hear(&mut self, said: Said, is_text: bool, catalog: &Catalog, around: &Around<'_>) {

@@ -43,6 +43,9 @@ counts! {
     bars_completed,
     statuses,
     snapshots,
+    /// Messages that came compressed, and in fragments.
+    compressed,
+    fragmented,
     /// Snapshots that came in parts.
     snapshots_in_parts,
     /// Snapshots in place of updates, in mid-stream.

@@ -14,8 +14,8 @@ use super::counts::Counts;
 use super::node::Node;
 use super::oracle::{Oracle, Replica, StreamKey, best};
 use super::player::Reading;
-use super::reading::frame;
 use super::requests::pick;
+use super::socket::Socket;
 use super::world::MILLISECOND_NS;
 
 /// What was seen of a stream when it was looked at last.
@@ -36,8 +36,9 @@ pub struct Follower {
     pub capacity: usize,
     pub was_slow: bool,
     subscriptions: Vec<Subscription>,
-    /// What of a frame has come.
-    bytes: Vec<u8>,
+    socket: Socket,
+    /// A ping that was not answered.
+    is_pinged: bool,
     /// When it connects again.
     pub returns_ns: u64,
     /// Number of the connection.
@@ -80,7 +81,8 @@ impl Follower {
             capacity: usize::MAX,
             was_slow: false,
             subscriptions,
-            bytes: Vec::new(),
+            socket: Socket::new(Protocol::Binary.into()),
+            is_pinged: false,
             returns_ns: 0,
             connection: 0,
             replicas: HashMap::new(),
@@ -93,7 +95,7 @@ impl Follower {
         self.node = at;
         self.connection += 1;
         self.counts.machine_connections += 1;
-        self.session = Some(node.open(Protocol::Binary, self.capacity, now_ns));
+        self.session = Some(node.open(Protocol::Binary.into(), self.capacity, now_ns));
         self.machine.connected(now_ns);
     }
 
@@ -101,7 +103,7 @@ impl Follower {
     pub fn disconnect(&mut self, node: &mut Node, returns_ns: u64) {
         let Some(session) = self.session.take() else { return };
         node.remove(session);
-        self.bytes.clear();
+        self.socket = Socket::new(Protocol::Binary.into());
         self.machine.disconnected();
         self.returns_ns = returns_ns;
     }
@@ -130,9 +132,9 @@ impl Follower {
             let line = node.lines.get_mut(&session).unwrap();
             let waits = line.kernel.len().min(budget);
             let take = if waits == 0 { 0 } else { random.random_range(1..waits + 1) };
-            self.bytes.extend(line.kernel.drain(..take));
+            let bytes: Vec<u8> = line.kernel.drain(..take).collect();
             budget -= take;
-            let goes_on = self.read(oracle, catalog, now_ns).and_then(|()| self.machine.wake(now_ns));
+            let goes_on = self.read(&bytes, oracle, catalog, now_ns).and_then(|()| self.machine.wake(now_ns));
             if let Err(why) = goes_on {
                 let is_fair = match &why {
                     Disconnect::Closed { code, .. } => {
@@ -147,7 +149,9 @@ impl Follower {
             }
             node.writable(session, now_ns);
             if node.lines[&session].is_open {
-                node.pong(session);
+                if std::mem::take(&mut self.is_pinged) {
+                    node.pong(session);
+                }
                 while self.machine.has_request() && node.reads(session) {
                     let request = self.machine.request().unwrap();
                     node.request(session, &request, now_ns);
@@ -164,15 +168,19 @@ impl Follower {
     }
 
     /// Hands whole messages in.
-    fn read(&mut self, oracle: &Oracle, catalog: &Catalog, now_ns: u64) -> Result<(), Disconnect> {
-        let bytes = std::mem::take(&mut self.bytes);
-        let mut start = 0;
-        while let Some((opcode, head, payload)) = frame(&bytes[start..]) {
-            let payload = &bytes[start + head..start + head + payload];
-            start += head + payload.len();
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        oracle: &Oracle,
+        catalog: &Catalog,
+        now_ns: u64,
+    ) -> Result<(), Disconnect> {
+        for (opcode, payload) in self.socket.take(bytes) {
+            let payload = &payload[..];
             match opcode {
                 1 => self.machine.text(payload, now_ns)?,
                 2 => self.machine.binary(payload, now_ns)?,
+                9 => self.is_pinged = true,
                 8 => {
                     let code = Some(u16::from_be_bytes([payload[0], payload[1]]));
                     let reason = String::from_utf8(payload[2..].to_vec()).unwrap();
@@ -185,7 +193,6 @@ impl Follower {
                 self.updated(&update, oracle, catalog);
             }
         }
-        self.bytes = bytes[start..].to_vec();
         Ok(())
     }
 

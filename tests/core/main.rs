@@ -26,6 +26,7 @@ mod room;
 mod sharing;
 mod simulation;
 mod slow;
+mod socket;
 mod stream;
 mod timers;
 mod views;

@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use tickcast::limits;
 use tickcast::model::{Catalog, Event};
 use tickcast::shard::{
-    Answer, Connection, Core, CoreSettings, Listing, Offer, Protocol, Query, SessionId, SlowConsumer,
+    Answer, Connection, Core, CoreSettings, Listing, Offer, Query, SessionId, SlowConsumer, Terms,
 };
 use tickcast::stats::ShardStats;
 
@@ -72,9 +72,9 @@ impl Node {
     }
 
     /// A client comes; the number of its session.
-    pub fn open(&mut self, protocol: Protocol, capacity: usize, now_ns: u64) -> u64 {
+    pub fn open(&mut self, terms: Terms, capacity: usize, now_ns: u64) -> u64 {
         let number = self.stats.sessions_opened.get();
-        let id = self.core.open(protocol, PEER, now_ns, now_ns);
+        let id = self.core.open(terms, PEER, now_ns, now_ns);
         let line = Line {
             kernel: VecDeque::new(),
             capacity,

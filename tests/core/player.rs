@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 use tickcast::model::Catalog;
-use tickcast::shard::Protocol;
+use tickcast::shard::Terms;
 
 use super::client::Client;
 use super::counts::Counts;
@@ -38,7 +38,7 @@ pub struct Remembered {
 
 #[derive(Debug)]
 pub struct Player {
-    protocol: Protocol,
+    terms: Terms,
     pub client: Client,
     /// The shard that has its session.
     pub node: usize,
@@ -62,10 +62,10 @@ pub struct Player {
 }
 
 impl Player {
-    pub fn new(protocol: Protocol, node: usize) -> Player {
+    pub fn new(terms: Terms, node: usize) -> Player {
         Player {
-            protocol,
-            client: Client::new(protocol),
+            terms,
+            client: Client::new(terms),
             node,
             session: None,
             reading: Reading::All,
@@ -81,10 +81,10 @@ impl Player {
     }
 
     pub fn connect(&mut self, node: &mut Node, now_ns: u64) {
-        let before = std::mem::replace(&mut self.client, Client::new(self.protocol));
+        let before = std::mem::replace(&mut self.client, Client::new(self.terms));
         self.earlier.add(&before.counts);
         self.earlier.connections += 1;
-        self.session = Some(node.open(self.protocol, self.capacity, now_ns));
+        self.session = Some(node.open(self.terms, self.capacity, now_ns));
         self.outgoing.clear();
         self.reported = (0, now_ns);
     }

@@ -50,18 +50,16 @@ pub struct Data {
     pub merged: Option<u64>,
 }
 
-/// Opcode, head and payload length of the whole frame that starts here.
+/// First byte, head and payload length of the whole frame that starts here.
 pub fn frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    assert_eq!(first & 0x70, 0, "no extension was negotiated");
-    assert_eq!(first & 0x80, 0x80, "a server's frames are final");
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (head, payload) = match second {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
         127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
         short => (2, usize::from(short)),
     };
-    (bytes.len() >= head + payload).then_some((first & 0x0F, head, payload))
+    (bytes.len() >= head + payload).then_some((first, head, payload))
 }
 
 /// Reads a binary message.

@@ -3,13 +3,16 @@
 use std::fmt::Write;
 
 use rand::RngExt;
+use rand_pcg::Pcg64;
 use tickcast::model::{Channel, ResetReason};
-use tickcast::shard::{CoreSettings, Protocol, SlowConsumer};
+use tickcast::shard::{CompressionSettings, CoreSettings, Protocol, SlowConsumer, Terms};
+use tickcast::wire::deflate::Mode;
 
 use super::counts::Counts;
 use super::follower::{Follower, some_subscriptions};
 use super::player::{Reading, Remembered};
 use super::requests::{Asked, pick, some_request, some_subscribe};
+use super::socket::terms;
 use super::world::{MILLISECOND_NS, Settings, World};
 
 /// How long a run is.
@@ -62,6 +65,12 @@ fn world(seed: u64) -> World {
         ring_bytes: pick(random, &[0, 5 * 2_048, 30 * 2_048, 1 << 20, 1 << 22]),
         frame_messages: u16::MAX,
         slow_consumer,
+        request_rate: 0,
+        compression: CompressionSettings {
+            contexts_max: pick(random, &[0, 1, 1_000]),
+            time_percent: pick(random, &[1, 1_000]),
+            fragment_bytes: pick(random, &[256, 1_000, 16_384]),
+        },
     };
     let shards = pick(random, &[1, 1, 2]);
     // A deep book and an exchange event in pieces, now and then.
@@ -82,7 +91,8 @@ fn world(seed: u64) -> World {
 /// Somebody comes, of a kind that the seed gives, and asks for something.
 fn come(world: &mut World) {
     let protocol = if world.random.random() { Protocol::Binary } else { Protocol::Json };
-    let number = world.connect(protocol);
+    let terms = some_terms(&mut world.random, protocol);
+    let number = world.connect(terms);
     let player = &mut world.players[number];
     let random = &mut world.random;
     if random.random_range(0..4) == 0 {
@@ -92,6 +102,18 @@ fn come(world: &mut World) {
     for _ in 0..random.random_range(1..4) {
         let asked = some_subscribe(random);
         player.ask(Asked::Subscribe(asked), &world.catalog, world.now_ns);
+    }
+}
+
+/// Half of the clients take compressed messages, with any window.
+fn some_terms(random: &mut Pcg64, protocol: Protocol) -> Terms {
+    if random.random() {
+        return protocol.into();
+    }
+    let mode = pick(random, &[Mode::Shared, Mode::Dedicated]);
+    match pick(random, &[15, 15, 15, 9, 10, 12]) {
+        15 => terms(protocol, mode, "permessage-deflate"),
+        bits => terms(protocol, mode, &format!("permessage-deflate; server_max_window_bits={bits}")),
     }
 }
 

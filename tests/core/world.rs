@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tickcast::model::{Catalog, Channel, Event, Level, ResetReason, Side, event_flags};
-use tickcast::shard::{CoreSettings, Protocol, SlowConsumer};
+use tickcast::shard::{CompressionSettings, CoreSettings, SlowConsumer, Terms};
 
 use super::counts::Counts;
 use super::follower::Follower;
@@ -38,6 +38,8 @@ impl Settings {
             ring_bytes: 1 << 22,
             frame_messages: u16::MAX,
             slow_consumer,
+            request_rate: 0,
+            compression: CompressionSettings::DEFAULT,
         };
         Settings { shards: 1, core, push_bytes_max: 1 << 20 }
     }
@@ -159,9 +161,9 @@ impl World {
     }
 
     /// Someone comes and is heard of by one of the shards.
-    pub fn connect(&mut self, protocol: Protocol) -> usize {
+    pub fn connect(&mut self, terms: impl Into<Terms>) -> usize {
         let node = self.random.random_range(0..self.nodes.len());
-        self.players.push(Player::new(protocol, node));
+        self.players.push(Player::new(terms.into(), node));
         let number = self.players.len() - 1;
         self.players[number].connect(&mut self.nodes[node], self.now_ns);
         number

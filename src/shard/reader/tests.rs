@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::wire::guard::opcode::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
 
+mod deflate;
 mod refused;
 
-const LIMITS: MessageLimits = MessageLimits { bytes: 300, fragments: 8 };
+const LIMITS: Rules = Rules { bytes: 300, fragments: 8, inflate_ratio: 256, binary: false, deflate: false };
+
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A client's frame as RFC 6455 wants it.
@@ -82,17 +84,20 @@ async fn read_all<S: AsyncRead + Unpin>(mut reader: Reader<S>) -> Vec<Incoming> 
     }
 }
 
-fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: MessageLimits) -> Vec<Incoming> {
-    block_on(read_all(Reader::new(Pieces::new(pieces), Bytes::new(), limits)))
+fn reader<S: AsyncRead + Unpin>(stream: S, read_ahead: &[u8], rules: Rules) -> Reader<S> {
+    Reader::new(stream, Bytes::copy_from_slice(read_ahead), rules, Rc::default())
+}
+
+fn read_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: Rules) -> Vec<Incoming> {
+    block_on(read_all(reader(Pieces::new(pieces), &[], limits)))
 }
 
 /// Reads `bytes` cut at every position into two pieces, byte by byte, and as bytes that the handshake had read ahead;
 /// every way must give the same.
-fn read_every_way(bytes: &[u8], limits: MessageLimits) -> Vec<Incoming> {
+fn read_every_way(bytes: &[u8], limits: Rules) -> Vec<Incoming> {
     block_on(async {
-        let read = async |pieces: Pieces, read_ahead: &[u8]| {
-            read_all(Reader::new(pieces, Bytes::copy_from_slice(read_ahead), limits)).await
-        };
+        let read =
+            async |pieces: Pieces, read_ahead: &[u8]| read_all(reader(pieces, read_ahead, limits)).await;
         let whole = read(Pieces::new([bytes]), &[]).await;
         assert_eq!(read(Pieces::new(bytes.chunks(1)), &[]).await, whole, "byte by byte");
         for at in 0..=bytes.len() {
@@ -180,7 +185,7 @@ fn the_limits_themselves_are_allowed() {
     let bytes = [frame(true, TEXT, &most), in_fragments.clone(), in_fragments].concat();
     assert_eq!(read_every_way(&bytes, LIMITS), [whole.clone(), whole.clone(), whole, Incoming::Eof]);
 
-    let limits = MessageLimits { bytes: 70_000, ..LIMITS };
+    let limits = Rules { bytes: 70_000, ..LIMITS };
     let long = "z".repeat(70_000);
     assert_eq!(read_pieces([&frame(true, TEXT, long.as_bytes())[..]], limits), [text(&long), Incoming::Eof]);
 }
@@ -206,7 +211,7 @@ fn a_stream_that_ends_in_a_frame_or_a_message_has_no_part_of_it() {
 
 #[test]
 fn an_idle_session_is_small() {
-    let mut reader = Reader::new(Pieces::new([]), Bytes::new(), LIMITS);
+    let mut reader = reader(Pieces::new([]), &[], LIMITS);
     assert!(size_of_val(&reader) <= 256, "{} bytes", size_of_val(&reader));
     assert!(size_of_val(&reader.next()) <= 1024, "{} bytes", size_of_val(&reader.next()));
 }
@@ -218,7 +223,7 @@ fn a_socket_shared_with_its_writer_is_read_strictly() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let socket = Rc::new(listener.accept().await.unwrap().0);
-        let mut reader = Reader::new(SharedSocket(Rc::clone(&socket)), Bytes::new(), LIMITS);
+        let mut reader = self::reader(SharedSocket(Rc::clone(&socket)), &[], LIMITS);
 
         // The reader waits first; the bytes come one by one, while the other side of the socket is written.
         let exchange = async {

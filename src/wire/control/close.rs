@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::limits;
+
 /// Why the server closes a connection. (A client that breaks RFC 6455, or a bound, is closed with the code and the
 /// reason of the rule that it broke.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,11 +16,25 @@ pub enum Close {
     HeartbeatTimeout,
     /// The client reads more slowly than its streams flow.
     TooSlow,
+    /// The client sends more pings and pongs than [`limits::CONTROL_RATE`].
+    ControlFlood,
+    /// The client sends more requests than it may.
+    RateLimit {
+        /// How many it may.
+        requests_per_second: u32,
+    },
 }
 
 impl Close {
     /// Every reason to close.
-    pub const ALL: [Close; 4] = [Close::Normal, Close::ShuttingDown, Close::HeartbeatTimeout, Close::TooSlow];
+    pub const ALL: [Close; 6] = [
+        Close::Normal,
+        Close::ShuttingDown,
+        Close::HeartbeatTimeout,
+        Close::TooSlow,
+        Close::ControlFlood,
+        Close::RateLimit { requests_per_second: limits::REQUEST_RATE_DEFAULT },
+    ];
 
     /// The number in the close frame.
     pub const fn code(self) -> u16 {
@@ -26,6 +42,8 @@ impl Close {
             Close::Normal => 1000,
             Close::ShuttingDown | Close::HeartbeatTimeout => 1001,
             Close::TooSlow => 4008,
+            Close::ControlFlood => 1008,
+            Close::RateLimit { .. } => 4029,
         }
     }
 
@@ -42,6 +60,15 @@ impl Close {
             Close::TooSlow => {
                 return Cow::Owned(format!(
                     "too slow: resume with \"from\" in epoch {epoch}; ask for less or read faster, reconnect with backoff"
+                ));
+            }
+            Close::ControlFlood => {
+                let allowed = limits::CONTROL_RATE;
+                return Cow::Owned(format!("more than {allowed} pings and pongs a second; send fewer"));
+            }
+            Close::RateLimit { requests_per_second } => {
+                return Cow::Owned(format!(
+                    "more than {requests_per_second} requests a second; ask for more at once, reconnect with backoff"
                 ));
             }
         })
@@ -63,7 +90,7 @@ pub enum Duty {
 
 impl Duty {
     /// The codes that this server closes with.
-    pub const CODES: [u16; 7] = [1000, 1001, 1002, 1003, 1007, 1009, 4008];
+    pub const CODES: [u16; 9] = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 4008, 4029];
 
     /// What to do after a close with that code. A code that this version does not know is no reason to stay away;
     /// neither is a connection that broke without a close frame, which RFC 6455 calls 1006.
@@ -71,7 +98,7 @@ impl Duty {
         match code {
             1000 => Duty::Nothing,
             1002 | 1003 | 1007..=1010 | 4001..=4003 => Duty::Repair,
-            4008 => Duty::ReconnectOtherwise,
+            4008 | 4029 => Duty::ReconnectOtherwise,
             _ => Duty::Reconnect,
         }
     }
@@ -90,7 +117,6 @@ impl Duty {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits;
 
     #[test]
     fn every_reason_fits_a_close_frame_and_says_what_to_do() {

@@ -211,10 +211,10 @@ fn a_hundred_thousand_fragments_end_at_the_bound_and_cost_linear_work_without_it
     bytes.extend(frame(false, CONTINUATION, b"a").repeat(count - 2));
     bytes.extend(frame(true, CONTINUATION, b"a"));
 
-    let bounded = read_pieces([&bytes[..]], MessageLimits::default());
+    let bounded = read_pieces([&bytes[..]], Rules::default());
     assert_eq!(bounded, [Incoming::Violation(Violation::TooManyFragments(1_024))]);
 
-    let unbounded = MessageLimits { bytes: u64::MAX, fragments: u32::MAX };
+    let unbounded = Rules { bytes: u64::MAX, fragments: u32::MAX, ..LIMITS };
     let clock = Clock::start();
     let all = read_pieces([&bytes[..]], unbounded);
     let elapsed = Duration::from_nanos(clock.now_ns());
