@@ -29,6 +29,7 @@ fn plan(name: &str, connections: usize, protocol: Protocol) -> Plan {
         depth: workload.depth,
         interval_ms: 0,
         protocol,
+        deflate: false,
         warmup: WARM_UP,
         duration: SAMPLE,
         slow_per_mille: 0,

@@ -183,9 +183,9 @@ pub const DEFLATE_CONTEXT_BYTES_MIN: usize = 64;
 /// Window of a session's own compression: 2^this bytes, some dozens of messages.
 pub const DEFLATE_CONTEXT_WINDOW_BITS: u8 = 13;
 
-/// Sessions that may have compression of their own, of all shards together, unless set otherwise: with some 200 KiB each
-/// a quarter of a gigabyte.
-pub const DEFLATE_CONTEXTS_DEFAULT: usize = 1_024;
+/// Sessions that may have compression of their own, of all shards together, unless set otherwise: with some 350 KiB each
+/// about 180 MiB.
+pub const DEFLATE_CONTEXTS_DEFAULT: usize = 512;
 
 /// Most that they may be set to.
 pub const DEFLATE_CONTEXTS_MAX: usize = 1_000_000;

@@ -40,7 +40,7 @@ const METRICS_BYTES_MAX: usize = 1 << 20;
 /// The symbols that the server has.
 pub(super) async fn symbols(address: &Address, plan: &Plan) -> Result<Vec<String>, BenchError> {
     let dial = dial(address, plan);
-    let mut socket = dial.connect().await?;
+    let mut socket = dial.connect().await?.socket;
     let mut request = Vec::new();
     push_masked(&mut request, opcode::TEXT, br#"{"op":"list","id":1}"#, rand::random());
     let listing = async {
@@ -52,7 +52,7 @@ pub(super) async fn symbols(address: &Address, plan: &Plan) -> Result<Vec<String
             if read == 0 {
                 return Err(Fault::Closed("the connection ended".into()));
             }
-            let taken = splitter.take(&bytes, |opcode, payload| {
+            let taken = splitter.take(&bytes, |opcode, payload, _| {
                 if opcode == opcode::TEXT {
                     let text: Text<'_> = serde_json::from_slice(payload)
                         .map_err(|error| Fault::protocol(format!("text that is no message: {error}")))?;
@@ -74,7 +74,8 @@ pub(super) async fn symbols(address: &Address, plan: &Plan) -> Result<Vec<String
 }
 
 fn dial<'a>(address: &'a Address, plan: &Plan) -> Dial<'a> {
-    Dial { address, subprotocol: plan.protocol.subprotocol(), from: None, receive_buffer: None }
+    let subprotocol = plan.protocol.subprotocol();
+    Dial { address, subprotocol, from: None, receive_buffer: None, deflate: false }
 }
 
 /// Connects every client, lets it ask for its streams, and hands it to a thread in turns. `told` hears of each.
@@ -116,9 +117,14 @@ async fn one(
             IpAddr::V4(Ipv4Addr::new(127, 0, (host / 256) as u8, (host % 256) as u8))
         }),
         receive_buffer: is_slow.then_some(SLOW_RECEIVE_BYTES),
+        deflate: plan.deflate,
         ..dial(address, plan)
     };
-    let (mut socket, ahead) = bare(dial.connect().await?)?;
+    let dialed = dial.connect().await?;
+    if plan.deflate && dialed.deflate.is_none() {
+        return Err(BenchError::NoCompression);
+    }
+    let (mut socket, ahead) = bare(dialed.socket)?;
     let channels: Vec<_> = plan.channels.iter().map(|channel| channel.name()).collect();
     let mut request = json!({
         "op": "subscribe", "id": 1, "symbols": plan.symbols_of(index, symbols), "channels": channels,
@@ -132,7 +138,7 @@ async fn one(
     let system = |error| BenchError::System(error);
     socket.write_all(&frame).await.map_err(system)?;
     let socket = mio::net::TcpStream::from_std(socket.into_std().map_err(system)?);
-    Ok(Connection::new(socket, is_slow, ahead.into()))
+    Ok(Connection::new(socket, dialed.deflate, is_slow, ahead.into()))
 }
 
 /// The socket below a handshake, and what was read of it beyond.

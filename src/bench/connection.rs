@@ -9,6 +9,7 @@ use super::check::Streams;
 use super::frames::{Splitter, push_masked};
 use super::meter::Meter;
 use super::text::Text;
+use crate::client::Inflating;
 use crate::clock::Clock;
 use crate::wire::frame::opcode;
 
@@ -44,8 +45,8 @@ pub(super) enum Left {
 
 impl Connection {
     /// A client that has read `rest` beyond the handshake.
-    pub fn new(socket: TcpStream, is_slow: bool, rest: Vec<u8>) -> Connection {
-        let (splitter, streams) = Default::default();
+    pub fn new(socket: TcpStream, inflating: Option<Inflating>, is_slow: bool, rest: Vec<u8>) -> Connection {
+        let (splitter, streams) = (Splitter::new(inflating), Streams::default());
         Connection { socket, is_slow, is_ready: false, is_over: false, splitter, streams, rest }
     }
 
@@ -105,12 +106,15 @@ impl Connection {
         let now_ns = clock.unix_ns();
         meter.at(now_ns, sees_silence);
         let Connection { splitter, streams, socket, is_ready, .. } = self;
-        let taken = splitter.take(bytes, |opcode, payload| match opcode {
-            opcode::BINARY => streams.binary(payload, now_ns, meter),
-            opcode::TEXT => text(payload, now_ns, streams, is_ready, meter),
-            opcode::PING => pong(socket, payload),
-            opcode::CLOSE => Err(closed(payload)),
-            _ => Ok(()),
+        let taken = splitter.take(bytes, |opcode, payload, came| {
+            meter.payload_came(came);
+            match opcode {
+                opcode::BINARY => streams.binary(payload, now_ns, meter),
+                opcode::TEXT => text(payload, now_ns, streams, is_ready, meter),
+                opcode::PING => pong(socket, payload),
+                opcode::CLOSE => Err(closed(payload)),
+                _ => Ok(()),
+            }
         })?;
         meter.settle();
         self.rest.clear();

@@ -69,6 +69,8 @@ pub(super) struct Meter {
     is_open: bool,
     /// When something was heard last.
     heard_ns: u64,
+    /// Payload bytes of the message at hand as it came, where it was compressed or not.
+    came: Option<usize>,
     /// Messages alike: publish time, event time, time of receipt, and how many.
     alike: (u64, u64, u64, u64),
 }
@@ -97,6 +99,7 @@ impl Meter {
             slice_ns: SLICE_NS_MIN,
             is_open: false,
             heard_ns: 0,
+            came: None,
             alike: (0, 0, 0, 0),
         }
     }
@@ -140,9 +143,16 @@ impl Meter {
         }
     }
 
-    /// A frame of market data came.
+    /// A message came, with so many payload bytes before anything was inflated.
+    #[inline]
+    pub fn payload_came(&mut self, bytes: usize) {
+        self.came = Some(bytes);
+    }
+
+    /// A frame of market data came; `bytes` is its payload, unless [`Meter::payload_came`] said otherwise.
     #[inline]
     pub fn frame(&mut self, bytes: usize) {
+        let bytes = self.came.take().unwrap_or(bytes);
         if let Some(part) = self.parts.last_mut().filter(|_| self.is_open) {
             self.frames += 1;
             self.bytes += bytes as u64;

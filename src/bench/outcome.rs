@@ -29,6 +29,8 @@ pub struct Outcome {
     pub channels: Vec<&'static str>,
     /// What was spoken.
     pub protocol: Protocol,
+    /// Whether messages came compressed.
+    pub compressed: bool,
     /// When the clients read.
     pub reading: String,
     /// Clients that read slowly; they are not among the figures below, `slow` apart.
@@ -41,7 +43,7 @@ pub struct Outcome {
     pub frames: u64,
     /// Messages of market data, snapshots apart.
     pub messages: u64,
-    /// Bytes of the frames' payloads.
+    /// Bytes of the frames' payloads, as they came.
     pub bytes: u64,
     /// Frames a second.
     pub frames_per_second: f64,
@@ -269,6 +271,7 @@ impl Outcome {
             symbols_per_connection: plan.symbols_each,
             channels: plan.channels.iter().map(|channel| channel.name()).collect(),
             protocol: plan.protocol,
+            compressed: plan.deflate,
             reading: plan.reading.to_string(),
             slow_connections,
             is_idle: plan.is_idle,

@@ -92,6 +92,8 @@ pub struct Plan {
     pub interval_ms: u32,
     /// What is spoken.
     pub protocol: Protocol,
+    /// Whether the clients take compressed messages, and insist on it.
+    pub deflate: bool,
     /// How long everything runs before it is measured.
     pub warmup: Duration,
     /// How long it is measured.
@@ -151,6 +153,7 @@ mod tests {
             depth: None,
             interval_ms: 0,
             protocol: Protocol::Bin,
+            deflate: false,
             warmup: Duration::ZERO,
             duration: Duration::ZERO,
             slow_per_mille,

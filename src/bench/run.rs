@@ -42,6 +42,11 @@ pub enum BenchError {
         /// What it did.
         fault: String,
     },
+    /// Compression was asked for, and is not to be had.
+    #[error(
+        "the server does not compress: start it with --compression shared or dedicated, or leave --compression out"
+    )]
+    NoCompression,
     /// There is nothing to subscribe to.
     #[error("the server has {there} instruments; each client is to have {wanted}")]
     Instruments {

@@ -106,16 +106,37 @@ pub(crate) struct Dial<'a> {
     pub from: Option<IpAddr>,
     /// `SO_RCVBUF` in bytes; `None`: the system's choice.
     pub receive_buffer: Option<u32>,
+    /// Whether messages may come compressed.
+    pub deflate: bool,
+}
+
+/// A connection made.
+pub(crate) struct Dialed {
+    /// The socket.
+    pub socket: TokioIo<Upgraded>,
+    /// Compression, where it was offered and agreed on.
+    pub deflate: Option<Inflating>,
+}
+
+/// How compressed messages are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inflating {
+    /// Whether a message may refer to those before it.
+    pub takeover: bool,
 }
 
 /// Connects and shakes hands, within [`limits::CLIENT_CONNECT_MS_MAX`] in all.
 pub(super) async fn connect(address: &Address) -> Result<TokioIo<Upgraded>, ConnectError> {
-    Dial { address, subprotocol: SUBPROTOCOL, from: None, receive_buffer: None }.connect().await
+    let dial = Dial { address, subprotocol: SUBPROTOCOL, from: None, receive_buffer: None, deflate: false };
+    Ok(dial.connect().await?.socket)
 }
+
+/// What is offered where messages may come compressed. What this client sends is short, and never compressed.
+const OFFER: &str = "permessage-deflate; client_no_context_takeover";
 
 impl Dial<'_> {
     /// Connects and shakes hands, within [`limits::CLIENT_CONNECT_MS_MAX`] in all.
-    pub async fn connect(self) -> Result<TokioIo<Upgraded>, ConnectError> {
+    pub async fn connect(self) -> Result<Dialed, ConnectError> {
         let limit = Duration::from_millis(limits::CLIENT_CONNECT_MS_MAX);
         match tokio::time::timeout(limit, shake_hands(self)).await {
             Ok(result) => result,
@@ -150,7 +171,7 @@ impl Dial<'_> {
     }
 }
 
-async fn shake_hands(dial: Dial<'_>) -> Result<TokioIo<Upgraded>, ConnectError> {
+async fn shake_hands(dial: Dial<'_>) -> Result<Dialed, ConnectError> {
     let Dial { address, subprotocol, .. } = dial;
     let io_error = |error| ConnectError::Io { address: address.clone(), error };
     let broken = |error: hyper::Error| {
@@ -164,15 +185,17 @@ async fn shake_hands(dial: Dial<'_>) -> Result<TokioIo<Upgraded>, ConnectError> 
     socket.set_nodelay(true).map_err(io_error)?;
 
     let key = generate_key();
-    let request = Request::get(address.path())
+    let mut request = Request::get(address.path())
         .header(HOST, address.authority())
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, &key)
-        .header(SEC_WEBSOCKET_PROTOCOL, subprotocol)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| io_error(io::Error::other(error)))?;
+        .header(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    if dial.deflate {
+        request = request.header(SEC_WEBSOCKET_EXTENSIONS, OFFER);
+    }
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| io_error(io::Error::other(error)))?;
 
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(limits::CLIENT_RESPONSE_HEAD_BYTES_MAX)
@@ -187,9 +210,11 @@ async fn shake_hands(dial: Dial<'_>) -> Result<TokioIo<Upgraded>, ConnectError> 
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(address, response).await);
     }
-    check(response.headers(), &key, subprotocol)
-        .map_err(|fault| ConnectError::Handshake { address: address.clone(), fault })?;
-    hyper::upgrade::on(&mut response).await.map(TokioIo::new).map_err(broken)
+    let handshake = |fault| ConnectError::Handshake { address: address.clone(), fault };
+    check(response.headers(), &key, subprotocol).map_err(handshake)?;
+    let deflate = agreed(response.headers(), dial.deflate).map_err(handshake)?;
+    let socket = hyper::upgrade::on(&mut response).await.map(TokioIo::new).map_err(broken)?;
+    Ok(Dialed { socket, deflate })
 }
 
 /// What the server says when it does not want us.
@@ -218,14 +243,30 @@ fn check(headers: &HeaderMap, key: &str, subprotocol: &str) -> Result<(), String
         return Err("its answer does not belong to the request (Sec-WebSocket-Accept)".into());
     }
     match header(headers, &SEC_WEBSOCKET_PROTOCOL) {
-        Some(spoken) if spoken == subprotocol => {}
-        Some(other) => return Err(format!("it speaks subprotocol {other:?}, not {subprotocol:?}")),
-        None => return Err(format!("it does not speak subprotocol {subprotocol:?}")),
+        Some(spoken) if spoken == subprotocol => Ok(()),
+        Some(other) => Err(format!("it speaks subprotocol {other:?}, not {subprotocol:?}")),
+        None => Err(format!("it does not speak subprotocol {subprotocol:?}")),
     }
-    match header(headers, &SEC_WEBSOCKET_EXTENSIONS) {
-        Some(extensions) => Err(format!("it uses extension {extensions:?}, which was not offered")),
-        None => Ok(()),
+}
+
+/// What the server says of compression (RFC 7692, section 7.1).
+fn agreed(headers: &HeaderMap, was_offered: bool) -> Result<Option<Inflating>, String> {
+    let Some(extensions) = header(headers, &SEC_WEBSOCKET_EXTENSIONS) else { return Ok(None) };
+    let mut parts = extensions.split(';').map(str::trim);
+    if !was_offered || parts.next() != Some("permessage-deflate") {
+        return Err(format!("it uses extension {extensions:?}, which was not offered"));
     }
+    let mut inflating = Inflating { takeover: true };
+    for part in parts {
+        match part {
+            "server_no_context_takeover" => inflating.takeover = false,
+            "client_no_context_takeover" => {}
+            // Whatever the window: this client's is the largest.
+            part if part.starts_with("server_max_window_bits=") => {}
+            other => return Err(format!("it answers the offer of compression with {other:?}")),
+        }
+    }
+    Ok(Some(inflating))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -271,10 +312,30 @@ mod tests {
             (SEC_WEBSOCKET_ACCEPT, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOO="), "does not belong"),
             (SEC_WEBSOCKET_PROTOCOL, None, "does not speak subprotocol"),
             (SEC_WEBSOCKET_PROTOCOL, Some("chat"), "\"chat\""),
-            (SEC_WEBSOCKET_EXTENSIONS, Some("permessage-deflate"), "not offered"),
         ] {
             let text = check(&headers(name, value), key, SUBPROTOCOL).unwrap_err();
             assert!(text.contains(fault), "{text}");
+        }
+    }
+
+    #[test]
+    fn compression_is_as_the_server_says_and_only_where_it_was_offered() {
+        let said = |extensions: &'static str, was_offered| {
+            agreed(
+                &[(SEC_WEBSOCKET_EXTENSIONS, extensions.parse().unwrap())].into_iter().collect(),
+                was_offered,
+            )
+        };
+        assert_eq!(agreed(&HeaderMap::new(), true), Ok(None));
+        assert!(said("permessage-deflate", false).unwrap_err().contains("not offered"));
+        assert!(said("x-other", true).unwrap_err().contains("\"x-other\", which was not offered"));
+        assert!(said("permessage-deflate; fast", true).unwrap_err().contains("\"fast\""));
+        for (extensions, takeover) in [
+            ("permessage-deflate", true),
+            ("permessage-deflate; client_no_context_takeover; server_max_window_bits=9", true),
+            ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", false),
+        ] {
+            assert_eq!(said(extensions, true), Ok(Some(Inflating { takeover })), "{extensions}");
         }
     }
 

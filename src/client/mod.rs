@@ -65,8 +65,8 @@ pub(crate) mod scripted;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
-pub(crate) use connect::Dial;
 pub use connect::{ConnectError, SUBPROTOCOL};
+pub(crate) use connect::{Dial, Inflating};
 pub use ledger::Ledger;
 pub use machine::Machine;
 pub use mirror::{BookView, OrdersView, Standing};

@@ -173,7 +173,7 @@ pub const KEYS: &[Key] = &[
         ("compression_contexts", "compression-contexts"),
         "N",
         Arity::One,
-        "1024",
+        "512",
         "Dedicated compression: clients that may have a context; further ones share",
     ),
     key(

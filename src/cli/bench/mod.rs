@@ -12,6 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use server::CompressionName;
+
 use crate::bench::{
     Plan, Protocol, Reading, Stage, Target, WORKLOADS, Workload, page, plots, run as measure,
 };
@@ -54,6 +56,9 @@ pub(super) struct BenchArgs {
     /// What is spoken
     #[arg(long, value_enum)]
     protocol: Option<ProtocolName>,
+    /// How messages come: off, or compressed (RFC 7692) by a server that is started so; a server that runs must do it
+    #[arg(long, value_enum, default_value_t = CompressionName::Off)]
+    compression: CompressionName,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     duration: Duration,
@@ -245,6 +250,7 @@ impl BenchArgs {
                 Some(ProtocolName::Json) => Protocol::Json,
                 None => workload.protocol,
             },
+            deflate: self.compression != CompressionName::Off,
             warmup: self.warmup,
             duration: self.duration,
             slow_per_mille: self.slow_fraction,
@@ -285,6 +291,9 @@ impl BenchArgs {
         flag("content", if workload.is_prepared { "trades" } else { "market" }.to_owned());
         if let Some(messages) = self.frame_messages.or(workload.is_prepared.then_some(1)) {
             flag("frame-messages", messages.to_string());
+        }
+        if self.compression != CompressionName::Off {
+            flag("compression", self.compression.name().to_owned());
         }
         if let Some(shards) = self.shards {
             flag("shards", shards.to_string());

@@ -16,6 +16,7 @@ use crate::node;
 use crate::shard::SlowConsumer;
 use crate::sim::{Rate, Simulation, SimulationSettings, profiles};
 use crate::source::{Next, Source, SourceError};
+use crate::wire::deflate::Mode;
 
 /// The server of `tickcast bench`
 #[derive(Debug, Args)]
@@ -45,9 +46,38 @@ pub(in super::super) struct BenchServerArgs {
     /// SO_SNDBUF of a session in bytes; 0: the kernel's own choice
     #[arg(long)]
     send_buffer_bytes: Option<usize>,
+    /// How messages are compressed
+    #[arg(long, value_enum, default_value_t = CompressionName::Off)]
+    compression: CompressionName,
     /// Connections that will come
     #[arg(long, default_value_t = 1)]
     connections: usize,
+}
+
+/// How messages are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompressionName {
+    Off,
+    Shared,
+    Dedicated,
+}
+
+impl CompressionName {
+    fn mode(self) -> Option<Mode> {
+        match self {
+            CompressionName::Off => None,
+            CompressionName::Shared => Some(Mode::Shared),
+            CompressionName::Dedicated => Some(Mode::Dedicated),
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            CompressionName::Off => "off",
+            CompressionName::Shared => "shared",
+            CompressionName::Dedicated => "dedicated",
+        }
+    }
 }
 
 /// What a tick is.
@@ -84,6 +114,7 @@ pub(in super::super) fn run(args: BenchServerArgs) -> anyhow::Result<()> {
         max_connections: limits::CONNECTIONS_DEFAULT.max(args.connections + 16).min(limits::CONNECTIONS_MAX),
         send_buffer_bytes: args.send_buffer_bytes.unwrap_or(defaults.send_buffer_bytes),
         frame_messages: args.frame_messages,
+        compression: args.compression.mode(),
         // As fast as it goes means as fast as the clients take it.
         slow_consumer: if gap_ns.is_none() { SlowConsumer::Block } else { SlowConsumer::Conflate },
         ..defaults
