@@ -43,6 +43,10 @@ fn the_settings_are_those_there_are() {
 fn the_limits_have_the_values_they_have() {
     let known = [
         ("TEXT_BYTES_MAX", limits::TEXT_BYTES_MAX as u64),
+        ("MESSAGE_FRAGMENTS_MAX", limits::MESSAGE_FRAGMENTS_MAX.into()),
+        ("INFLATE_RATIO_MAX", limits::INFLATE_RATIO_MAX.into()),
+        ("CONTROL_RATE", limits::CONTROL_RATE.get().into()),
+        ("DEFLATE_TIME_PERCENT", limits::DEFLATE_TIME_PERCENT.into()),
         ("REQUEST_SYMBOLS_MAX", limits::REQUEST_SYMBOLS_MAX as u64),
         ("SUBSCRIPTIONS_MAX", limits::SUBSCRIPTIONS_MAX as u64),
         ("HANDSHAKES_MAX", limits::HANDSHAKES_MAX as u64),

@@ -32,11 +32,11 @@ DEFLATE = ("12", "13")
 # What a change on its way is tried with. Each set of parameters that can be negotiated (13.1 to 13.7), and all five
 # kinds of content (12.1 to 12.5); .1 to .10 are messages of 16 bytes to 128 KiB, .11 to .18 larger ones in fragments.
 SUBSET_DEFLATE = (
-    "9.1.6 9.4.1 9.6.1 12.1.1 12.2.6 12.3.3 12.4.11 12.5.8 "
-    "13.1.2 13.1.9 13.2.1 13.2.8 13.3.3 13.3.11 13.4.2 13.4.7 13.5.4 13.5.8 13.6.1 13.6.12 13.7.5 13.7.9"
+    "9.1.6 9.4.1 12.1.1 12.2.6 12.3.3 12.4.11 12.5.5 "
+    "13.1.2 13.1.9 13.2.1 13.2.5 13.3.3 13.3.11 13.4.2 13.4.6 13.5.4 13.6.1 13.7.5"
 )
 SUBSET = {"off": "1 2 3 4 5 6 7 10", "shared": SUBSET_DEFLATE, "dedicated": SUBSET_DEFLATE}
-# Minutes that one mode may take: many times what it does take.
+# Minutes that one mode may take. All cases, compressed, took 43 on two cores that had other things to do.
 LIMIT, LIMIT_SUBSET = 120, 10
 START_S = 30
 # A server that has died is noticed by the suite, which then writes down what it has.
@@ -74,8 +74,8 @@ def ended(code):
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def in_order(cases):
-    return sorted(cases, key=lambda case: [int(part) for part in case.split(".")])
+def in_order(names):
+    return sorted(names, key=lambda case: [int(part) for part in case.split(".")])
 
 
 def python27():
@@ -382,7 +382,7 @@ def arguments():
     parser.add_argument("--server", required=True, help="tickcast's executable")
     parser.add_argument("--modes", default=",".join(MODES), help="of compression (%(default)s)")
     parser.add_argument("--cases", default="*", help='which, such as "1.*,2.3" (all; with `off`, sections 1 to 10)')
-    parser.add_argument("--subset", action="store_true", help="some cases for all modes, in about a minute")
+    parser.add_argument("--subset", action="store_true", help="some cases for all modes, in a minute or two")
     parser.add_argument("--store", action="store_true", help="keep what came out, instead of comparing with it")
     parser.add_argument("--stored", type=pathlib.Path, default=ROOT / "docs/conformance.json", help="where that is")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/conformance", help="of suite and reports")

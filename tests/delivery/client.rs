@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
+use crate::fragments::Fragments;
 use crate::ledger::{Asked, Ledger};
 use crate::server::PATIENCE;
 use crate::wire::{PONG, TEXT, client_frame, whole_frame};
@@ -19,6 +20,7 @@ pub struct Client {
     /// Bytes read and not yet taken; those before `start` have been.
     buffer: Vec<u8>,
     start: usize,
+    fragments: Fragments,
     pub ledger: Ledger,
 }
 
@@ -52,7 +54,8 @@ impl Client {
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         ledger.reconnect();
-        let mut client = Client { stream, buffer: Vec::new(), start: 0, ledger };
+        let mut client =
+            Client { stream, buffer: Vec::new(), start: 0, fragments: Fragments::default(), ledger };
         client.start = loop {
             if let Some(end) = client.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 break end + 4;
@@ -112,9 +115,11 @@ impl Client {
 
     fn take_frames(&mut self) {
         let now_ns = unix_ns();
-        while let Some((opcode, head, payload)) = whole_frame(&self.buffer[self.start..]) {
+        while let Some((first, head, payload)) = whole_frame(&self.buffer[self.start..]) {
             let from = self.start + head;
-            self.ledger.take(opcode, &self.buffer[from..from + payload], now_ns);
+            if let Some((opcode, message)) = self.fragments.take(first, &self.buffer[from..from + payload]) {
+                self.ledger.take(opcode, &message, now_ns);
+            }
             self.start = from + payload;
         }
     }

@@ -20,6 +20,8 @@ mod wire;
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/fragments.rs"]
+mod fragments;
 #[path = "../load/server.rs"]
 #[allow(dead_code, reason = "the load tests use all of it")]
 mod server;

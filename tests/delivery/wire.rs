@@ -37,17 +37,16 @@ pub fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Opcode, bytes of the head, bytes of the payload, of the whole frame that starts here.
+/// First byte, bytes of the head, bytes of the payload, of the whole frame that starts here.
 pub fn whole_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    assert_eq!(first & 0xF0, 0x80, "a server's frames are final and without extension");
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (head, payload) = match second {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
         127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
         short => (2, usize::from(short)),
     };
-    (bytes.len() >= head + payload).then_some((first & 0x0F, head, payload))
+    (bytes.len() >= head + payload).then_some((first, head, payload))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

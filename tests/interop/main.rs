@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod deflate;
 mod delivery;
 mod digest;
 mod ending;

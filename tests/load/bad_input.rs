@@ -198,9 +198,45 @@ fn a_broken_rule_closes_with_its_code() {
 }
 
 #[test]
+fn a_flood_is_closed_with_its_code_and_disturbs_nobody() {
+    let mut server = Server::start(&["--rate", "5000", "--ring-bytes", "4194304"]);
+    let address = server.address();
+    let before = server.processor_time();
+    block_on(async {
+        let mut witness = Witness::new(address).await;
+        for (flood, code, reason) in [
+            (frame(TEXT, br#"{"op":"ping"}"#), 4029, "more than 1000 requests a second"),
+            (frame(TEXT, b"not even JSON"), 4029, "more than 1000 requests a second"),
+            (frame(PING, b"?"), 1008, "more than 100 pings and pongs a second"),
+            (frame(PONG, b""), 1008, "more than 100 pings and pongs a second"),
+        ] {
+            let mut socket = Socket::open(address, Protocol::Json).await;
+            // It may be closed before all of it is written.
+            let _ = socket.write(&flood.repeat(100_000)).await;
+            let (said, why) = socket.closed().await;
+            assert_eq!(said, code, "{why}");
+            assert!(why.starts_with(reason), "{why}");
+            witness.testify().await;
+        }
+        // What is allowed at once is answered.
+        let mut socket = Socket::open(address, Protocol::Json).await;
+        socket.write(&frame(TEXT, br#"{"op":"ping"}"#).repeat(1_000)).await.unwrap();
+        for _ in 0..1_000 {
+            socket.reply("pong").await;
+        }
+    });
+    println!(
+        "four floods of 100,000 frames: {:.2} s of a core",
+        (server.processor_time() - before).as_secs_f64()
+    );
+    assert_eq!(server.metrics().get("tickcast_closed_rate_total"), 4.0);
+    server.assert_well();
+}
+
+#[test]
 fn a_flood_of_requests_starves_nobody() {
     const SECONDS: u64 = 3;
-    let mut server = Server::start(&["--rate", "5000", "--ring-bytes", "4194304"]);
+    let mut server = Server::start(&["--rate", "5000", "--ring-bytes", "4194304", "--request-rate", "0"]);
     let memory_before = server.resident();
     let processor_before = server.processor_time();
     let (answered, mut waits, witness) = block_on(async {

@@ -15,6 +15,8 @@ mod websocket;
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/fragments.rs"]
+mod fragments;
 
 /// Whether the full form was asked for.
 fn is_full() -> bool {

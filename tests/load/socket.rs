@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 use crate::server::PATIENCE;
 
+use crate::fragments::Fragments;
+
 pub const CONTINUATION: u8 = 0;
 pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
@@ -46,6 +48,9 @@ pub struct Socket {
     /// Bytes read and not yet taken; those before `start` have been.
     buffer: Vec<u8>,
     start: usize,
+    fragments: Fragments,
+    /// The message given out last.
+    message: Vec<u8>,
 }
 
 /// Request head of a handshake.
@@ -113,7 +118,13 @@ impl Socket {
     async fn shake_hands(mut stream: TcpStream, protocol: Protocol, pipelined: &[u8]) -> Socket {
         stream.set_nodelay(true).unwrap();
         stream.write_all(&[handshake(protocol).as_bytes(), pipelined].concat()).await.unwrap();
-        let mut socket = Socket { stream, buffer: Vec::new(), start: 0 };
+        let mut socket = Socket {
+            stream,
+            buffer: Vec::new(),
+            start: 0,
+            fragments: Fragments::default(),
+            message: Vec::new(),
+        };
         let end = loop {
             if let Some(end) = socket.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 break end + 4;
@@ -150,18 +161,19 @@ impl Socket {
         }
     }
 
-    /// The next frame that has been read whole.
+    /// The next message, or control frame, that has been read whole.
     pub fn take(&mut self) -> Option<(u8, &[u8])> {
-        let bytes = &self.buffer[self.start..];
-        let whole = whole_frame(bytes);
-        let Some((opcode, head, payload)) = whole else {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-            return None;
-        };
-        let from = self.start + head;
-        self.start = from + payload;
-        Some((opcode, &self.buffer[from..from + payload]))
+        while let Some((first, head, payload)) = whole_frame(&self.buffer[self.start..]) {
+            let from = self.start + head;
+            self.start = from + payload;
+            if let Some((opcode, message)) = self.fragments.take(first, &self.buffer[from..self.start]) {
+                self.message = message;
+                return Some((opcode, &self.message));
+            }
+        }
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        None
     }
 
     /// Bytes of a frame whose end has not come.
@@ -219,15 +231,14 @@ impl Socket {
     }
 }
 
-/// Opcode, head and payload length of the whole frame that starts here.
+/// First byte, head and payload length of the whole frame that starts here.
 fn whole_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
-    assert_eq!(first & 0xF0, 0x80, "a server's frames are final and without extension");
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (head, payload) = match second {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
         127 => (10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
         short => (2, usize::from(short)),
     };
-    (bytes.len() >= head + payload).then_some((first & 0x0F, head, payload))
+    (bytes.len() >= head + payload).then_some((first, head, payload))
 }
