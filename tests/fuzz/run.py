@@ -112,6 +112,8 @@ class Run:
             f"-rss_limit_mb={RSS_MB}",
             f"-malloc_limit_mb={allocation_mb}",
             f"-artifact_prefix={self.findings}/",
+            # Longer inputs come sooner than by default: a run is short.
+            "-len_control=10",
             "-print_final_stats=1",
         ]
         if dictionary is not None and dictionary.exists():

@@ -10,7 +10,7 @@ use tickcast::wire::guard::{Rules, Violation};
 const LIMITS: [u64; 7] = [0, 1, 5, 1_000, 16_384, 65_536, 1 << 20];
 const RATIOS: [u32; 3] = [1, 4, 256];
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-const MESSAGES_MAX: usize = 64;
+const MESSAGES_MAX: usize = 8;
 
 pub fn run(data: &[u8]) {
     match data {
