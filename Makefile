@@ -1,7 +1,7 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test load delivery simulate mutants fmt lint doc bench bench-rivals feeds advisories
+.PHONY: help run test load delivery simulate fuzz mutants fmt lint doc bench bench-rivals feeds advisories
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,12 +24,16 @@ simulate: ## The simulation of tests/core on SEEDS=1000 seeds from SEED=0; print
 	TICKCAST_SIMULATE_SEEDS=$(or $(SEEDS),1000) TICKCAST_SIMULATE_SEED=$(or $(SEED),0) \
 	cargo test --locked --test core every_client_holds -- --nocapture
 
+fuzz: ## Fuzz what strangers send and what files hold, TIME=60 seconds for each target (one: TARGET=reader); needs a C++ compiler
+	@tests/fuzz/run.py --self-test --seconds $(or $(TIME),60) $(TARGET)
+
 mutants: ## Change one thing at a time in what delivers and see that a test fails, for hours (some: ARGS="--re outbox"; every tenth: ARGS="--shard 0/10 --sharding round-robin")
 	@test -x target/tools/bin/cargo-mutants || cargo install --locked --quiet cargo-mutants --version 27.0.0 --root target/tools
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" PROPTEST_CASES=64 TICKCAST_SIMULATE_SEEDS=100 cargo mutants --output target $(ARGS)
 
 fmt: ## Format the code
 	cargo fmt
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 lint: ## Format check and clippy, warnings denied
 	@tests/run.sh format lint

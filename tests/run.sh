@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-readonly steps_all=(tools format lint rust doc python node release bench deny)
+readonly steps_all=(tools format lint rust doc python node release bench fuzz deny)
 readonly steps=("${@:-${steps_all[@]}}")
 for step in "${steps[@]}"; do
     if [[ " ${steps_all[*]} " != *" $step "* ]]; then
@@ -100,7 +100,10 @@ step_tools() {
     fi
 }
 
-step_format() { check cargo fmt --all --check; }
+step_format() {
+    check cargo fmt --all --check
+    check cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+}
 
 step_lint() { check cargo clippy --all-targets --locked --quiet -- -D warnings; }
 
@@ -173,6 +176,20 @@ step_release() {
 # Each benchmark runs once, in the build of the tests: it must work, its figures are not looked at. (Without `--bench`,
 # which `cargo bench` passes, criterion measures nothing.)
 step_bench() { check cargo test --benches --locked --quiet; }
+
+# A planted bug must be found; then each target runs for a few seconds from its seeds. `make fuzz` runs them longer.
+step_fuzz() {
+    local ok=0 good bad
+    run tests/fuzz/run.py --self-test --seconds 5 || ok=$?
+    if ((ok == 77)); then
+        skip "$(sed -n 's/^skipped: //p' "$log")"
+        return
+    fi
+    good=$(sum '^fuzz: [0-9]+ passed')
+    bad=$(sum ', [0-9]+ failed$')
+    passed=$((passed + good))
+    if ((ok != 0 || good == 0)); then fail "$good passed, $bad failed" "$((bad > 0 ? bad : 1))"; fi
+}
 
 # Licences, sources and banned crates. (Advisories need a database from beyond the registries: `make advisories`.)
 step_deny() {

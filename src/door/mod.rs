@@ -24,8 +24,12 @@ use crossbeam_utils::CachePadded;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use metrics::{DoorStats, Refusal};
+#[cfg(fuzzing)]
+pub use origin::allows;
 pub use origin::{Origin, OriginError};
 pub use replay::ReplayControl;
+#[cfg(fuzzing)]
+pub use upgrade::granted;
 
 use crate::clock::Clock;
 use crate::limits;

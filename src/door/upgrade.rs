@@ -67,6 +67,17 @@ pub(super) struct Choice {
     deflate: Option<Agreed>,
 }
 
+/// What [`check`] grants: the subprotocol, whether the answer names it, and compression. For `tests/fuzz`.
+#[cfg(fuzzing)]
+pub fn granted<B: Body>(
+    request: &Request<B>,
+    listed: &[Origin],
+    compression: Option<Mode>,
+) -> Option<(Protocol, bool, Option<Agreed>)> {
+    let choice = check(request, listed, compression).ok()?;
+    Some((choice.protocol, choice.named, choice.deflate))
+}
+
 /// The client's first subprotocol that we know. One that offers none is shown JSON, and none is named to it: a browser
 /// fails a connection whose server names what was not offered.
 fn choose(headers: &HeaderMap) -> Result<(Protocol, bool), Fault> {

@@ -33,5 +33,7 @@ pub use handle::{
     Terms, mailbox,
 };
 pub use outbox::{Offer, Outbox};
+#[cfg(fuzzing)]
+pub use reader::{Incoming, Reader};
 pub use thread::Shard;
 pub use topic::SessionId;

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::wire::deflate::Inflater;
+use crate::wire::frame::CONTROL_PAYLOAD_MAX;
 use crate::wire::guard::{Guard, Rules, Violation};
 
 /// What a client sent, or how its stream ended.
@@ -87,10 +88,10 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         let (mut frames, _) = after_handshake_split(frame, tokio::io::sink(), Role::Server);
         frames.set_auto_close(false);
         frames.set_auto_pong(false);
-        // fastwebsockets refuses a frame of this size, not only those above it. The guard has refused both before.
-        frames.set_max_message_size(
-            usize::try_from(self.guard.rules().bytes).unwrap_or(usize::MAX).saturating_add(1),
-        );
+        // fastwebsockets refuses a frame of this size, not only those above it, and control frames too. The guard has
+        // refused what is to be refused before.
+        let bytes = usize::try_from(self.guard.rules().bytes).unwrap_or(usize::MAX);
+        frames.set_max_message_size(bytes.max(CONTROL_PAYLOAD_MAX).saturating_add(1));
         // A slice is never waited for.
         let frame = frames.read_frame(&mut nothing_owed).now_or_never();
         let Some(Ok(frame)) = frame else {

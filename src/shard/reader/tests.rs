@@ -190,6 +190,20 @@ fn the_limits_themselves_are_allowed() {
     assert_eq!(read_pieces([&frame(true, TEXT, long.as_bytes())[..]], limits), [text(&long), Incoming::Eof]);
 }
 
+/// Found by fuzzing: the parser was told of the limit of messages, and held it against control frames too.
+#[test]
+fn control_frames_pass_whatever_the_limit_of_messages() {
+    let limits = Rules { bytes: 2, ..LIMITS };
+    let bytes = [frame(true, PING, &[7; 125]), frame(true, TEXT, b"ab"), close(1000, b"because")].concat();
+    let expected = vec![
+        Incoming::Ping(vec![7; 125]),
+        text("ab"),
+        Incoming::Close(Some((1000, "because".to_owned()))),
+        Incoming::Eof,
+    ];
+    assert_eq!(read_every_way(&bytes, limits), expected);
+}
+
 #[test]
 fn a_stream_that_ends_in_a_frame_or_a_message_has_no_part_of_it() {
     let bytes =

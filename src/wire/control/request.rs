@@ -409,6 +409,10 @@ fn request_id(name: &str, value: &RawValue) -> Result<RequestId, Fault> {
         let message = format!("{name} has {} bytes; at most {max} are allowed", text.len());
         return Err(Fault { code: ErrorCode::LimitExceeded, message });
     }
+    if type_name(value) == "a string" {
+        // Half of a surrogate pair, sent back, would make a reply that many parsers do not take.
+        string(name, value)?;
+    }
     Ok(RequestId(text.into()))
 }
 

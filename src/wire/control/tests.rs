@@ -121,6 +121,12 @@ fn an_id_comes_back_byte_for_byte() {
         assert_eq!(code, ErrorCode::BadRequest);
         assert_eq!(message, format!(r#""id" is {kind}; allowed: a number or a string"#));
     }
+    // Found by fuzzing: it was sent back, in a reply that a strict parser does not take.
+    for id in [r#""\udc00""#, r#""a\ud83d""#] {
+        let (code, message) = refused(&format!(r#"{{"op":"ping","id":{id}}}"#));
+        assert_eq!(code, ErrorCode::BadRequest);
+        assert_eq!(message, r#""id" is a string; allowed: a string of Unicode characters"#);
+    }
 }
 
 #[test]
