@@ -1,7 +1,7 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test load delivery simulate fuzz mutants fmt lint doc bench bench-rivals feeds advisories
+.PHONY: help run test load delivery simulate conformance fuzz mutants fmt lint doc bench bench-rivals feeds advisories
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ delivery: ## What docs/delivery.md promises, in full; prints what it saw (one: T
 simulate: ## The simulation of tests/core on SEEDS=1000 seeds from SEED=0; prints what happened in them
 	TICKCAST_SIMULATE_SEEDS=$(or $(SEEDS),1000) TICKCAST_SIMULATE_SEED=$(or $(SEED),0) \
 	cargo test --locked --test core every_client_holds -- --nocapture
+
+conformance: ## All 517 cases of the Autobahn suite against the echo, plain and with each kind of compression: most of an hour (some: ARGS="--modes shared --cases 13.*"); needs a Python 2.7
+	cargo build --release --locked
+	@python3 tests/conformance/autobahn.py --server target/release/tickcast $(ARGS)
 
 fuzz: ## Fuzz what strangers send and what files hold, TIME=60 seconds for each target (one: TARGET=reader); needs a C++ compiler
 	@tests/fuzz/run.py --self-test --seconds $(or $(TIME),60) $(TARGET)

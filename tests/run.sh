@@ -10,7 +10,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-readonly steps_all=(tools format lint rust doc python node release bench fuzz deny)
+readonly steps_all=(tools format lint rust doc python node release conformance bench fuzz deny)
 readonly steps=("${@:-${steps_all[@]}}")
 for step in "${steps[@]}"; do
     if [[ " ${steps_all[*]} " != *" $step "* ]]; then
@@ -171,6 +171,19 @@ step_node() {
 step_release() {
     check cargo build --release --locked --quiet
     cargo_test --release --test sim
+}
+
+# A part of the Autobahn suite against the release build, compared with what is stored. `make conformance` runs all of it.
+step_conformance() {
+    local ok=0 ran
+    check cargo build --release --locked --quiet
+    run python3 tests/conformance/autobahn.py --server target/release/tickcast --subset || ok=$?
+    if ((ok == 77)); then
+        skip "$(sed -n 's/^skipped: //p' "$log")"
+        return
+    fi
+    ran=$(sed -nE 's/^([0-9]+) cases in .*: all good$/\1/p' "$log")
+    if ((ok != 0)); then fail "the Autobahn suite"; else passed=$((passed + ${ran:-0})); fi
 }
 
 # Each benchmark runs once, in the build of the tests: it must work, its figures are not looked at. (Without `--bench`,
