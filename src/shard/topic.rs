@@ -282,7 +282,7 @@ impl Topic {
     /// Keeps a snapshot for the next who asks at the same sequence.
     pub fn keep_snapshot(&mut self, encoding: Encoding, seq: u64, frames: Frames) {
         let kept = &mut self.lanes[encoding.protocol as usize].snapshot;
-        if !kept.as_ref().is_some_and(|snapshot| snapshot.seq == seq) {
+        if kept.as_ref().is_none_or(|snapshot| snapshot.seq != seq) {
             *kept = Some(Box::new(Snapshot { seq, frames: Vec::new() }));
         }
         if let Some(snapshot) = kept {
