@@ -3,6 +3,7 @@
 //! A plain run is short. `make load` runs the full form (`TICKCAST_LOAD=full`, release build) and prints what it saw.
 
 mod bad_input;
+mod bombs;
 mod checker;
 mod churn;
 mod garbage;

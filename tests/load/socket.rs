@@ -108,6 +108,16 @@ impl Socket {
         Socket::shake_hands(TcpStream::connect(address).await.unwrap(), protocol, pipelined).await
     }
 
+    /// Connects with compression agreed on, and reads up to and including `welcome`.
+    pub async fn open_deflate(address: SocketAddr, protocol: Protocol) -> Socket {
+        let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        let request = handshake(protocol).replace("\r\n\r\n", offer);
+        let mut socket =
+            Socket::shake_hands_by(TcpStream::connect(address).await.unwrap(), request.as_bytes()).await;
+        assert_eq!(socket.next().await.json()["type"], "welcome");
+        socket
+    }
+
     /// Connects with little room in the client's kernel: one that does not read is found out soon.
     pub async fn open_narrow(address: SocketAddr, protocol: Protocol) -> Socket {
         let socket = TcpSocket::new_v4().unwrap();
@@ -115,9 +125,13 @@ impl Socket {
         Socket::shake_hands(socket.connect(address).await.unwrap(), protocol, b"").await
     }
 
-    async fn shake_hands(mut stream: TcpStream, protocol: Protocol, pipelined: &[u8]) -> Socket {
+    async fn shake_hands(stream: TcpStream, protocol: Protocol, pipelined: &[u8]) -> Socket {
+        Socket::shake_hands_by(stream, &[handshake(protocol).as_bytes(), pipelined].concat()).await
+    }
+
+    async fn shake_hands_by(mut stream: TcpStream, request: &[u8]) -> Socket {
         stream.set_nodelay(true).unwrap();
-        stream.write_all(&[handshake(protocol).as_bytes(), pipelined].concat()).await.unwrap();
+        stream.write_all(request).await.unwrap();
         let mut socket = Socket {
             stream,
             buffer: Vec::new(),
