@@ -8,9 +8,6 @@ use crate::client::Inflating;
 use crate::limits;
 use crate::wire::frame::opcode;
 
-/// Opcode of a fragment that goes on with a message.
-const CONTINUATION: u8 = 0x0;
-
 /// Puts a connection's frames together.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
@@ -109,8 +106,8 @@ impl Splitter {
         each: &mut impl FnMut(u8, &[u8], usize) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let (opcode, is_compressed, mut message) = match (self.message.take(), head.opcode) {
-            (Some(message), CONTINUATION) => message,
-            (None, opcode) if opcode != CONTINUATION => (opcode, head.is_compressed, Vec::new()),
+            (Some(message), opcode::CONTINUATION) => message,
+            (None, opcode) if opcode != opcode::CONTINUATION => (opcode, head.is_compressed, Vec::new()),
             _ => return Err(Fault::protocol("fragments out of order")),
         };
         if message.len() + payload.len() > limits::CLIENT_MESSAGE_BYTES_MAX {

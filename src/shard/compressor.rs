@@ -96,11 +96,6 @@ impl Compressor {
         self.stopwatch = stopwatch;
     }
 
-    /// Payload bytes of one fragment.
-    pub fn fragment_bytes(&self) -> usize {
-        self.settings.fragment_bytes
-    }
-
     /// Time has passed: it may work for its share of it.
     pub fn credit(&mut self, now_ns: u64) {
         let earned = now_ns.saturating_sub(self.credited_ns) / 100 * u64::from(self.settings.time_percent);

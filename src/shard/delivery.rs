@@ -139,11 +139,8 @@ impl Core {
     pub fn echo(&mut self, id: SessionId, opcode: u8, payload: &[u8]) {
         let mut bytes = Vec::with_capacity(payload.len() + frame::HEAD_BYTES_MAX);
         frame::push_message(&mut bytes, opcode, false, payload, self.fragment_bytes());
-        let frames = Frames { bytes: bytes.into(), count: 1 };
-        let frames = match self.sessions[id].encoding.window_bits {
-            0 => frames,
-            bits => self.compress(frames, bits),
-        };
+        let frames =
+            self.compress(Frames { bytes: bytes.into(), count: 1 }, self.sessions[id].encoding.window_bits);
         self.push_snapshot(id, frames);
     }
 
@@ -299,10 +296,7 @@ impl Core {
         if session.is_closing || frames.count == 0 {
             return;
         }
-        let frames = match session.encoding.window_bits {
-            0 => frames,
-            bits => self.compress(frames, bits),
-        };
+        let frames = self.compress(frames, session.encoding.window_bits);
         let session = &mut self.sessions[id];
         session.frames += frames.count;
         session.outbox.push(frames.bytes);
@@ -394,8 +388,11 @@ impl Core {
         }
     }
 
-    /// Frames with each message compressed where that pays.
+    /// Frames with each message compressed where that pays; as they are without a window (0).
     pub(super) fn compress(&self, frames: Frames, window_bits: u8) -> Frames {
+        if window_bits == 0 {
+            return frames;
+        }
         let mut compressor = self.compressor.borrow_mut();
         let compressed = compressor.share(&frames.bytes, window_bits).map(<[u8]>::to_vec);
         Frames { bytes: compressed.map_or(frames.bytes, Shared::from), count: frames.count }

@@ -23,7 +23,7 @@ pub const CONTROL_PAYLOAD_MAX: usize = 125;
 const FINAL: u8 = 0x80;
 
 /// The bit that says that a message is compressed (RFC 7692, section 6).
-const COMPRESSED: u8 = 0x40;
+pub const COMPRESSED: u8 = 0x40;
 
 /// The longest head of an unmasked frame.
 pub const HEAD_BYTES_MAX: usize = 10;

@@ -15,24 +15,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::frame::COMPRESSED;
+pub use super::frame::opcode;
 use super::utf8::Utf8;
 use crate::limits;
-
-/// Opcodes of RFC 6455, section 5.2.
-pub mod opcode {
-    /// The next fragment of a message.
-    pub const CONTINUATION: u8 = 0x0;
-    /// A text message, or its first fragment.
-    pub const TEXT: u8 = 0x1;
-    /// A binary message, or its first fragment.
-    pub const BINARY: u8 = 0x2;
-    /// Close, with a code and a reason or empty.
-    pub const CLOSE: u8 = 0x8;
-    /// Ping.
-    pub const PING: u8 = 0x9;
-    /// Pong.
-    pub const PONG: u8 = 0xA;
-}
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,7 +242,7 @@ impl Inspector {
 
     fn check_opcode(&mut self) -> Result<(), Violation> {
         let begins_message = matches!(self.opcode(), opcode::TEXT | opcode::BINARY);
-        let meaningful = if self.rules.deflate && begins_message { RSV1 } else { 0 };
+        let meaningful = if self.rules.deflate && begins_message { COMPRESSED } else { 0 };
         if self.header[0] & 0x70 & !meaningful != 0 {
             return Err(Violation::ReservedBits);
         }
@@ -267,7 +253,7 @@ impl Inspector {
             opcode::TEXT | opcode::BINARY => {
                 self.message = Message {
                     is_text: self.opcode() == opcode::TEXT,
-                    is_compressed: self.header[0] & RSV1 != 0,
+                    is_compressed: self.header[0] & COMPRESSED != 0,
                 };
                 Ok(())
             }
@@ -404,9 +390,6 @@ impl Inspector {
     }
 }
 
-/// The bit that says that a message is compressed (RFC 7692, section 6).
-const RSV1: u8 = 0x40;
-
 /// Whether a peer may put `code` into a close frame: RFC 6455, section 7.4, and the codes that IANA has registered since
 /// (1012 to 1014).
 fn may_be_sent(code: u16) -> bool {
@@ -495,7 +478,7 @@ impl<R: AsyncRead + Unpin> Guard<R> {
     fn take_frame(&mut self) -> Vec<u8> {
         let mut frame = std::mem::take(&mut self.frame);
         if let Some(first) = frame.first_mut()
-            && *first & RSV1 != 0
+            && *first & COMPRESSED != 0
         {
             *first = (*first & 0x80) | opcode::BINARY;
         }
