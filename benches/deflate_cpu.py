@@ -3,7 +3,7 @@
 
 deflate_cpu.py TICKCAST [CLIENTS [RUNS [RATE]]]    TICKCAST: the release binary
 
-Starts the server in turns without and with `--compression shared`, one symbol, all its quotes, trades and books in
+Starts the server in turns without and with `--compression shared`, one symbol, its book each 100 ms in
 tickcast.v1.bin to every client, and prints cores of the server, bytes and writes for each client a second.
 """
 
@@ -20,7 +20,7 @@ REQUEST = (
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: tickcast.v1.bin\r\n"
     "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 )
-SUBSCRIBE = b'{"op":"subscribe","symbols":["*"],"channels":["quotes","trades","book"]}'
+SUBSCRIBE = b'{"op":"subscribe","symbols":["*"],"channels":["book"],"interval_ms":100}'
 SECONDS = 4
 
 
@@ -83,7 +83,7 @@ def run(binary, clients, rate, compression):
 def main():
     binary = sys.argv[1]
     clients, runs = (int(value) for value in (sys.argv[2:4] + ["1000", "5"][len(sys.argv[2:4]) :]))
-    rate = sys.argv[4] if len(sys.argv) > 4 else "2000"
+    rate = sys.argv[4] if len(sys.argv) > 4 else "20000"
     seen = {"off": [], "shared": []}
     for _ in range(runs):
         for compression, results in seen.items():
