@@ -9,6 +9,7 @@ pub mod format;
 mod handle;
 pub mod import;
 pub mod inspect;
+mod keyframe;
 mod pace;
 mod reader;
 mod replay;
@@ -17,8 +18,9 @@ mod writer;
 pub use error::{Fault, FeedError};
 pub use format::Description;
 pub use handle::{ReplayHandle, ReplayState, ReplayStatus};
+pub use keyframe::KeyframeSettings;
 pub use pace::{Pacer, Speed, SpeedError};
-pub use reader::Reader;
+pub use reader::{Keyframe, Reader};
 pub use replay::{Replay, ReplaySettings};
 pub use writer::{Sink, Writer, Written};
 

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
@@ -10,6 +11,7 @@ use super::error::FeedError;
 use super::format::{
     self, BlockHeader, Description, Index, IndexEntry, KindCount, Trailer, block_kind, codec,
 };
+use super::keyframe::{KeyframeSettings, Keyframes};
 use super::pacing_time_ns;
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Primary};
@@ -54,7 +56,9 @@ pub struct Written {
 pub struct Writer<S: Sink = File> {
     sink: S,
     path: String,
-    instruments: usize,
+    catalog: Arc<Catalog>,
+    /// What keyframes are made of; `None`: none are written.
+    keyframes: Option<Keyframes>,
     /// Records of the block being filled.
     pending: Vec<Primary>,
     /// The block being packed: header and payload, reused.
@@ -88,7 +92,7 @@ impl<S: Sink> Writer<S> {
     /// Starts a file in `sink`; `path` is what errors call it.
     pub fn new(sink: S, path: impl Into<String>, description: &Description) -> Result<Writer<S>, FeedError> {
         let path = path.into();
-        Catalog::new(description.instruments.clone())
+        let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let allowed = limits::FEED_DESCRIPTION_BYTES_MAX;
         let bytes = format::encode_cold(description, allowed).ok_or_else(|| FeedError::TooMany {
@@ -105,7 +109,8 @@ impl<S: Sink> Writer<S> {
         let mut writer = Writer {
             sink,
             path,
-            instruments: description.instruments.len(),
+            catalog: Arc::new(catalog),
+            keyframes: None,
             pending: Vec::with_capacity(limits::FEED_BLOCK_RECORDS),
             block: Vec::new(),
             compressor,
@@ -120,15 +125,26 @@ impl<S: Sink> Writer<S> {
         Ok(writer)
     }
 
+    /// Also writes keyframes, each between two blocks where no exchange event is open.
+    ///
+    /// Before the first record is pushed: what came before would be missing in them.
+    pub fn with_keyframes(mut self, settings: KeyframeSettings) -> Writer<S> {
+        self.keyframes = Some(Keyframes::new(Arc::clone(&self.catalog), settings));
+        self
+    }
+
     /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends.
     pub fn push(&mut self, primary: &Primary) -> Result<(), FeedError> {
-        if primary.instrument as usize >= self.instruments {
+        if primary.instrument as usize >= self.catalog.len() {
             return Err(FeedError::Instrument {
                 path: self.path.clone(),
                 record: self.records + self.pending.len() as u64,
                 instrument: primary.instrument,
-                instruments: self.instruments,
+                instruments: self.catalog.len(),
             });
+        }
+        if let Some(keyframes) = &mut self.keyframes {
+            keyframes.follow(primary);
         }
         self.pending.push(*primary);
         let count = self.pending.len();
@@ -145,23 +161,16 @@ impl<S: Sink> Writer<S> {
         let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
         let raw = self.pending.as_bytes();
         let header = BlockHeader {
-            magic: format::BLOCK_MAGIC,
-            crc: 0,
             kind: block_kind::PRIMARIES,
             codec: codec::ZSTD,
-            reserved: 0,
             records: self.pending.len() as u32,
-            stored_bytes: 0,
             raw_bytes: raw.len() as u32,
             first_record: self.records,
             first_time_ns: pacing_time_ns(first).unwrap_or(ABSENT_TIME),
             last_time_ns: pacing_time_ns(last).unwrap_or(ABSENT_TIME),
+            ..BlockHeader::default()
         };
-        let payload = self.compressor.compress(raw).map_err(|error| FeedError::Io {
-            action: "compress a block of",
-            path: self.path.clone(),
-            error,
-        })?;
+        let payload = pack(&mut self.compressor, raw, &self.path)?;
         let entry = IndexEntry {
             offset: self.offset,
             first_record: header.first_record,
@@ -177,6 +186,17 @@ impl<S: Sink> Writer<S> {
             self.kinds[usize::from(primary.kind)] += 1;
         }
         self.pending.clear();
+        self.append_keyframe()
+    }
+
+    /// Appends a keyframe, where one is due.
+    fn append_keyframe(&mut self) -> Result<(), FeedError> {
+        let Some(mut keyframes) = self.keyframes.take() else { return Ok(()) };
+        for (header, records) in keyframes.due(self.records).into_iter().flatten() {
+            let payload = pack(&mut self.compressor, records.as_bytes(), &self.path)?;
+            self.append_block(header, &payload)?;
+        }
+        self.keyframes = Some(keyframes);
         Ok(())
     }
 
@@ -205,17 +225,13 @@ impl<S: Sink> Writer<S> {
         })?;
         let index_offset = self.offset;
         let header = BlockHeader {
-            magic: format::BLOCK_MAGIC,
-            crc: 0,
             kind: block_kind::INDEX,
             codec: codec::PLAIN,
-            reserved: 0,
-            records: 0,
-            stored_bytes: 0,
             raw_bytes: payload.len() as u32,
             first_record: self.records,
             first_time_ns: ABSENT_TIME,
             last_time_ns: ABSENT_TIME,
+            ..BlockHeader::default()
         };
         self.append_block(header, &payload)?;
         let index_bytes = (self.offset - index_offset) as u32;
@@ -248,4 +264,9 @@ impl<S: Sink> Writer<S> {
         self.offset += self.block.len() as u64;
         Ok(())
     }
+}
+
+fn pack(compressor: &mut zstd::bulk::Compressor<'_>, raw: &[u8], path: &str) -> Result<Vec<u8>, FeedError> {
+    let io = |error| FeedError::Io { action: "compress a block of", path: path.to_owned(), error };
+    compressor.compress(raw).map_err(io)
 }
