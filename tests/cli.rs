@@ -84,7 +84,7 @@ fn what_cannot_be_asked_is_refused_with_2() {
         &["\"http://x\" is no address", "ws://127.0.0.1:8765/ws"],
     );
     assert_fails(&["import", "--from", "csv", "in", "--out", "out"], 2, &["'csv'", "dbn"]);
-    assert_fails(&["export", "in", "--to", "xml", "--out", "out"], 2, &["'xml'", "csv, jsonl"]);
+    assert_fails(&["export", "in", "--to", "xml", "--out", "out"], 2, &["'xml'", "csv, jsonl, dbn"]);
     assert_fails(&["inspect"], 2, &["were not provided:\n  <FILE>"]);
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::progress;
-use crate::feed::export::{self, Exported, Selection};
+use crate::feed::export::{self, ExportError, Exported, Selection};
 use crate::feed::{TIME_FORMS, parse_time_ns};
 use crate::model::{Channel, ChannelSet};
 
@@ -18,6 +18,7 @@ use crate::model::{Channel, ChannelSet};
 Example:
   tickcast export monday.feed --to csv --channels trades --out trades.csv
   tickcast export monday.feed --to csv --out monday        (a folder with a table for each channel)
+  tickcast export monday.feed --to dbn --out monday.dbn.zst
   tickcast export monday.feed --to jsonl --symbols 'ES*' --start 2023-12-25T23:00:00Z --out - | head")]
 pub struct ExportArgs {
     /// The feed file.
@@ -26,7 +27,8 @@ pub struct ExportArgs {
     /// What to write.
     #[arg(long, value_enum)]
     to: Format,
-    /// Where to: a file that does not exist yet, or - for standard output; several channels as csv: a new folder.
+    /// Where to: a file that does not exist yet (packed where it ends with .zst), or - for standard output; several
+    /// channels as csv: a new folder.
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
     /// Only these channels: quotes, trades, book, orders, ticker, bars, status, separated by commas. Default: all.
@@ -51,6 +53,8 @@ enum Format {
     Csv,
     /// JSON lines: the instruments, then every message of the protocol's JSON form.
     Jsonl,
+    /// Databento (DBN version 3): imported recordings as they were; orders and trades of others where its units hold them.
+    Dbn,
 }
 
 fn channel(text: &str) -> Result<Channel, String> {
@@ -80,6 +84,10 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let exported = match args.to {
         Format::Csv => export::csv(&args.file, &selection, &args.out, &mut advance),
         Format::Jsonl => export::json_lines(&args.file, &selection, &args.out, &mut advance),
+        Format::Dbn if selection.channels.is_some() => anyhow::bail!(
+            "--channels goes with csv and jsonl: what is in a DBN file follows from the instruments"
+        ),
+        Format::Dbn => export_dbn(&args.file, &selection, &args.out, &mut advance)?,
     };
     bar.finish_and_clear();
     match exported {
@@ -89,6 +97,28 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+#[cfg(feature = "dbn")]
+fn export_dbn(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    advance: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<Result<Exported, ExportError>> {
+    Ok(export::dbn::export(file, selection, out, advance))
+}
+
+#[cfg(not(feature = "dbn"))]
+fn export_dbn(
+    _: &Path,
+    _: &Selection,
+    _: &Path,
+    _: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<Result<Exported, ExportError>> {
+    anyhow::bail!(
+        "this tickcast was built without the feature \"dbn\", which writes Databento files; build it with it"
+    )
 }
 
 fn report(file: &Path, out: &Path, exported: &Exported) {

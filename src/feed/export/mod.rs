@@ -4,6 +4,8 @@
 //! one, the books of its instruments apart. It overwrites nothing.
 
 mod csv;
+#[cfg(feature = "dbn")]
+pub mod dbn;
 mod jsonl;
 mod output;
 mod selection;
@@ -100,6 +102,14 @@ pub enum ExportError {
         /// The instrument.
         symbol: String,
         /// What does not fit, and what would.
+        problem: String,
+    },
+    /// What a DBN file cannot say of itself.
+    #[error("{file}: the metadata of a DBN file of it cannot be written: {problem}")]
+    Metadata {
+        /// The feed file.
+        file: String,
+        /// Why.
         problem: String,
     },
     /// Instruments that no single file of the other format can hold.

@@ -97,4 +97,17 @@ impl Chosen {
             None => self.start_ns.is_none() && self.end_ns.is_none(),
         }
     }
+    /// Whether the record is of a chosen instrument and in the range.
+    #[cfg(feature = "dbn")]
+    pub fn takes(&self, primary: &Primary) -> bool {
+        self.instruments[primary.instrument as usize] && self.is_in_range(primary)
+    }
+
+    /// The part of these times that lies in the range, at least a nanosecond.
+    #[cfg(feature = "dbn")]
+    pub fn narrow(&self, first_ns: u64, end_ns: u64) -> (u64, u64) {
+        let start_ns = self.start_ns.map_or(first_ns, |start| start.max(first_ns));
+        let end_ns = self.end_ns.map_or(end_ns, |end| end.min(end_ns));
+        (start_ns, end_ns.max(start_ns.saturating_add(1)))
+    }
 }
