@@ -72,7 +72,7 @@ fn feed(folder: &Path) -> PathBuf {
 fn what_cannot_be_asked_is_refused_with_2() {
     assert_fails(&[], 2, &["Usage: tickcast"]);
     assert_fails(&["fly"], 2, &["'fly'"]);
-    for verb in ["serve", "watch", "import", "inspect"] {
+    for verb in ["serve", "watch", "import", "export", "inspect"] {
         assert_fails(&[verb, "--wings"], 2, &["unexpected argument '--wings'"]);
     }
     assert_fails(&["serve", "stray"], 2, &["'stray'"]);
@@ -84,6 +84,7 @@ fn what_cannot_be_asked_is_refused_with_2() {
         &["\"http://x\" is no address", "ws://127.0.0.1:8765/ws"],
     );
     assert_fails(&["import", "--from", "csv", "in", "--out", "out"], 2, &["'csv'", "dbn"]);
+    assert_fails(&["export", "in", "--to", "xml", "--out", "out"], 2, &["'xml'", "csv, jsonl, dbn"]);
     assert_fails(&["inspect"], 2, &["were not provided:\n  <FILE>"]);
 }
 
@@ -256,8 +257,30 @@ fn watch_prints_lines_and_ends_quietly() {
 }
 
 #[test]
+fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
+    let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
+    let output = tickcast(&["export", feed, "--to", "csv", "--channels", "status", "--out", "-"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "symbol,first_seq,last_seq,ts_ns,sent_ns,snapshot,more,status\n");
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("-: 0 written of 26943 records"));
+
+    let program = env!("CARGO_BIN_EXE_tickcast");
+    let piped = format!("set -o pipefail; '{program}' export '{feed}' --to jsonl --out - | head -n 2");
+    let output = Command::new("bash").args(["-c", &piped]).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && notes.is_empty(), "{}: {notes}", output.status);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
+    assert_fails(
+        &["export", feed, "--to", "csv", "--channels", "book", "--out", feed],
+        1,
+        &[feed, "overwrites nothing"],
+    );
+}
+
+#[test]
 fn every_verb_shows_an_example() {
-    for verb in [&[][..], &["serve"], &["watch"], &["import"], &["inspect"]] {
+    for verb in [&[][..], &["serve"], &["watch"], &["import"], &["export"], &["inspect"]] {
         let output = tickcast(&[verb, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{verb:?}");
         let help = String::from_utf8(output.stdout).unwrap();

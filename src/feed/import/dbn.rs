@@ -6,7 +6,7 @@
 //! * an instrument is a publisher's instrument number under its symbol; its channels are what the schema can tell;
 //! * `mbo`: one primary a record. `trades`: one trade a record. `mbp-1`, `mbp-10`: the trade, or a note of what else
 //!   happened, then a `Top` for each level and side;
-//! * every field is kept: the tests rebuild each record byte for byte;
+//! * every field is kept: [`crate::feed::export::dbn`] makes each record again, byte for byte;
 //! * several files are merged by receive time, the earlier named first where times are equal.
 
 mod input;
