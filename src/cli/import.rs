@@ -4,9 +4,11 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use time::Date;
 
 use super::progress;
-use crate::feed::import::{Findings, ImportOptions, Imported, Progress};
+use crate::config::{Place, Problem, Problems};
+use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch};
 
 /// Take a foreign recording into a feed file.
 ///
@@ -16,6 +18,7 @@ use crate::feed::import::{Findings, ImportOptions, Imported, Progress};
 #[command(after_help = "\
 Example:
   tickcast import --from dbn monday.mbo.dbn.zst --out monday.feed
+  tickcast import --from itch 01302019.NASDAQ_ITCH50.gz --out nasdaq.feed
   tickcast inspect monday.feed")]
 pub struct ImportArgs {
     /// What kind of recording it is.
@@ -27,6 +30,9 @@ pub struct ImportArgs {
     /// The feed file to write; it must not exist yet.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// The day in New York (YYYY-MM-DD) of an ITCH recording; without it, the one in the file's name.
+    #[arg(long)]
+    date: Option<String>,
     /// Refuse damaged recordings: the first damage is an error, and nothing is written.
     #[arg(long)]
     strict: bool,
@@ -40,6 +46,26 @@ pub struct ImportArgs {
 enum Format {
     /// Databento (.dbn; versions 1 to 3; schemas mbo, mbp-1, mbp-10, trades).
     Dbn,
+    /// Nasdaq TotalView-ITCH 5.0 (messages behind their lengths, as in Nasdaq's daily files).
+    Itch,
+}
+
+impl ImportArgs {
+    /// The day that was given; an error where it is none, or where the recording says its days itself.
+    fn date(&self) -> Result<Option<Date>, Problems> {
+        let Some(text) = &self.date else { return Ok(None) };
+        let allowed = match self.from {
+            Format::Itch => match Date::parse(text, &time::format_description::well_known::Iso8601::DATE) {
+                Ok(date) => return Ok(Some(date)),
+                Err(_) => "a day such as 2019-01-30",
+            },
+            Format::Dbn => "only with --from itch: other recordings say their days themselves",
+        };
+        let mut problems = Problems::default();
+        let place = Some(Place::Flag("--date".into()));
+        problems.add(Problem { key: "date".into(), value: text.clone(), place, allowed: allowed.into() });
+        Err(problems)
+    }
 }
 
 /// Does it and prints what was written.
@@ -64,8 +90,10 @@ pub fn run(args: ImportArgs) -> anyhow::Result<()> {
 
 fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Imported> {
     let options = ImportOptions { strict: args.strict };
+    let date = args.date()?;
     match args.from {
         Format::Dbn => import_dbn(args, options, progress),
+        Format::Itch => Ok(itch::import(&args.inputs, &args.out, date, options, progress)?),
     }
 }
 
@@ -111,6 +139,9 @@ fn print(args: &ImportArgs, imported: &Imported, out: &mut impl Write) -> io::Re
     }
     for (name, count) in &findings.unknown {
         writeln!(out, "not known: {name}: {count}")?;
+    }
+    for (name, count) in &findings.left_out {
+        writeln!(out, "no place in a feed file: {name}: {count}")?;
     }
     for (what, count) in &findings.odd {
         writeln!(out, "odd: {what}: {count}")?;

@@ -12,9 +12,11 @@
 #[cfg(feature = "dbn")]
 pub mod dbn;
 mod decimal;
+mod eastern;
 mod error;
 mod event_ends;
 mod findings;
+pub mod itch;
 mod lines;
 mod listing;
 mod passes;
