@@ -79,6 +79,19 @@ pub const FEED_DESCRIPTION_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Bytes of a feed file's index: 40 for each block, so about 1.6 million blocks or 6 billion records.
 pub const FEED_INDEX_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 
+/// Bytes of a damaged feed file that a search for the next whole block may check for nothing, beside
+/// [`FEED_SEARCH_TIMES`] the file's own: what looks like a block and is none costs its length.
+pub const FEED_SEARCH_BYTES: u64 = 64 * 1_024 * 1_024;
+
+/// See [`FEED_SEARCH_BYTES`].
+pub const FEED_SEARCH_TIMES: u64 = 16;
+
+/// Faults of one feed file that are told one by one; further ones are counted.
+pub const FEED_FAULTS_TOLD: usize = 1_000;
+
+/// Losses declared in one feed file that a replay logs one by one.
+pub const REPLAY_LOSSES_LOGGED: usize = 100;
+
 /// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
 pub const REPLAY_FILES_MAX: usize = 256;
 

@@ -5,8 +5,10 @@ mod bench;
 mod import;
 mod inspect;
 mod progress;
+mod repair;
 mod serve;
 mod simulate;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ enum Verb {
     Watch(watch::WatchArgs),
     Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
     Simulate(simulate::SimulateArgs),
     Bench(Box<bench::BenchArgs>),
     BenchServer(bench::server::BenchServerArgs),
@@ -60,6 +64,8 @@ pub fn run() -> ExitCode {
         Verb::Watch(args) => watch::run(args),
         Verb::Import(args) => import::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
+        Verb::Repair(args) => repair::run(args),
         Verb::Simulate(args) => simulate::run(args),
         Verb::Bench(args) => bench::run(*args),
         Verb::BenchServer(args) => bench::server::run(args),

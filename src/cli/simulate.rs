@@ -174,7 +174,7 @@ impl Digest {
 
 fn create(path: &Path, description: &Description) -> anyhow::Result<Writer> {
     Writer::create(path, description).map_err(|error| match error {
-        FeedError::Io { path, error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
+        FeedError::Exists { path } => {
             anyhow::anyhow!("{path} exists; a simulation overwrites nothing: remove it, or name another file")
         }
         error => error.into(),

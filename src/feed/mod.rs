@@ -2,7 +2,7 @@
 //!
 //! [`mod@format`] is the bytes; [`Writer`] and [`Reader`] put them on a disk and take them from there; [`Replay`] is a
 //! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`inspect`]
-//! tells what is in one. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
+//! tells what is in one, [`verify`] whether it is whole, and [`repair`] saves what a crash left. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 
 mod error;
 pub mod format;
@@ -11,14 +11,17 @@ pub mod import;
 pub mod inspect;
 mod pace;
 mod reader;
+pub mod repair;
 mod replay;
+pub mod verify;
+mod walk;
 mod writer;
 
 pub use error::{Fault, FeedError};
-pub use format::Description;
+pub use format::{Description, Loss, loss_reason};
 pub use handle::{ReplayHandle, ReplayState, ReplayStatus};
 pub use pace::{Pacer, Speed, SpeedError};
-pub use reader::Reader;
+pub use reader::{LossAt, Reader};
 pub use replay::{Replay, ReplaySettings};
 pub use writer::{Sink, Writer, Written};
 

@@ -1,16 +1,17 @@
 //! Writes a feed file: append-only, a block at a time, so that a crash leaves what was written before it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use zerocopy::IntoBytes;
 
 use super::error::FeedError;
 use super::format::{
-    self, BlockHeader, Description, Index, IndexEntry, KindCount, Trailer, block_kind, codec,
+    self, BlockHeader, Description, Index, IndexEntry, KindCount, Loss, Trailer, block_kind, codec,
 };
 use super::pacing_time_ns;
+use super::reader::Reader;
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Primary};
 
@@ -75,13 +76,47 @@ impl Writer<File> {
     /// Creates the file, which must not exist yet, and writes what it says of itself.
     pub fn create(path: &Path, description: &Description) -> Result<Writer<File>, FeedError> {
         let name = path.display().to_string();
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|error| FeedError::Io { action: "create", path: name.clone(), error })?;
-        Writer::new(file, name, description)
+        Writer::new(create_new(path)?, name, description)
     }
+
+    /// Goes on with a finished file: index and trailer are cut off, and written anew when it is finished again.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or was not finished: it has to be repaired first.
+    pub fn append(path: &Path) -> Result<Writer<File>, FeedError> {
+        let reader = Reader::open(path)?;
+        let name = reader.path().to_owned();
+        let (Some(kinds), None) = (reader.kinds(), reader.fault()) else {
+            return Err(FeedError::Unfinished { path: name });
+        };
+        let io = |action| {
+            let path = name.clone();
+            move |error| FeedError::Io { action, path, error }
+        };
+        let mut file = OpenOptions::new().write(true).open(path).map_err(io("open"))?;
+        let end = reader.blocks_end();
+        file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(io("append to"))?;
+        let mut writer = Writer::over(file, name, reader.catalog().len())?;
+        writer.offset = end;
+        writer.records = reader.records();
+        writer.index = reader.blocks().to_vec();
+        for count in kinds {
+            writer.kinds[usize::from(count.kind)] = count.records;
+        }
+        Ok(writer)
+    }
+}
+
+/// Opens a file that must not exist yet.
+pub(super) fn create_new(path: &Path) -> Result<File, FeedError> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
+        let path = path.display().to_string();
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            FeedError::Exists { path }
+        } else {
+            FeedError::Io { action: "create", path, error }
+        }
+    })
 }
 
 impl<S: Sink> Writer<S> {
@@ -97,15 +132,33 @@ impl<S: Sink> Writer<S> {
             found: description.source.len() as u64,
             allowed: allowed as u64,
         })?;
+        Writer::with_start(sink, path, format::encode_start(&bytes), description.instruments.len())
+    }
+
+    /// Starts a file with a header and a description that are encoded already.
+    pub(super) fn with_start(
+        sink: S,
+        path: String,
+        start: Vec<u8>,
+        instruments: usize,
+    ) -> Result<Writer<S>, FeedError> {
+        let mut writer = Writer::over(sink, path, instruments)?;
+        writer.block = start;
+        writer.append_bytes()?;
+        Ok(writer)
+    }
+
+    /// A writer that has written nothing.
+    fn over(sink: S, path: String, instruments: usize) -> Result<Writer<S>, FeedError> {
         let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|error| FeedError::Io {
             action: "start compressing",
             path: path.clone(),
             error,
         })?;
-        let mut writer = Writer {
+        Ok(Writer {
             sink,
             path,
-            instruments: description.instruments.len(),
+            instruments,
             pending: Vec::with_capacity(limits::FEED_BLOCK_RECORDS),
             block: Vec::new(),
             compressor,
@@ -114,10 +167,7 @@ impl<S: Sink> Writer<S> {
             records: 0,
             offset: 0,
             torn: false,
-        };
-        writer.block = format::encode_start(&bytes);
-        writer.append()?;
-        Ok(writer)
+        })
     }
 
     /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends.
@@ -162,21 +212,80 @@ impl<S: Sink> Writer<S> {
             path: self.path.clone(),
             error,
         })?;
-        let entry = IndexEntry {
-            offset: self.offset,
-            first_record: header.first_record,
-            first_time_ns: header.first_time_ns,
-            last_time_ns: header.last_time_ns,
-            bytes: (format::BLOCK_HEADER_BYTES + payload.len()) as u32,
-            records: header.records,
+        let header = BlockHeader { stored_bytes: payload.len() as u32, ..header };
+        let records = std::mem::take(&mut self.pending);
+        let written = self.append_records(header, &payload, &records);
+        self.pending = records;
+        written?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Says that records which should come next are missing; those pushed before go to the file first. `from_ns` and
+    /// `to_ns` are the times of the record before and of the one after, where they are known.
+    pub fn declare_loss(
+        &mut self,
+        loss: Loss,
+        from_ns: Option<u64>,
+        to_ns: Option<u64>,
+    ) -> Result<(), FeedError> {
+        self.flush()?;
+        let header = BlockHeader {
+            magic: format::BLOCK_MAGIC,
+            crc: 0,
+            kind: block_kind::LOSS,
+            codec: codec::PLAIN,
+            reserved: 0,
+            records: 0,
+            stored_bytes: 0,
+            raw_bytes: format::LOSS_BYTES as u32,
+            first_record: self.records,
+            first_time_ns: from_ns.unwrap_or(ABSENT_TIME),
+            last_time_ns: to_ns.unwrap_or(ABSENT_TIME),
         };
-        self.append_block(header, &payload)?;
+        self.append_block(header, loss.as_bytes())
+    }
+
+    /// Takes over a block of another file; `records` are what it holds. Its records are numbered on from those before.
+    pub(super) fn copy(
+        &mut self,
+        header: BlockHeader,
+        payload: &[u8],
+        records: &[Primary],
+    ) -> Result<(), FeedError> {
+        self.flush()?;
+        let header = BlockHeader { first_record: self.records, ..header };
+        if header.kind == block_kind::PRIMARIES {
+            self.append_records(header, payload, records)
+        } else {
+            self.append_block(header, payload)
+        }
+    }
+
+    /// Records that were pushed, those of the block being filled included.
+    pub fn records(&self) -> u64 {
+        self.records + self.pending.len() as u64
+    }
+
+    /// Bytes written, those of the block being filled left out.
+    pub fn bytes(&self) -> u64 {
+        self.offset
+    }
+
+    /// Writes a block of records.
+    fn append_records(
+        &mut self,
+        header: BlockHeader,
+        payload: &[u8],
+        records: &[Primary],
+    ) -> Result<(), FeedError> {
+        let entry = header.entry(self.offset);
+        self.append_block(header, payload)?;
         self.index.push(entry);
         self.records += u64::from(header.records);
-        for primary in &self.pending {
+        for primary in records {
             self.kinds[usize::from(primary.kind)] += 1;
         }
-        self.pending.clear();
         Ok(())
     }
 
@@ -220,7 +329,7 @@ impl<S: Sink> Writer<S> {
         self.append_block(header, &payload)?;
         let index_bytes = (self.offset - index_offset) as u32;
         self.block = Trailer::new(index_offset, index_bytes).as_bytes().to_vec();
-        self.append()?;
+        self.append_bytes()?;
         self.sink.sync().map_err(|error| FeedError::Io { action: "sync", path: self.path.clone(), error })?;
         let written =
             Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset };
@@ -232,11 +341,11 @@ impl<S: Sink> Writer<S> {
         self.block.clear();
         self.block.extend_from_slice(header.as_bytes());
         self.block.extend_from_slice(payload);
-        self.append()
+        self.append_bytes()
     }
 
     /// Appends what `block` holds.
-    fn append(&mut self) -> Result<(), FeedError> {
+    fn append_bytes(&mut self) -> Result<(), FeedError> {
         if self.torn {
             return Err(FeedError::Torn { path: self.path.clone() });
         }
