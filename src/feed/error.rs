@@ -144,7 +144,7 @@ pub enum FeedError {
         path: String,
     },
     /// Writing after a failure: what follows a torn block would never be read.
-    #[error("{path}: an earlier write failed; the file ends with its last whole block")]
+    #[error("{path}: an earlier write failed, and what it left of a block cannot be taken back")]
     Torn {
         /// The file.
         path: String,

@@ -23,16 +23,29 @@ const ZSTD_LEVEL: i32 = 3;
 pub trait Sink: Write {
     /// Returns when what was written is on the medium.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Takes back what was written behind the first `length` bytes: half a block is of no use to anybody.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 
 impl Sink for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
     }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)?;
+        self.seek(SeekFrom::Start(length)).map(drop)
+    }
 }
 
 impl Sink for Vec<u8> {
     fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.truncate(length as usize);
         Ok(())
     }
 }
@@ -51,7 +64,8 @@ pub struct Written {
 /// A feed file being written.
 ///
 /// A block is handed to the system whole, in one write. A process that dies loses the records of the block it was
-/// filling; a file that was not [finished](Writer::finish) has no index and is read as an incomplete one.
+/// filling; a file that was not [finished](Writer::finish) has no index and is read as an incomplete one. Of a write
+/// that fails (the disk is full) nothing stays in the file, and what it was to write is kept for another try.
 pub struct Writer<S: Sink = File> {
     sink: S,
     path: String,
@@ -68,7 +82,7 @@ pub struct Writer<S: Sink = File> {
     records: u64,
     /// Bytes written.
     offset: u64,
-    /// A write failed half way: nothing may follow.
+    /// A write failed half way, and what it left could not be taken back: it has to be before anything follows.
     torn: bool,
 }
 
@@ -170,7 +184,8 @@ impl<S: Sink> Writer<S> {
         })
     }
 
-    /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends.
+    /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends. Where that fails
+    /// the record is kept with the others of its block, and [`Writer::flush`] is to be called before any other is added.
     pub fn push(&mut self, primary: &Primary) -> Result<(), FeedError> {
         if primary.instrument as usize >= self.instruments {
             return Err(FeedError::Instrument {
@@ -179,6 +194,10 @@ impl<S: Sink> Writer<S> {
                 instrument: primary.instrument,
                 instruments: self.instruments,
             });
+        }
+        if self.pending.len() >= limits::FEED_BLOCK_RECORDS_MAX {
+            // An earlier try failed.
+            self.flush()?;
         }
         self.pending.push(*primary);
         let count = self.pending.len();
@@ -296,6 +315,11 @@ impl<S: Sink> Writer<S> {
 
     /// As [`Writer::finish`]; gives the sink back.
     pub fn finish_into(mut self) -> Result<(Written, S), FeedError> {
+        self.seal().map(|written| (written, self.sink))
+    }
+
+    /// As [`Writer::finish`], for who tries again where it fails. Nothing may be added to a file that was finished.
+    pub fn seal(&mut self) -> Result<Written, FeedError> {
         self.flush()?;
         let index = Index {
             records: self.records,
@@ -303,7 +327,7 @@ impl<S: Sink> Writer<S> {
                 .map(|kind| KindCount { kind, records: self.kinds[usize::from(kind)] })
                 .filter(|count| count.records > 0)
                 .collect(),
-            blocks: std::mem::take(&mut self.index),
+            blocks: self.index.clone(),
         };
         let allowed = limits::FEED_INDEX_BYTES_MAX;
         let payload = format::encode_cold(&index, allowed).ok_or_else(|| FeedError::TooMany {
@@ -326,34 +350,35 @@ impl<S: Sink> Writer<S> {
             first_time_ns: ABSENT_TIME,
             last_time_ns: ABSENT_TIME,
         };
-        self.append_block(header, &payload)?;
-        let index_bytes = (self.offset - index_offset) as u32;
-        self.block = Trailer::new(index_offset, index_bytes).as_bytes().to_vec();
+        self.fill_block(header, &payload);
+        let index_bytes = self.block.len() as u32;
+        self.block.extend_from_slice(Trailer::new(index_offset, index_bytes).as_bytes());
         self.append_bytes()?;
         self.sink.sync().map_err(|error| FeedError::Io { action: "sync", path: self.path.clone(), error })?;
-        let written =
-            Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset };
-        Ok((written, self.sink))
+        Ok(Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset })
     }
 
     fn append_block(&mut self, header: BlockHeader, payload: &[u8]) -> Result<(), FeedError> {
+        self.fill_block(header, payload);
+        self.append_bytes()
+    }
+
+    /// Makes `block` the block of that header and payload.
+    fn fill_block(&mut self, header: BlockHeader, payload: &[u8]) {
         let header = BlockHeader { stored_bytes: payload.len() as u32, ..header }.sealed(payload);
         self.block.clear();
         self.block.extend_from_slice(header.as_bytes());
         self.block.extend_from_slice(payload);
-        self.append_bytes()
     }
 
     /// Appends what `block` holds.
     fn append_bytes(&mut self) -> Result<(), FeedError> {
-        if self.torn {
+        if self.torn && self.sink.cut(self.offset).is_err() {
             return Err(FeedError::Torn { path: self.path.clone() });
         }
         let written = self.sink.write_all(&self.block).and_then(|()| self.sink.flush());
-        if let Err(error) = written {
-            self.torn = true;
-            return Err(FeedError::Io { action: "write", path: self.path.clone(), error });
-        }
+        self.torn = written.is_err() && self.sink.cut(self.offset).is_err();
+        written.map_err(|error| FeedError::Io { action: "write", path: self.path.clone(), error })?;
         self.offset += self.block.len() as u64;
         Ok(())
     }
