@@ -86,6 +86,47 @@ pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
 /// Records between two keyframes for each record of the second, at the least. Resting orders have less in common than
 /// what happens to them, so a keyframe takes up to twice its share of a file's bytes: an eighth.
 pub const FEED_KEYFRAME_SHARE: u64 = 16;
+/// Bytes of a damaged feed file that a search for the next whole block may check for nothing, beside
+/// [`FEED_SEARCH_TIMES`] the file's own: what looks like a block and is none costs its length.
+pub const FEED_SEARCH_BYTES: u64 = 64 * 1_024 * 1_024;
+
+/// See [`FEED_SEARCH_BYTES`].
+pub const FEED_SEARCH_TIMES: u64 = 16;
+
+/// Faults of one feed file that are told one by one; further ones are counted.
+pub const FEED_FAULTS_TOLD: usize = 1_000;
+
+/// Losses declared in one feed file that a replay logs one by one.
+pub const REPLAY_LOSSES_LOGGED: usize = 100;
+
+/// Records that wait for a recorder at the most: 18 MiB of them, some ten seconds of a market of 20,000 ticks a second.
+/// What comes while so many wait is not recorded, and declared lost.
+pub const RECORD_QUEUE_RECORDS_MAX: usize = 262_144;
+
+/// Batches that wait for a recorder at the most.
+pub const RECORD_QUEUE_CHUNKS_MAX: usize = 16_384;
+
+/// Records of snapshots that the publisher makes for a recorder at a time, after a loss, before it asks its source again:
+/// a tenth of a millisecond of work. The snapshot of one instrument is always made whole.
+pub const RECORD_SNAPSHOT_RECORDS: usize = 4_096;
+
+/// Least bytes after which a recording may begin its next file: less would be little but snapshots.
+pub const RECORD_ROTATE_BYTES_MIN: u64 = 64 * 1_024;
+
+/// Least time after which a recording may begin its next file.
+pub const RECORD_ROTATE_MIN: Duration = Duration::from_secs(1);
+
+/// How long a record may wait in memory before it is written, unless set otherwise: what a crash loses.
+pub const RECORD_FLUSH_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Least that it may be set to: each time is a block of its own, and little blocks pack badly.
+pub const RECORD_FLUSH_MIN: Duration = Duration::from_millis(10);
+
+/// Most that it may be set to.
+pub const RECORD_FLUSH_MAX: Duration = Duration::from_secs(3_600);
+
+/// Milliseconds after which a recorder tries again to write what the disk did not take.
+pub const RECORD_RETRY_MS: u64 = 1_000;
 
 /// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
 pub const REPLAY_FILES_MAX: usize = 256;

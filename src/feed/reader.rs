@@ -4,6 +4,7 @@ mod keyframes;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,15 +13,37 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::error::{Fault, FeedError};
 use super::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, Description, FILE_HEADER_BYTES, FileHeader, Index, IndexEntry,
-    KindCount, TRAILER_BYTES, Trailer, block_kind, codec,
+    KindCount, LOSS_BYTES, Loss, TRAILER_BYTES, Trailer, block_kind, codec,
 };
 use crate::limits;
-use crate::model::{Catalog, Primary};
+use crate::model::{ABSENT_TIME, Catalog, Primary};
 
 pub use keyframes::Keyframe;
 
 /// Bytes read at once where a block is checked but not kept.
 const CHECK_BYTES: usize = 64 * 1_024;
+
+/// A loss that a file declares, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossAt {
+    /// What is missing.
+    pub loss: Loss,
+    /// Running number of the record before which it is missing.
+    pub record: u64,
+    /// Pacing time of what came before, where it is known.
+    pub from_ns: Option<u64>,
+    /// Pacing time of what came after, where it is known.
+    pub to_ns: Option<u64>,
+}
+
+impl LossAt {
+    /// Of the header and payload of its block.
+    pub(super) fn new(header: &BlockHeader, loss: Loss) -> LossAt {
+        let known = |time: u64| (time != ABSENT_TIME).then_some(time);
+        let (from_ns, to_ns) = (known(header.first_time_ns), known(header.last_time_ns));
+        LossAt { loss, record: header.first_record, from_ns, to_ns }
+    }
+}
 
 /// A feed file being read, a block at a time.
 ///
@@ -34,11 +57,12 @@ pub struct Reader<R = File> {
     description: Description,
     catalog: Arc<Catalog>,
     blocks: Vec<IndexEntry>,
-    /// Where no block begins any more but the index.
-    blocks_end: u64,
     /// By kind, as the index says; `None` without an index.
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
+    losses: Vec<LossAt>,
+    /// Where the index block starts, or should.
+    blocks_end: u64,
     /// Position in `blocks` of the block that is read next.
     next: usize,
     /// The block in hand, unpacked.
@@ -71,9 +95,7 @@ impl<R: Read + Seek> Reader<R> {
         let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let layout = match read_index(&mut input, blocks_start, length).map_err(io)? {
-            Ok((index, blocks_end)) => {
-                Layout { blocks: index.blocks, blocks_end, kinds: Some(index.kinds), fault: None }
-            }
+            Ok((index, end)) => between(&mut input, blocks_start, end, index).map_err(io)?,
             Err(fault) => {
                 let mut layout = scan(&mut input, blocks_start, length).map_err(io)?;
                 // The scan knows better where it went wrong, if it found anything.
@@ -89,9 +111,10 @@ impl<R: Read + Seek> Reader<R> {
             description,
             catalog: Arc::new(catalog),
             blocks: layout.blocks,
-            blocks_end: layout.blocks_end,
             kinds: layout.kinds,
             fault: layout.fault,
+            losses: layout.losses,
+            blocks_end: layout.end,
             next: 0,
             records: Vec::new(),
             stored: Vec::new(),
@@ -141,21 +164,8 @@ impl<R: Read + Seek> Reader<R> {
         if !header.matches(&self.stored) {
             return Err(self.damaged(bad_checksum(offset)));
         }
-        self.records.resize(header.records as usize, Primary::default());
-        let raw = self.records.as_mut_bytes();
-        if header.codec == codec::PLAIN {
-            raw.copy_from_slice(&self.stored);
-        } else {
-            let expected = format!("a zstd frame of {} bytes", raw.len());
-            let found = match self.decompressor.decompress_to_buffer(&self.stored, raw) {
-                Ok(bytes) if bytes == header.raw_bytes as usize => None,
-                Ok(bytes) => Some(format!("one of {bytes}")),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(found) = found {
-                return Err(self.damaged(Fault::new(offset, expected, found)));
-            }
-        }
+        unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records)
+            .map_err(|fault| FeedError::Damaged { path: self.path.clone(), fault })?;
         let instruments = self.catalog.len();
         match self.records.iter().position(|primary| primary.instrument as usize >= instruments) {
             None => Ok(()),
@@ -170,7 +180,12 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Goes back to the first block.
     pub fn rewind(&mut self) {
-        self.next = 0;
+        self.seek_block(0);
+    }
+
+    /// Goes to a block, by its position in [`Reader::blocks`].
+    pub fn seek_block(&mut self, block: usize) {
+        self.next = block.min(self.blocks.len());
         self.records.clear();
     }
 }
@@ -224,6 +239,22 @@ impl<R> Reader<R> {
         &self.blocks
     }
 
+    /// Running number of the first record of the block in hand or, where none is, of the record that comes next.
+    pub fn position(&self) -> u64 {
+        let in_hand = if self.records.is_empty() { self.next } else { self.next.saturating_sub(1) };
+        self.blocks.get(in_hand).map_or_else(|| self.records(), |entry| entry.first_record)
+    }
+
+    /// The losses that the file declares, in the order of the file.
+    pub fn losses(&self) -> &[LossAt] {
+        &self.losses
+    }
+
+    /// Where the index of a complete file starts, and what can be read of another one ends.
+    pub(super) fn blocks_end(&self) -> u64 {
+        self.blocks_end
+    }
+
     /// How many records they hold.
     pub fn records(&self) -> u64 {
         self.blocks.last().map_or(0, |entry| entry.first_record + u64::from(entry.records))
@@ -238,13 +269,37 @@ impl<R> Reader<R> {
 /// Where the blocks of a file stand.
 struct Layout {
     blocks: Vec<IndexEntry>,
-    blocks_end: u64,
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
+    losses: Vec<LossAt>,
+    /// Where the index starts, or where the fault is.
+    end: u64,
+}
+
+/// Unpacks a block of records that was stored so, into `records`. Its bounds and its checksum are right.
+pub(super) fn unpack(
+    decompressor: &mut zstd::bulk::Decompressor<'static>,
+    header: &BlockHeader,
+    offset: u64,
+    stored: &[u8],
+    records: &mut Vec<Primary>,
+) -> Result<(), Fault> {
+    records.resize(header.records as usize, Primary::default());
+    let raw = records.as_mut_bytes();
+    if header.codec == codec::PLAIN {
+        raw.copy_from_slice(stored);
+        return Ok(());
+    }
+    let expected = format!("a zstd frame of {} bytes", raw.len());
+    match decompressor.decompress_to_buffer(stored, raw) {
+        Ok(bytes) if bytes == header.raw_bytes as usize => Ok(()),
+        Ok(bytes) => Err(Fault::new(offset, expected, format!("one of {bytes}"))),
+        Err(error) => Err(Fault::new(offset, expected, error.to_string())),
+    }
 }
 
 /// Reads file header and description; gives the offset of the first block too.
-fn read_start<R: Read + Seek>(
+pub(super) fn read_start<R: Read + Seek>(
     input: &mut R,
     length: u64,
     path: &str,
@@ -295,7 +350,7 @@ fn read_start<R: Read + Seek>(
     Ok((description, blocks_start))
 }
 
-/// Reads trailer and index; gives where the index starts too.
+/// Reads trailer and index; gives the offset of the index too.
 fn read_index<R: Read + Seek>(
     input: &mut R,
     blocks_start: u64,
@@ -338,9 +393,66 @@ fn read_index<R: Read + Seek>(
     Ok(index.and_then(|index| index.check(blocks_start, offset).map(|()| (index, offset))))
 }
 
+/// The layout of a file with an index at `end`: looks at the blocks between those that the index names.
+fn between<R: Read + Seek>(input: &mut R, blocks_start: u64, end: u64, index: Index) -> io::Result<Layout> {
+    let Index { blocks, kinds, .. } = index;
+    let mut layout = Layout { blocks, kinds: Some(kinds), fault: None, losses: Vec::new(), end };
+    let mut offset = blocks_start;
+    let mut records = 0;
+    for at in 0..=layout.blocks.len() {
+        let entry = layout.blocks.get(at).copied();
+        let until = entry.map_or(end, |entry| entry.offset);
+        if let Err(fault) = read_others(input, offset..until, records, &mut layout.losses)? {
+            layout.blocks.truncate(at);
+            (layout.kinds, layout.end, layout.fault) = (None, fault.offset, Some(fault));
+            break;
+        }
+        if let Some(entry) = entry {
+            offset = entry.offset + u64::from(entry.bytes);
+            records += u64::from(entry.records);
+        }
+    }
+    Ok(layout)
+}
+
+/// Walks blocks that are not of records, and takes the losses that they declare.
+fn read_others<R: Read + Seek>(
+    input: &mut R,
+    range: Range<u64>,
+    records: u64,
+    losses: &mut Vec<LossAt>,
+) -> io::Result<Result<(), Fault>> {
+    let mut offset = range.start;
+    if !range.is_empty() {
+        input.seek(SeekFrom::Start(offset))?;
+    }
+    while offset < range.end {
+        let header = match read_block_header(input, offset, range.end)? {
+            Ok(header) => header,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if matches!(header.kind, block_kind::PRIMARIES | block_kind::INDEX) {
+            let found = format!("one of kind {}", header.kind);
+            return Ok(Err(Fault::new(offset, "a block that the index need not name", found)));
+        }
+        offset += header.block_bytes();
+        if header.kind == block_kind::KEYFRAME {
+            // Who wants it checks it: nobody waits for that when a file is opened.
+            input.seek(SeekFrom::Start(offset))?;
+            continue;
+        }
+        match check_block(input, &header, offset - header.block_bytes(), records)? {
+            Err(fault) => return Ok(Err(fault)),
+            Ok(loss) => losses.extend(loss),
+        }
+    }
+    Ok(Ok(()))
+}
+
 /// Walks the blocks from the first to the first fault, checking each.
 fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Result<Layout> {
-    let mut layout = Layout { blocks: Vec::new(), blocks_end: blocks_start, kinds: None, fault: None };
+    let mut layout =
+        Layout { blocks: Vec::new(), kinds: None, fault: None, losses: Vec::new(), end: blocks_start };
     let mut offset = blocks_start;
     let mut records = 0;
     input.seek(SeekFrom::Start(offset))?;
@@ -351,27 +463,19 @@ fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Re
             break;
         }
         let block = match read_block_header(input, offset, length)? {
-            Ok(header) => check_block(input, &header, offset, records)?.map(|()| header),
+            Ok(header) => check_block(input, &header, offset, records)?.map(|loss| (header, loss)),
             Err(fault) => Err(fault),
         };
         match block {
             Err(fault) => layout.fault = Some(fault),
-            Ok(header) => {
+            Ok((header, loss)) => {
+                layout.losses.extend(loss);
                 if header.kind == block_kind::PRIMARIES {
-                    layout.blocks.push(IndexEntry {
-                        offset,
-                        first_record: records,
-                        first_time_ns: header.first_time_ns,
-                        last_time_ns: header.last_time_ns,
-                        bytes: header.block_bytes() as u32,
-                        records: header.records,
-                    });
+                    layout.blocks.push(header.entry(offset));
                     records += u64::from(header.records);
                 }
                 index_ended = header.kind == block_kind::INDEX;
-                if !index_ended {
-                    layout.blocks_end = offset + header.block_bytes();
-                }
+                layout.end = if index_ended { offset } else { offset + header.block_bytes() };
                 offset += header.block_bytes();
             }
         }
@@ -399,13 +503,26 @@ fn check_end<R: Read>(input: &mut R, offset: u64, length: u64) -> io::Result<Opt
     Ok((after > 0).then(|| Fault::new(trailer_end, "the end of the file", format!("{after} bytes more"))))
 }
 
-/// Checks a block's bounds and payload without keeping it; the input stands behind its header.
+/// Checks a block's bounds and payload without keeping it; the input stands behind its header. Gives the loss that it
+/// declares, if it does.
 fn check_block<R: Read>(
     input: &mut R,
     header: &BlockHeader,
     offset: u64,
     records: u64,
-) -> io::Result<Result<(), Fault>> {
+) -> io::Result<Result<Option<LossAt>, Fault>> {
+    if header.kind == block_kind::LOSS {
+        if let Err(fault) = header.check_loss(offset) {
+            return Ok(Err(fault));
+        }
+        let mut payload = [0; LOSS_BYTES];
+        input.read_exact(&mut payload)?;
+        if !header.matches(&payload) {
+            return Ok(Err(bad_checksum(offset)));
+        }
+        let loss = Loss::read_from_bytes(&payload).expect("the array is as long as a loss");
+        return Ok(Ok(Some(LossAt { record: records, ..LossAt::new(header, loss) })));
+    }
     if matches!(header.kind, block_kind::PRIMARIES | block_kind::KEYFRAME) {
         if let Err(fault) = header.check_records(offset) {
             return Ok(Err(fault));
@@ -415,6 +532,11 @@ fn check_block<R: Read>(
             return Ok(Err(Fault::new(offset, format!("a block that starts with record {records}"), found)));
         }
     }
+    Ok(if check_payload(input, header)? { Ok(None) } else { Err(bad_checksum(offset)) })
+}
+
+/// Whether the payload, in front of which the input stands, has the checksum of the header.
+pub(super) fn check_payload<R: Read>(input: &mut R, header: &BlockHeader) -> io::Result<bool> {
     let mut crc = header.crc_start();
     let mut piece = vec![0; CHECK_BYTES.min(header.stored_bytes as usize)];
     let mut left = header.stored_bytes as usize;
@@ -424,11 +546,11 @@ fn check_block<R: Read>(
         crc = crc32c::crc32c_append(crc, &piece[..bytes]);
         left -= bytes;
     }
-    Ok(if crc == header.crc { Ok(()) } else { Err(bad_checksum(offset)) })
+    Ok(crc == header.crc)
 }
 
 /// Reads the header of the block at `offset`, where the input stands; the block must lie before `end`.
-fn read_block_header<R: Read>(
+pub(super) fn read_block_header<R: Read>(
     input: &mut R,
     offset: u64,
     end: u64,
@@ -453,12 +575,12 @@ fn read_block_header<R: Read>(
     Ok(Ok(header))
 }
 
-fn read_trailer<R: Read>(input: &mut R) -> io::Result<Trailer> {
+pub(super) fn read_trailer<R: Read>(input: &mut R) -> io::Result<Trailer> {
     let mut bytes = [0; TRAILER_BYTES];
     input.read_exact(&mut bytes)?;
     Ok(Trailer::read_from_bytes(&bytes).expect("the array is as long as the trailer"))
 }
 
-fn bad_checksum(offset: u64) -> Fault {
+pub(super) fn bad_checksum(offset: u64) -> Fault {
     Fault::new(offset, "a block whose bytes have its checksum", "other bytes")
 }
