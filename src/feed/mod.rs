@@ -9,6 +9,7 @@ pub mod format;
 mod handle;
 pub mod import;
 pub mod inspect;
+mod keyframe;
 mod pace;
 mod reader;
 pub mod repair;
@@ -20,8 +21,9 @@ mod writer;
 pub use error::{Fault, FeedError};
 pub use format::{Description, Loss, loss_reason};
 pub use handle::{ReplayHandle, ReplayState, ReplayStatus};
+pub use keyframe::KeyframeSettings;
 pub use pace::{Pacer, Speed, SpeedError};
-pub use reader::{LossAt, Reader};
+pub use reader::{Keyframe, LossAt, Reader};
 pub use replay::{Replay, ReplaySettings};
 pub use writer::{Sink, Writer, Written};
 

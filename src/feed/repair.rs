@@ -12,6 +12,7 @@ use super::format::{BlockHeader, Loss, block_kind, loss_reason};
 use super::inspect::grouped;
 use super::walk::{Part, Walk, What};
 use super::writer::{Sink, Writer, create_new};
+use crate::model::Catalog;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -178,8 +179,9 @@ fn salvage<R: Read + Seek, S: Sink>(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(S, Repaired), FeedError> {
     let start = walk.start_bytes()?;
-    let instruments = walk.description().instruments.len();
-    let writer = Writer::with_start(sink, name.to_owned(), start, instruments)?;
+    let catalog = Catalog::new(walk.description().instruments.clone())
+        .map_err(|error| FeedError::Catalog { path: name.to_owned(), error })?;
+    let writer = Writer::with_start(sink, name.to_owned(), start, catalog)?;
     let same_bytes = walk.blocks_start();
     let repaired = Repaired { same_bytes, ..Repaired::default() };
     let mut salvage =
@@ -207,7 +209,7 @@ struct Salvage<S: Sink> {
 /// What a damaged part can have been.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Torn {
-    /// The index or the trailer: no record is missing.
+    /// The index, the trailer or a keyframe: no record is missing.
     End,
     /// Anything.
     Block,
@@ -217,7 +219,7 @@ impl<S: Sink> Salvage<S> {
     fn part<R: Read + Seek>(&mut self, part: &Part, walk: &Walk<R>) -> Result<(), FeedError> {
         match &part.what {
             What::Records(header) => self.records(header, part, walk),
-            What::Loss(header, _) => self.other(header, part, walk),
+            What::Loss(header, _) | What::Keyframe(header) => self.other(header, part, walk),
             What::Other(header) if !walk.stored().is_empty() => self.other(header, part, walk),
             What::Index(index) => {
                 self.declare(Some(index.records), None)?;
@@ -229,13 +231,17 @@ impl<S: Sink> Salvage<S> {
                 self.has_trailer = true;
                 Ok(())
             }
+            What::Improper(header, _) if header.kind == block_kind::KEYFRAME => {
+                self.repaired.damaged_bytes += part.end - part.offset;
+                Ok(())
+            }
             What::Improper(..) | What::Other(_) => {
                 self.damaged(part);
                 Ok(())
             }
-            What::Damage(_, begins_index) => {
+            What::Damage(_, has_none) => {
                 // What is torn behind the index was the trailer.
-                if *begins_index || self.torn == Some(Torn::End) {
+                if *has_none || self.torn == Some(Torn::End) {
                     self.torn = self.torn.or(Some(Torn::End));
                 } else {
                     self.damaged(part);

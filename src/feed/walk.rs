@@ -42,7 +42,9 @@ pub(super) enum What {
     Other(BlockHeader),
     /// The trailer.
     Trailer(Trailer),
-    /// Bytes that are none of these; whether they begin like an index, which holds no records.
+    /// A keyframe, or a part of one; [`Walk::records`] has its records.
+    Keyframe(BlockHeader),
+    /// Bytes that are none of these; whether they begin like an index or a keyframe, so that no record is missing.
     Damage(Fault, bool),
 }
 
@@ -143,8 +145,8 @@ impl<R: Read + Seek> Walk<R> {
         let (what, end) = match self.part_at(offset)? {
             Ok(part) => part,
             Err(fault) => {
-                let begins_index = self.begins_index(offset)?;
-                (What::Damage(fault, begins_index), self.search(offset + 1)?)
+                let has_none = self.begins_without_records(offset)?;
+                (What::Damage(fault, has_none), self.search(offset + 1)?)
             }
         };
         self.at = end;
@@ -190,6 +192,10 @@ impl<R: Read + Seek> Walk<R> {
                 Ok(()) => What::Records(header),
                 Err(fault) => What::Improper(header, fault),
             },
+            block_kind::KEYFRAME => match self.take_state(&header, offset) {
+                Ok(()) => What::Keyframe(header),
+                Err(fault) => What::Improper(header, fault),
+            },
             block_kind::INDEX => match format::decode_cold(&self.stored, payload_at, "an index") {
                 Ok(index) => What::Index(index),
                 Err(fault) => What::Improper(header, fault),
@@ -204,19 +210,7 @@ impl<R: Read + Seek> Walk<R> {
 
     /// Unpacks and checks records.
     fn take_records(&mut self, header: &BlockHeader, offset: u64) -> Result<(), Fault> {
-        reader::unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records)?;
-        for (at, primary) in self.records.iter().enumerate() {
-            let record = header.first_record.saturating_add(at as u64);
-            if primary.instrument as usize >= self.instruments {
-                let expected = format!("instruments 0 to {}", self.instruments.saturating_sub(1));
-                let found = format!("instrument {} in record {record}", primary.instrument);
-                return Err(Fault::new(offset, expected, found));
-            }
-            if PrimaryKind::from_number(primary.kind).is_none() {
-                let found = format!("kind {} in record {record}", primary.kind);
-                return Err(Fault::new(offset, "records of kind 1 to 11", found));
-            }
-        }
+        self.take_state(header, offset)?;
         let time = |primary: Option<&Primary>| primary.and_then(pacing_time_ns).unwrap_or(ABSENT_TIME);
         let times = (time(self.records.first()), time(self.records.last()));
         if times != (header.first_time_ns, header.last_time_ns) {
@@ -230,13 +224,32 @@ impl<R: Read + Seek> Walk<R> {
         Ok(())
     }
 
-    /// Whether what stands there begins like an index, as far as it goes.
-    fn begins_index(&mut self, offset: u64) -> io::Result<bool> {
+    /// Unpacks records and checks each by itself.
+    fn take_state(&mut self, header: &BlockHeader, offset: u64) -> Result<(), Fault> {
+        reader::unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records)?;
+        for (at, primary) in self.records.iter().enumerate() {
+            let record = header.first_record.saturating_add(at as u64);
+            if primary.instrument as usize >= self.instruments {
+                let expected = format!("instruments 0 to {}", self.instruments.saturating_sub(1));
+                let found = format!("instrument {} in record {record}", primary.instrument);
+                return Err(Fault::new(offset, expected, found));
+            }
+            if PrimaryKind::from_number(primary.kind).is_none() {
+                let found = format!("kind {} in record {record}", primary.kind);
+                return Err(Fault::new(offset, "records of kind 1 to 11", found));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what stands there begins like an index or a keyframe, as far as it goes.
+    fn begins_without_records(&mut self, offset: u64) -> io::Result<bool> {
         let mut header = BlockHeader::read_from_bytes(&[0; BLOCK_HEADER_BYTES]).expect("it is as long");
         let there = (self.length - offset).min(BLOCK_HEADER_BYTES as u64) as usize;
         self.input.seek(SeekFrom::Start(offset))?;
         self.input.read_exact(&mut header.as_mut_bytes()[..there])?;
-        Ok(header.magic == format::BLOCK_MAGIC && header.kind == block_kind::INDEX && header.records == 0)
+        let is_index = header.kind == block_kind::INDEX && header.records == 0;
+        Ok(header.magic == format::BLOCK_MAGIC && (is_index || header.kind == block_kind::KEYFRAME))
     }
 
     /// Where, from there on, the next whole block or the trailer starts; the end of the file where there is none.
@@ -280,7 +293,7 @@ impl<R: Read + Seek> Walk<R> {
         let Ok(header) = reader::read_block_header(&mut self.input, offset, self.length)? else {
             return Ok(false);
         };
-        let is_known = matches!(header.kind, block_kind::PRIMARIES | block_kind::INDEX | block_kind::LOSS);
+        let is_known = matches!(header.kind, block_kind::PRIMARIES..=block_kind::LOSS);
         if !is_known || bounds(&header, offset).is_err() {
             return Ok(false);
         }
@@ -295,7 +308,7 @@ impl<R: Read + Seek> Walk<R> {
 /// The bounds of a block that starts at `offset`, known before anything is allocated for it.
 fn bounds(header: &BlockHeader, offset: u64) -> Result<(), Fault> {
     match header.kind {
-        block_kind::PRIMARIES => header.check_records(offset),
+        block_kind::PRIMARIES | block_kind::KEYFRAME => header.check_records(offset),
         block_kind::LOSS => header.check_loss(offset),
         block_kind::INDEX if header.stored_bytes as usize > limits::FEED_INDEX_BYTES_MAX => {
             let expected = format!("an index of at most {} bytes", limits::FEED_INDEX_BYTES_MAX);

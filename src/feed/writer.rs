@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
@@ -10,6 +11,7 @@ use super::error::FeedError;
 use super::format::{
     self, BlockHeader, Description, Index, IndexEntry, KindCount, Loss, Trailer, block_kind, codec,
 };
+use super::keyframe::{KeyframeSettings, Keyframes};
 use super::pacing_time_ns;
 use super::reader::Reader;
 use crate::limits;
@@ -69,7 +71,9 @@ pub struct Written {
 pub struct Writer<S: Sink = File> {
     sink: S,
     path: String,
-    instruments: usize,
+    catalog: Arc<Catalog>,
+    /// What keyframes are made of; `None`: none are written.
+    keyframes: Option<Keyframes>,
     /// Records of the block being filled.
     pending: Vec<Primary>,
     /// The block being packed: header and payload, reused.
@@ -110,7 +114,7 @@ impl Writer<File> {
         let mut file = OpenOptions::new().write(true).open(path).map_err(io("open"))?;
         let end = reader.blocks_end();
         file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(io("append to"))?;
-        let mut writer = Writer::over(file, name, reader.catalog().len())?;
+        let mut writer = Writer::over(file, name, Arc::clone(reader.catalog()))?;
         writer.offset = end;
         writer.records = reader.records();
         writer.index = reader.blocks().to_vec();
@@ -137,7 +141,7 @@ impl<S: Sink> Writer<S> {
     /// Starts a file in `sink`; `path` is what errors call it.
     pub fn new(sink: S, path: impl Into<String>, description: &Description) -> Result<Writer<S>, FeedError> {
         let path = path.into();
-        Catalog::new(description.instruments.clone())
+        let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let allowed = limits::FEED_DESCRIPTION_BYTES_MAX;
         let bytes = format::encode_cold(description, allowed).ok_or_else(|| FeedError::TooMany {
@@ -146,7 +150,7 @@ impl<S: Sink> Writer<S> {
             found: description.source.len() as u64,
             allowed: allowed as u64,
         })?;
-        Writer::with_start(sink, path, format::encode_start(&bytes), description.instruments.len())
+        Writer::with_start(sink, path, format::encode_start(&bytes), catalog)
     }
 
     /// Starts a file with a header and a description that are encoded already.
@@ -154,16 +158,16 @@ impl<S: Sink> Writer<S> {
         sink: S,
         path: String,
         start: Vec<u8>,
-        instruments: usize,
+        catalog: Catalog,
     ) -> Result<Writer<S>, FeedError> {
-        let mut writer = Writer::over(sink, path, instruments)?;
+        let mut writer = Writer::over(sink, path, Arc::new(catalog))?;
         writer.block = start;
         writer.append_bytes()?;
         Ok(writer)
     }
 
     /// A writer that has written nothing.
-    fn over(sink: S, path: String, instruments: usize) -> Result<Writer<S>, FeedError> {
+    fn over(sink: S, path: String, catalog: Arc<Catalog>) -> Result<Writer<S>, FeedError> {
         let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|error| FeedError::Io {
             action: "start compressing",
             path: path.clone(),
@@ -172,7 +176,8 @@ impl<S: Sink> Writer<S> {
         Ok(Writer {
             sink,
             path,
-            instruments,
+            catalog,
+            keyframes: None,
             pending: Vec::with_capacity(limits::FEED_BLOCK_RECORDS),
             block: Vec::new(),
             compressor,
@@ -184,20 +189,31 @@ impl<S: Sink> Writer<S> {
         })
     }
 
+    /// Also writes keyframes, each between two blocks where no exchange event is open.
+    ///
+    /// Before the first record is pushed: what came before would be missing in them.
+    pub fn with_keyframes(mut self, settings: KeyframeSettings) -> Writer<S> {
+        self.keyframes = Some(Keyframes::new(Arc::clone(&self.catalog), settings));
+        self
+    }
+
     /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends. Where that fails
     /// the record is kept with the others of its block, and [`Writer::flush`] is to be called before any other is added.
     pub fn push(&mut self, primary: &Primary) -> Result<(), FeedError> {
-        if primary.instrument as usize >= self.instruments {
+        if primary.instrument as usize >= self.catalog.len() {
             return Err(FeedError::Instrument {
                 path: self.path.clone(),
                 record: self.records + self.pending.len() as u64,
                 instrument: primary.instrument,
-                instruments: self.instruments,
+                instruments: self.catalog.len(),
             });
         }
         if self.pending.len() >= limits::FEED_BLOCK_RECORDS_MAX {
             // An earlier try failed.
             self.flush()?;
+        }
+        if let Some(keyframes) = &mut self.keyframes {
+            keyframes.follow(primary);
         }
         self.pending.push(*primary);
         let count = self.pending.len();
@@ -214,30 +230,23 @@ impl<S: Sink> Writer<S> {
         let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
         let raw = self.pending.as_bytes();
         let header = BlockHeader {
-            magic: format::BLOCK_MAGIC,
-            crc: 0,
             kind: block_kind::PRIMARIES,
             codec: codec::ZSTD,
-            reserved: 0,
             records: self.pending.len() as u32,
-            stored_bytes: 0,
             raw_bytes: raw.len() as u32,
             first_record: self.records,
             first_time_ns: pacing_time_ns(first).unwrap_or(ABSENT_TIME),
             last_time_ns: pacing_time_ns(last).unwrap_or(ABSENT_TIME),
+            ..BlockHeader::default()
         };
-        let payload = self.compressor.compress(raw).map_err(|error| FeedError::Io {
-            action: "compress a block of",
-            path: self.path.clone(),
-            error,
-        })?;
+        let payload = pack(&mut self.compressor, raw, &self.path)?;
         let header = BlockHeader { stored_bytes: payload.len() as u32, ..header };
         let records = std::mem::take(&mut self.pending);
         let written = self.append_records(header, &payload, &records);
         self.pending = records;
         written?;
         self.pending.clear();
-        Ok(())
+        self.append_keyframe()
     }
 
     /// Says that records which should come next are missing; those pushed before go to the file first. `from_ns` and
@@ -250,19 +259,30 @@ impl<S: Sink> Writer<S> {
     ) -> Result<(), FeedError> {
         self.flush()?;
         let header = BlockHeader {
-            magic: format::BLOCK_MAGIC,
-            crc: 0,
             kind: block_kind::LOSS,
             codec: codec::PLAIN,
-            reserved: 0,
-            records: 0,
-            stored_bytes: 0,
             raw_bytes: format::LOSS_BYTES as u32,
             first_record: self.records,
             first_time_ns: from_ns.unwrap_or(ABSENT_TIME),
             last_time_ns: to_ns.unwrap_or(ABSENT_TIME),
+            ..BlockHeader::default()
         };
         self.append_block(header, loss.as_bytes())
+    }
+
+    /// Appends a keyframe, where one is due. One that cannot be written is let go.
+    fn append_keyframe(&mut self) -> Result<(), FeedError> {
+        let Some(mut keyframes) = self.keyframes.take() else { return Ok(()) };
+        let mut written = Ok(());
+        for (header, records) in keyframes.due(self.records).into_iter().flatten() {
+            let payload = pack(&mut self.compressor, records.as_bytes(), &self.path);
+            written = payload.and_then(|payload| self.append_block(header, &payload));
+            if written.is_err() {
+                break;
+            }
+        }
+        self.keyframes = Some(keyframes);
+        written
     }
 
     /// Takes over a block of another file; `records` are what it holds. Its records are numbered on from those before.
@@ -338,17 +358,13 @@ impl<S: Sink> Writer<S> {
         })?;
         let index_offset = self.offset;
         let header = BlockHeader {
-            magic: format::BLOCK_MAGIC,
-            crc: 0,
             kind: block_kind::INDEX,
             codec: codec::PLAIN,
-            reserved: 0,
-            records: 0,
-            stored_bytes: 0,
             raw_bytes: payload.len() as u32,
             first_record: self.records,
             first_time_ns: ABSENT_TIME,
             last_time_ns: ABSENT_TIME,
+            ..BlockHeader::default()
         };
         self.fill_block(header, &payload);
         let index_bytes = self.block.len() as u32;
@@ -382,4 +398,9 @@ impl<S: Sink> Writer<S> {
         self.offset += self.block.len() as u64;
         Ok(())
     }
+}
+
+fn pack(compressor: &mut zstd::bulk::Compressor<'_>, raw: &[u8], path: &str) -> Result<Vec<u8>, FeedError> {
+    let io = |error| FeedError::Io { action: "compress a block of", path: path.to_owned(), error };
+    compressor.compress(raw).map_err(io)
 }

@@ -21,6 +21,7 @@ use self::input::Input;
 use self::symbols::Table;
 use super::event_ends::EventEnds;
 use super::{ImportError, Imported, Progress};
+use crate::feed::keyframe::KeyframeSettings;
 use crate::feed::writer::Writer;
 use crate::limits;
 
@@ -46,7 +47,7 @@ pub fn import(
     let (table, source_records, sources) = survey(inputs, &mut watched)?;
     let instruments = table.len();
     let (table, description) = table.into_description(describe(&sources));
-    let mut writer = Writer::create(out, &description)?;
+    let mut writer = Writer::create(out, &description)?.with_keyframes(KeyframeSettings::default());
     write(inputs, &table, &mut writer, &mut watched)?;
     Ok(Imported { source_records, instruments, written: writer.finish()? })
 }
