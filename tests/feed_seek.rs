@@ -3,6 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
+use tickcast::feed::import::{self, ImportOptions};
 use tickcast::feed::{Description, KeyframeSettings, Reader, Writer, pacing_time_ns};
 use tickcast::model::{
     Catalog, Channel, Deriver, Level, Order, Primary, PrimaryKind, Quote, Side, Status, Ticker, primary_flags,
@@ -36,7 +37,7 @@ fn recorded() -> Option<Recording> {
     let source = common::recorded("dbn/esh4-glbx-mdp3-20231225.mbo.dbn.zst")?;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("esh4.feed");
-    tickcast::feed::import::dbn::import(&[source], &path, &mut |_| {}).unwrap();
+    import::dbn::import(&[source], &path, ImportOptions { strict: true }, &mut |_| {}).unwrap();
     let mut reader = Reader::open(&path).unwrap();
     let mut records = Vec::new();
     while let Some(block) = reader.next_block().unwrap() {

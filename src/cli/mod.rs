@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where results are printed")]
 
 mod bench;
+mod export;
 mod import;
 mod inspect;
 mod progress;
@@ -35,6 +36,7 @@ enum Verb {
     Serve(serve::ServeArgs),
     Watch(watch::WatchArgs),
     Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Repair(repair::RepairArgs),
@@ -63,6 +65,7 @@ pub fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(args),
         Verb::Watch(args) => watch::run(args),
         Verb::Import(args) => import::run(args),
+        Verb::Export(args) => export::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Verify(args) => verify::run(args),
         Verb::Repair(args) => repair::run(args),

@@ -1,10 +1,12 @@
 //! Feed files: what a source said, kept, and said again.
 //!
 //! [`mod@format`] is the bytes; [`Writer`] and [`Reader`] put them on a disk and take them from there; [`Replay`] is a
-//! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`inspect`]
-//! tells what is in one, [`verify`] whether it is whole, and [`repair`] saves what a crash left. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
+//! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`export`]
+//! makes tables and foreign recordings of them; [`inspect`] tells what is in one, [`verify`] whether it is whole, and
+//! [`repair`] saves what a crash left. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 
 mod error;
+pub mod export;
 pub mod format;
 mod handle;
 pub mod import;
@@ -14,6 +16,7 @@ mod pace;
 mod reader;
 pub mod repair;
 mod replay;
+mod time;
 pub mod verify;
 mod walk;
 mod writer;
@@ -25,6 +28,7 @@ pub use keyframe::KeyframeSettings;
 pub use pace::{Pacer, Speed, SpeedError};
 pub use reader::{Keyframe, LossAt, Reader};
 pub use replay::{Replay, ReplaySettings};
+pub use time::{TIME_FORMS, parse_time_ns};
 pub use writer::{Sink, Writer, Written};
 
 use crate::model::{ABSENT_TIME, Primary};
