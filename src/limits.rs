@@ -79,13 +79,6 @@ pub const FEED_DESCRIPTION_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Bytes of a feed file's index: 40 for each block, so about 1.6 million blocks or 6 billion records.
 pub const FEED_INDEX_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 
-/// Records between two keyframes of a feed file, at the least: a seek reads about that many, some hundredths of a second
-/// of work.
-pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
-
-/// Records between two keyframes for each record of the second, at the least. Resting orders have less in common than
-/// what happens to them, so a keyframe takes up to twice its share of a file's bytes: an eighth.
-pub const FEED_KEYFRAME_SHARE: u64 = 16;
 /// Bytes of a damaged feed file that a search for the next whole block may check for nothing, beside
 /// [`FEED_SEARCH_TIMES`] the file's own: what looks like a block and is none costs its length.
 pub const FEED_SEARCH_BYTES: u64 = 64 * 1_024 * 1_024;
@@ -127,6 +120,14 @@ pub const RECORD_FLUSH_MAX: Duration = Duration::from_secs(3_600);
 
 /// Milliseconds after which a recorder tries again to write what the disk did not take.
 pub const RECORD_RETRY_MS: u64 = 1_000;
+
+/// Records between two keyframes of a feed file, at the least: a seek reads about that many, some hundredths of a second
+/// of work.
+pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
+
+/// Records between two keyframes for each record of the second, at the least. Resting orders have less in common than
+/// what happens to them, so a keyframe takes up to twice its share of a file's bytes: an eighth.
+pub const FEED_KEYFRAME_SHARE: u64 = 16;
 
 /// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
 pub const REPLAY_FILES_MAX: usize = 256;

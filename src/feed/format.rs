@@ -149,7 +149,7 @@ pub mod loss_reason {
     pub const SLOW: u8 = 1;
     /// The medium refused to take them.
     pub const REFUSED: u8 = 2;
-    /// They were damaged, and the file was repaired without them.
+    /// What stood there was damaged; the file was repaired without it.
     pub const DAMAGED: u8 = 3;
     /// The recorder was told that it would not get them.
     pub const DECLARED: u8 = 4;
@@ -178,7 +178,7 @@ impl Loss {
         match self.reason {
             loss_reason::SLOW => "the recorder could not keep up",
             loss_reason::REFUSED => "the disk did not take them",
-            loss_reason::DAMAGED => "they were damaged, and the file was repaired without them",
+            loss_reason::DAMAGED => "what stood there was damaged",
             loss_reason::DECLARED => "the server declared a gap",
             loss_reason::DISCONNECTED => "the recorder was not connected",
             _ => "for a reason that this version does not know",

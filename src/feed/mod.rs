@@ -3,8 +3,7 @@
 //! [`mod@format`] is the bytes; [`Writer`] and [`Reader`] put them on a disk and take them from there; [`Replay`] is a
 //! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`export`]
 //! makes tables and foreign recordings of them; [`inspect`] tells what is in one, [`verify`] whether it is whole, and
-//! [`repair`] saves what a crash left. Nothing here knows a socket, and nothing but the command line's progress reads a
-//! clock.
+//! [`repair`] saves what a crash left. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 
 mod error;
 pub mod export;

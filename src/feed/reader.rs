@@ -1,10 +1,10 @@
 //! Reads a feed file: an exact prefix of what was written, or an error that says where.
 
 mod keyframes;
+mod losses;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,34 +16,13 @@ use super::format::{
     KindCount, LOSS_BYTES, Loss, TRAILER_BYTES, Trailer, block_kind, codec,
 };
 use crate::limits;
-use crate::model::{ABSENT_TIME, Catalog, Primary};
+use crate::model::{Catalog, Primary};
 
 pub use keyframes::Keyframe;
+pub use losses::LossAt;
 
 /// Bytes read at once where a block is checked but not kept.
 const CHECK_BYTES: usize = 64 * 1_024;
-
-/// A loss that a file declares, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LossAt {
-    /// What is missing.
-    pub loss: Loss,
-    /// Running number of the record before which it is missing.
-    pub record: u64,
-    /// Pacing time of what came before, where it is known.
-    pub from_ns: Option<u64>,
-    /// Pacing time of what came after, where it is known.
-    pub to_ns: Option<u64>,
-}
-
-impl LossAt {
-    /// Of the header and payload of its block.
-    pub(super) fn new(header: &BlockHeader, loss: Loss) -> LossAt {
-        let known = |time: u64| (time != ABSENT_TIME).then_some(time);
-        let (from_ns, to_ns) = (known(header.first_time_ns), known(header.last_time_ns));
-        LossAt { loss, record: header.first_record, from_ns, to_ns }
-    }
-}
 
 /// A feed file being read, a block at a time.
 ///
@@ -57,12 +36,12 @@ pub struct Reader<R = File> {
     description: Description,
     catalog: Arc<Catalog>,
     blocks: Vec<IndexEntry>,
+    /// Where no block begins any more but the index.
+    blocks_end: u64,
     /// By kind, as the index says; `None` without an index.
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
     losses: Vec<LossAt>,
-    /// Where the index block starts, or should.
-    blocks_end: u64,
     /// Position in `blocks` of the block that is read next.
     next: usize,
     /// The block in hand, unpacked.
@@ -95,7 +74,10 @@ impl<R: Read + Seek> Reader<R> {
         let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let layout = match read_index(&mut input, blocks_start, length).map_err(io)? {
-            Ok((index, end)) => between(&mut input, blocks_start, end, index).map_err(io)?,
+            Ok((Index { blocks, kinds, .. }, blocks_end)) => {
+                let losses = losses::between(&mut input, blocks_start, &blocks, blocks_end).map_err(io)?;
+                Layout { blocks, blocks_end, kinds: Some(kinds), fault: None, losses }
+            }
             Err(fault) => {
                 let mut layout = scan(&mut input, blocks_start, length).map_err(io)?;
                 // The scan knows better where it went wrong, if it found anything.
@@ -111,10 +93,10 @@ impl<R: Read + Seek> Reader<R> {
             description,
             catalog: Arc::new(catalog),
             blocks: layout.blocks,
+            blocks_end: layout.blocks_end,
             kinds: layout.kinds,
             fault: layout.fault,
             losses: layout.losses,
-            blocks_end: layout.end,
             next: 0,
             records: Vec::new(),
             stored: Vec::new(),
@@ -164,8 +146,8 @@ impl<R: Read + Seek> Reader<R> {
         if !header.matches(&self.stored) {
             return Err(self.damaged(bad_checksum(offset)));
         }
-        unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records)
-            .map_err(|fault| FeedError::Damaged { path: self.path.clone(), fault })?;
+        let unpacked = unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records);
+        unpacked.map_err(|fault| self.damaged(fault))?;
         let instruments = self.catalog.len();
         match self.records.iter().position(|primary| primary.instrument as usize >= instruments) {
             None => Ok(()),
@@ -269,11 +251,10 @@ impl<R> Reader<R> {
 /// Where the blocks of a file stand.
 struct Layout {
     blocks: Vec<IndexEntry>,
+    blocks_end: u64,
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
     losses: Vec<LossAt>,
-    /// Where the index starts, or where the fault is.
-    end: u64,
 }
 
 /// Unpacks a block of records that was stored so, into `records`. Its bounds and its checksum are right.
@@ -350,7 +331,7 @@ pub(super) fn read_start<R: Read + Seek>(
     Ok((description, blocks_start))
 }
 
-/// Reads trailer and index; gives the offset of the index too.
+/// Reads trailer and index; gives where the index starts too.
 fn read_index<R: Read + Seek>(
     input: &mut R,
     blocks_start: u64,
@@ -393,66 +374,10 @@ fn read_index<R: Read + Seek>(
     Ok(index.and_then(|index| index.check(blocks_start, offset).map(|()| (index, offset))))
 }
 
-/// The layout of a file with an index at `end`: looks at the blocks between those that the index names.
-fn between<R: Read + Seek>(input: &mut R, blocks_start: u64, end: u64, index: Index) -> io::Result<Layout> {
-    let Index { blocks, kinds, .. } = index;
-    let mut layout = Layout { blocks, kinds: Some(kinds), fault: None, losses: Vec::new(), end };
-    let mut offset = blocks_start;
-    let mut records = 0;
-    for at in 0..=layout.blocks.len() {
-        let entry = layout.blocks.get(at).copied();
-        let until = entry.map_or(end, |entry| entry.offset);
-        if let Err(fault) = read_others(input, offset..until, records, &mut layout.losses)? {
-            layout.blocks.truncate(at);
-            (layout.kinds, layout.end, layout.fault) = (None, fault.offset, Some(fault));
-            break;
-        }
-        if let Some(entry) = entry {
-            offset = entry.offset + u64::from(entry.bytes);
-            records += u64::from(entry.records);
-        }
-    }
-    Ok(layout)
-}
-
-/// Walks blocks that are not of records, and takes the losses that they declare.
-fn read_others<R: Read + Seek>(
-    input: &mut R,
-    range: Range<u64>,
-    records: u64,
-    losses: &mut Vec<LossAt>,
-) -> io::Result<Result<(), Fault>> {
-    let mut offset = range.start;
-    if !range.is_empty() {
-        input.seek(SeekFrom::Start(offset))?;
-    }
-    while offset < range.end {
-        let header = match read_block_header(input, offset, range.end)? {
-            Ok(header) => header,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        if matches!(header.kind, block_kind::PRIMARIES | block_kind::INDEX) {
-            let found = format!("one of kind {}", header.kind);
-            return Ok(Err(Fault::new(offset, "a block that the index need not name", found)));
-        }
-        offset += header.block_bytes();
-        if header.kind == block_kind::KEYFRAME {
-            // Who wants it checks it: nobody waits for that when a file is opened.
-            input.seek(SeekFrom::Start(offset))?;
-            continue;
-        }
-        match check_block(input, &header, offset - header.block_bytes(), records)? {
-            Err(fault) => return Ok(Err(fault)),
-            Ok(loss) => losses.extend(loss),
-        }
-    }
-    Ok(Ok(()))
-}
-
 /// Walks the blocks from the first to the first fault, checking each.
 fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Result<Layout> {
     let mut layout =
-        Layout { blocks: Vec::new(), kinds: None, fault: None, losses: Vec::new(), end: blocks_start };
+        Layout { blocks: Vec::new(), blocks_end: blocks_start, kinds: None, fault: None, losses: Vec::new() };
     let mut offset = blocks_start;
     let mut records = 0;
     input.seek(SeekFrom::Start(offset))?;
@@ -475,7 +400,9 @@ fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Re
                     records += u64::from(header.records);
                 }
                 index_ended = header.kind == block_kind::INDEX;
-                layout.end = if index_ended { offset } else { offset + header.block_bytes() };
+                if !index_ended {
+                    layout.blocks_end = offset + header.block_bytes();
+                }
                 offset += header.block_bytes();
             }
         }

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -13,6 +12,7 @@ use super::format::{BlockHeader, Loss, block_kind, loss_reason};
 use super::inspect::grouped;
 use super::walk::{Part, Walk, What};
 use super::writer::{Sink, Writer, create_new};
+use crate::model::Catalog;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -179,7 +179,9 @@ fn salvage<R: Read + Seek, S: Sink>(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(S, Repaired), FeedError> {
     let start = walk.start_bytes()?;
-    let writer = Writer::with_start(sink, name.to_owned(), start, Arc::clone(walk.catalog()))?;
+    let catalog = Catalog::new(walk.description().instruments.clone())
+        .map_err(|error| FeedError::Catalog { path: name.to_owned(), error })?;
+    let writer = Writer::with_start(sink, name.to_owned(), start, catalog)?;
     let same_bytes = walk.blocks_start();
     let repaired = Repaired { same_bytes, ..Repaired::default() };
     let mut salvage =
@@ -207,7 +209,7 @@ struct Salvage<S: Sink> {
 /// What a damaged part can have been.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Torn {
-    /// The index or the trailer: no record is missing.
+    /// The index, the trailer or a keyframe: no record is missing.
     End,
     /// Anything.
     Block,
@@ -217,7 +219,7 @@ impl<S: Sink> Salvage<S> {
     fn part<R: Read + Seek>(&mut self, part: &Part, walk: &Walk<R>) -> Result<(), FeedError> {
         match &part.what {
             What::Records(header) => self.records(header, part, walk),
-            What::Loss(header, _) => self.other(header, part, walk),
+            What::Loss(header, _) | What::Keyframe(header) => self.other(header, part, walk),
             What::Other(header) if !walk.stored().is_empty() => self.other(header, part, walk),
             What::Index(index) => {
                 self.declare(Some(index.records), None)?;
@@ -229,18 +231,20 @@ impl<S: Sink> Salvage<S> {
                 self.has_trailer = true;
                 Ok(())
             }
+            What::Improper(header, _) if header.kind == block_kind::KEYFRAME => {
+                self.repaired.damaged_bytes += part.end - part.offset;
+                Ok(())
+            }
             What::Improper(..) | What::Other(_) => {
                 self.damaged(part);
                 Ok(())
             }
-            What::Damage(_, kind) => {
-                match kind {
-                    // What it says follows from the records.
-                    Some(block_kind::KEYFRAME) => self.repaired.damaged_bytes += part.end - part.offset,
-                    Some(block_kind::INDEX) => self.torn = self.torn.or(Some(Torn::End)),
-                    // What is torn behind the index was the trailer.
-                    _ if self.torn == Some(Torn::End) => {}
-                    _ => self.damaged(part),
+            What::Damage(_, has_none) => {
+                // What is torn behind the index was the trailer.
+                if *has_none || self.torn == Some(Torn::End) {
+                    self.torn = self.torn.or(Some(Torn::End));
+                } else {
+                    self.damaged(part);
                 }
                 Ok(())
             }

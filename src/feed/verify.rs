@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::{Fault, FeedError};
-use super::format::{Index, IndexEntry, KindCount};
+use super::format::{Index, IndexEntry, KindCount, block_kind};
 use super::inspect::grouped;
 use super::reader::LossAt;
 use super::walk::{Part, Walk, What};
@@ -214,7 +214,9 @@ impl Check {
             }
             What::Improper(header, fault) => {
                 self.fault(fault.clone());
-                self.next_record = header.first_record.saturating_add(u64::from(header.records));
+                if header.kind == block_kind::PRIMARIES {
+                    self.next_record = header.first_record.saturating_add(u64::from(header.records));
+                }
                 self.was_damaged = true;
             }
             What::Loss(_, loss) => {
@@ -231,6 +233,13 @@ impl Check {
                 self.found.losses.push(DeclaredLoss::new(loss, symbol));
             }
             What::Index(index) => self.index = Some((offset, index.clone())),
+            What::Keyframe(header) => {
+                if header.first_record != self.next_record && !self.was_damaged {
+                    let expected = format!("a keyframe before record {}", self.next_record);
+                    let found = format!("one before record {}", header.first_record);
+                    self.fault(Fault::new(offset, expected, found));
+                }
+            }
             What::Other(_) => {}
             What::Trailer(trailer) => {
                 self.has_trailer = true;

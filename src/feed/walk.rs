@@ -1,7 +1,6 @@
 //! Goes through a whole feed file, over what is damaged too: for those who check one, and those who save what is left.
 
 use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::Arc;
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -43,8 +42,10 @@ pub(super) enum What {
     Other(BlockHeader),
     /// The trailer.
     Trailer(Trailer),
-    /// Bytes that are none of these; the kind of block without records of its own that they begin like.
-    Damage(Fault, Option<u8>),
+    /// A keyframe, or a part of one; [`Walk::records`] has its records.
+    Keyframe(BlockHeader),
+    /// Bytes that are none of these; whether they begin like an index or a keyframe, so that no record is missing.
+    Damage(Fault, bool),
 }
 
 /// A file being gone through.
@@ -54,7 +55,7 @@ pub(super) struct Walk<R> {
     length: u64,
     /// Where the first block starts.
     blocks_start: u64,
-    catalog: Arc<Catalog>,
+    instruments: usize,
     description: Description,
     /// Where the next part starts.
     at: u64,
@@ -73,7 +74,7 @@ impl<R: Read + Seek> Walk<R> {
         let io = |error| FeedError::Io { action: "read", path: path.clone(), error };
         let length = input.seek(SeekFrom::End(0)).map_err(io)?;
         let (description, blocks_start) = reader::read_start(&mut input, length, &path)?;
-        let catalog = Catalog::new(description.instruments.clone())
+        Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let decompressor = zstd::bulk::Decompressor::new().map_err(io)?;
         Ok(Walk {
@@ -81,7 +82,7 @@ impl<R: Read + Seek> Walk<R> {
             path,
             length,
             blocks_start,
-            catalog: Arc::new(catalog),
+            instruments: description.instruments.len(),
             description,
             at: blocks_start,
             search_left: length
@@ -106,11 +107,6 @@ impl<R: Read + Seek> Walk<R> {
     /// What the file says of itself.
     pub fn description(&self) -> &Description {
         &self.description
-    }
-
-    /// The instruments.
-    pub fn catalog(&self) -> &Arc<Catalog> {
-        &self.catalog
     }
 
     /// Header and description as they stand in the file.
@@ -149,8 +145,8 @@ impl<R: Read + Seek> Walk<R> {
         let (what, end) = match self.part_at(offset)? {
             Ok(part) => part,
             Err(fault) => {
-                let kind = self.begins_like(offset)?;
-                (What::Damage(fault, kind), self.search(offset + 1)?)
+                let has_none = self.begins_without_records(offset)?;
+                (What::Damage(fault, has_none), self.search(offset + 1)?)
             }
         };
         self.at = end;
@@ -196,6 +192,10 @@ impl<R: Read + Seek> Walk<R> {
                 Ok(()) => What::Records(header),
                 Err(fault) => What::Improper(header, fault),
             },
+            block_kind::KEYFRAME => match self.take_state(&header, offset) {
+                Ok(()) => What::Keyframe(header),
+                Err(fault) => What::Improper(header, fault),
+            },
             block_kind::INDEX => match format::decode_cold(&self.stored, payload_at, "an index") {
                 Ok(index) => What::Index(index),
                 Err(fault) => What::Improper(header, fault),
@@ -210,19 +210,7 @@ impl<R: Read + Seek> Walk<R> {
 
     /// Unpacks and checks records.
     fn take_records(&mut self, header: &BlockHeader, offset: u64) -> Result<(), Fault> {
-        reader::unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records)?;
-        for (at, primary) in self.records.iter().enumerate() {
-            let record = header.first_record.saturating_add(at as u64);
-            if primary.instrument as usize >= self.catalog.len() {
-                let expected = format!("instruments 0 to {}", self.catalog.len().saturating_sub(1));
-                let found = format!("instrument {} in record {record}", primary.instrument);
-                return Err(Fault::new(offset, expected, found));
-            }
-            if PrimaryKind::from_number(primary.kind).is_none() {
-                let found = format!("kind {} in record {record}", primary.kind);
-                return Err(Fault::new(offset, "records of kind 1 to 11", found));
-            }
-        }
+        self.take_state(header, offset)?;
         let time = |primary: Option<&Primary>| primary.and_then(pacing_time_ns).unwrap_or(ABSENT_TIME);
         let times = (time(self.records.first()), time(self.records.last()));
         if times != (header.first_time_ns, header.last_time_ns) {
@@ -236,19 +224,32 @@ impl<R: Read + Seek> Walk<R> {
         Ok(())
     }
 
+    /// Unpacks records and checks each by itself.
+    fn take_state(&mut self, header: &BlockHeader, offset: u64) -> Result<(), Fault> {
+        reader::unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records)?;
+        for (at, primary) in self.records.iter().enumerate() {
+            let record = header.first_record.saturating_add(at as u64);
+            if primary.instrument as usize >= self.instruments {
+                let expected = format!("instruments 0 to {}", self.instruments.saturating_sub(1));
+                let found = format!("instrument {} in record {record}", primary.instrument);
+                return Err(Fault::new(offset, expected, found));
+            }
+            if PrimaryKind::from_number(primary.kind).is_none() {
+                let found = format!("kind {} in record {record}", primary.kind);
+                return Err(Fault::new(offset, "records of kind 1 to 11", found));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether what stands there begins like an index or a keyframe, as far as it goes.
-    fn begins_like(&mut self, offset: u64) -> io::Result<Option<u8>> {
+    fn begins_without_records(&mut self, offset: u64) -> io::Result<bool> {
         let mut header = BlockHeader::read_from_bytes(&[0; BLOCK_HEADER_BYTES]).expect("it is as long");
         let there = (self.length - offset).min(BLOCK_HEADER_BYTES as u64) as usize;
         self.input.seek(SeekFrom::Start(offset))?;
         self.input.read_exact(&mut header.as_mut_bytes()[..there])?;
-        let begins = header.magic == format::BLOCK_MAGIC
-            && match header.kind {
-                block_kind::INDEX => header.records == 0,
-                block_kind::KEYFRAME => header.check_records(offset).is_ok(),
-                _ => false,
-            };
-        Ok(begins.then_some(header.kind))
+        let is_index = header.kind == block_kind::INDEX && header.records == 0;
+        Ok(header.magic == format::BLOCK_MAGIC && (is_index || header.kind == block_kind::KEYFRAME))
     }
 
     /// Where, from there on, the next whole block or the trailer starts; the end of the file where there is none.
@@ -292,7 +293,7 @@ impl<R: Read + Seek> Walk<R> {
         let Ok(header) = reader::read_block_header(&mut self.input, offset, self.length)? else {
             return Ok(false);
         };
-        let is_known = (block_kind::PRIMARIES..=block_kind::LOSS).contains(&header.kind);
+        let is_known = matches!(header.kind, block_kind::PRIMARIES..=block_kind::LOSS);
         if !is_known || bounds(&header, offset).is_err() {
             return Ok(false);
         }

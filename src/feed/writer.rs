@@ -150,7 +150,7 @@ impl<S: Sink> Writer<S> {
             found: description.source.len() as u64,
             allowed: allowed as u64,
         })?;
-        Writer::with_start(sink, path, format::encode_start(&bytes), Arc::new(catalog))
+        Writer::with_start(sink, path, format::encode_start(&bytes), catalog)
     }
 
     /// Starts a file with a header and a description that are encoded already.
@@ -158,9 +158,9 @@ impl<S: Sink> Writer<S> {
         sink: S,
         path: String,
         start: Vec<u8>,
-        catalog: Arc<Catalog>,
+        catalog: Catalog,
     ) -> Result<Writer<S>, FeedError> {
-        let mut writer = Writer::over(sink, path, catalog)?;
+        let mut writer = Writer::over(sink, path, Arc::new(catalog))?;
         writer.block = start;
         writer.append_bytes()?;
         Ok(writer)
@@ -270,6 +270,21 @@ impl<S: Sink> Writer<S> {
         self.append_block(header, loss.as_bytes())
     }
 
+    /// Appends a keyframe, where one is due. One that cannot be written is let go.
+    fn append_keyframe(&mut self) -> Result<(), FeedError> {
+        let Some(mut keyframes) = self.keyframes.take() else { return Ok(()) };
+        let mut written = Ok(());
+        for (header, records) in keyframes.due(self.records).into_iter().flatten() {
+            let payload = pack(&mut self.compressor, records.as_bytes(), &self.path);
+            written = payload.and_then(|payload| self.append_block(header, &payload));
+            if written.is_err() {
+                break;
+            }
+        }
+        self.keyframes = Some(keyframes);
+        written
+    }
+
     /// Takes over a block of another file; `records` are what it holds. Its records are numbered on from those before.
     pub(super) fn copy(
         &mut self,
@@ -310,20 +325,6 @@ impl<S: Sink> Writer<S> {
         for primary in records {
             self.kinds[usize::from(primary.kind)] += 1;
         }
-        Ok(())
-    }
-
-    /// Appends a keyframe, where one is due. A part of one counts for nothing.
-    fn append_keyframe(&mut self) -> Result<(), FeedError> {
-        let Some(mut keyframes) = self.keyframes.take() else { return Ok(()) };
-        let mut due = keyframes.due(self.records).into_iter().flatten();
-        let written = due.try_for_each(|(header, records)| {
-            let payload = pack(&mut self.compressor, records.as_bytes(), &self.path)?;
-            self.append_block(header, &payload)
-        });
-        drop(due);
-        self.keyframes = Some(keyframes);
-        written?;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 mod names;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use self::names::numbered;
 use crate::bus::{Closed, Tap};
 use crate::clock::Clock;
-use crate::feed::{Description, FeedError, Loss, Writer, loss_reason, pacing_time_ns};
+use crate::feed::{Description, FeedError, KeyframeSettings, Loss, Writer, loss_reason, pacing_time_ns};
 use crate::limits;
 use crate::model::{Catalog, Deriver, Event, Primary, Status, primary_flags};
 use crate::pump::Said;
@@ -110,7 +110,7 @@ impl Recorder {
         stats: Arc<RecordStats>,
         clock: Clock,
     ) -> Result<(Recorder, RecorderHandle), RecordError> {
-        let writer = Writer::create(&settings.file, &description)?;
+        let writer = create(&settings.file, &description)?;
         let catalog = Catalog::new(description.instruments.clone()).map_err(|error| {
             let path = settings.file.display().to_string();
             FeedError::Catalog { path, error }
@@ -283,7 +283,7 @@ impl Recorder {
     fn next_file(&mut self) -> Result<Writer, GaveUp> {
         loop {
             self.number += 1;
-            match Writer::create(&numbered(&self.settings.file, self.number), &self.description) {
+            match create(&numbered(&self.settings.file, self.number), &self.description) {
                 Ok(writer) => return Ok(writer),
                 // Of an earlier recording: nothing is overwritten.
                 Err(FeedError::Exists { .. }) => {}
@@ -344,6 +344,10 @@ impl Recorder {
     fn file(&self) -> String {
         numbered(&self.settings.file, self.number).display().to_string()
     }
+}
+
+fn create(path: &Path, description: &Description) -> Result<Writer, FeedError> {
+    Ok(Writer::create(path, description)?.with_keyframes(KeyframeSettings::default()))
 }
 
 fn after(now_ns: u64, time: Duration) -> u64 {
