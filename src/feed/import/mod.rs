@@ -19,6 +19,8 @@ mod findings;
 pub mod itch;
 mod lines;
 mod listing;
+pub mod lobster;
+mod orders;
 mod passes;
 mod stored;
 
