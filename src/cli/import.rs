@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::progress;
+use crate::feed::import::capture::{self, Exchange};
 use crate::feed::import::{Findings, ImportOptions, Imported, Progress};
 
 /// Take a foreign recording into a feed file.
@@ -16,6 +17,7 @@ use crate::feed::import::{Findings, ImportOptions, Imported, Progress};
 #[command(after_help = "\
 Example:
   tickcast import --from dbn monday.mbo.dbn.zst --out monday.feed
+  tickcast import --from kraken kraken.log --out kraken.feed
   tickcast inspect monday.feed")]
 pub struct ImportArgs {
     /// What kind of recording it is.
@@ -40,6 +42,12 @@ pub struct ImportArgs {
 enum Format {
     /// Databento (.dbn; versions 1 to 3; schemas mbo, mbp-1, mbp-10, trades).
     Dbn,
+    /// A raw capture of Coinbase Exchange (level2, matches), a message a line.
+    Coinbase,
+    /// A raw capture of Kraken (book with checksums, trade; versions 1 and 2), a message a line.
+    Kraken,
+    /// A raw capture of Binance, spot or futures (depth, trade, aggTrade, REST snapshots), a message a line.
+    Binance,
 }
 
 /// Does it and prints what was written.
@@ -66,7 +74,19 @@ fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Resu
     let options = ImportOptions { strict: args.strict };
     match args.from {
         Format::Dbn => import_dbn(args, options, progress),
+        Format::Coinbase => import_capture(Exchange::Coinbase, args, options, progress),
+        Format::Kraken => import_capture(Exchange::Kraken, args, options, progress),
+        Format::Binance => import_capture(Exchange::Binance, args, options, progress),
     }
+}
+
+fn import_capture(
+    exchange: Exchange,
+    args: &ImportArgs,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Imported> {
+    Ok(capture::import(exchange, &args.inputs, &args.out, options, progress)?)
 }
 
 #[cfg(feature = "dbn")]
@@ -111,6 +131,9 @@ fn print(args: &ImportArgs, imported: &Imported, out: &mut impl Write) -> io::Re
     }
     for (name, count) in &findings.unknown {
         writeln!(out, "not known: {name}: {count}")?;
+    }
+    for (name, count) in &findings.left_out {
+        writeln!(out, "no place in a feed file: {name}: {count}")?;
     }
     for (what, count) in &findings.odd {
         writeln!(out, "odd: {what}: {count}")?;

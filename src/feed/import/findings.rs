@@ -16,6 +16,8 @@ const OTHER_TYPES: &str = "other types";
 pub struct Findings {
     /// Messages of types that the importer does not know, by type. They are no damage: formats grow.
     pub unknown: BTreeMap<String, u64>,
+    /// Messages that were understood and have no place in a feed file, by type.
+    pub left_out: BTreeMap<&'static str, u64>,
     /// Messages that cannot be what happened (an order cancelled that was never added), by what is odd about them.
     /// They are taken in as far as they make sense.
     pub odd: BTreeMap<&'static str, u64>,
@@ -114,9 +116,22 @@ impl Findings {
         *self.unknown.entry(name.to_owned()).or_default() += 1;
     }
 
+    /// Counts a message that has no place in a feed file.
+    pub(super) fn left_out(&mut self, name: &'static str) {
+        *self.left_out.entry(name).or_default() += 1;
+    }
+
     /// Counts a message that cannot be what happened.
     pub(super) fn odd(&mut self, what: &'static str) {
-        *self.odd.entry(what).or_default() += 1;
+        self.odd_times(what, 1);
+    }
+
+    /// Counts something odd that happened so many times; nothing where that is 0.
+    pub(super) fn odd_times(&mut self, what: &'static str, times: u64) {
+        if times > 0 {
+            let count = self.odd.entry(what).or_default();
+            *count = count.saturating_add(times);
+        }
     }
 
     /// Adds a note, once.
@@ -125,11 +140,6 @@ impl Findings {
         if self.notes.len() < limits::IMPORT_NOTES_MAX && !self.notes.contains(&note) {
             self.notes.push(note);
         }
-    }
-
-    /// Whether there is anything to tell.
-    pub fn is_empty(&self) -> bool {
-        self.unknown.is_empty() && self.odd.is_empty() && self.damaged == 0 && self.notes.is_empty()
     }
 }
 
@@ -166,7 +176,7 @@ mod tests {
         findings.odd("orders never added");
         assert_eq!(
             serde_json::to_string(&findings).unwrap(),
-            "{\"unknown\":{},\"odd\":{\"orders never added\":1},\"damaged\":1,\"damage\":[{\"path\":\"a.dbn\",\
+            "{\"unknown\":{},\"left_out\":{},\"odd\":{\"orders never added\":1},\"damaged\":1,\"damage\":[{\"path\":\"a.dbn\",\
              \"place\":{\"truncated_after_records\":7},\"problem\":\"it stops\"}],\"notes\":[]}"
         );
     }
