@@ -96,6 +96,10 @@ pub const IMPORT_METADATA_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 /// Records that an importer holds back while it does not know whether the exchange event of the first has ended.
 pub const IMPORT_LOOKAHEAD_MAX: usize = 65_536;
 
+/// Resting orders that an importer keeps, of all instruments together, where a source names orders and not what they
+/// were: about 40 bytes each. A busy day on Nasdaq has some two million at a time.
+pub const IMPORT_ORDERS_MAX: usize = 8 * 1_024 * 1_024;
+
 /// Bytes of one line of a foreign recording. A whole book of Coinbase's is some 3 MiB of JSON in one line.
 pub const IMPORT_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 

@@ -4,10 +4,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use time::Date;
 
 use super::progress;
+use crate::config::{Place, Problem, Problems};
 use crate::feed::import::capture::{self, Exchange};
-use crate::feed::import::{Findings, ImportOptions, Imported, Progress};
+use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch};
 
 /// Take a foreign recording into a feed file.
 ///
@@ -17,6 +19,7 @@ use crate::feed::import::{Findings, ImportOptions, Imported, Progress};
 #[command(after_help = "\
 Example:
   tickcast import --from dbn monday.mbo.dbn.zst --out monday.feed
+  tickcast import --from itch 01302019.NASDAQ_ITCH50.gz --out nasdaq.feed
   tickcast import --from kraken kraken.log --out kraken.feed
   tickcast inspect monday.feed")]
 pub struct ImportArgs {
@@ -29,6 +32,9 @@ pub struct ImportArgs {
     /// The feed file to write; it must not exist yet.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// The day in New York (YYYY-MM-DD) of an ITCH recording; without it, the one in the file's name.
+    #[arg(long)]
+    date: Option<String>,
     /// Refuse damaged recordings: the first damage is an error, and nothing is written.
     #[arg(long)]
     strict: bool,
@@ -42,12 +48,32 @@ pub struct ImportArgs {
 enum Format {
     /// Databento (.dbn; versions 1 to 3; schemas mbo, mbp-1, mbp-10, trades).
     Dbn,
+    /// Nasdaq TotalView-ITCH 5.0 (messages behind their lengths, as in Nasdaq's daily files).
+    Itch,
     /// A raw capture of Coinbase Exchange (level2, matches), a message a line.
     Coinbase,
     /// A raw capture of Kraken (book with checksums, trade; versions 1 and 2), a message a line.
     Kraken,
     /// A raw capture of Binance, spot or futures (depth, trade, aggTrade, REST snapshots), a message a line.
     Binance,
+}
+
+impl ImportArgs {
+    /// The day that was given; an error where it is none, or where the recording says its days itself.
+    fn date(&self) -> Result<Option<Date>, Problems> {
+        let Some(text) = &self.date else { return Ok(None) };
+        let allowed = match self.from {
+            Format::Itch => match Date::parse(text, &time::format_description::well_known::Iso8601::DATE) {
+                Ok(date) => return Ok(Some(date)),
+                Err(_) => "a day such as 2019-01-30",
+            },
+            _ => "only with --from itch: other recordings say their days themselves",
+        };
+        let mut problems = Problems::default();
+        let place = Some(Place::Flag("--date".into()));
+        problems.add(Problem { key: "date".into(), value: text.clone(), place, allowed: allowed.into() });
+        Err(problems)
+    }
 }
 
 /// Does it and prints what was written.
@@ -72,8 +98,10 @@ pub fn run(args: ImportArgs) -> anyhow::Result<()> {
 
 fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Imported> {
     let options = ImportOptions { strict: args.strict };
+    let date = args.date()?;
     match args.from {
         Format::Dbn => import_dbn(args, options, progress),
+        Format::Itch => Ok(itch::import(&args.inputs, &args.out, date, options, progress)?),
         Format::Coinbase => import_capture(Exchange::Coinbase, args, options, progress),
         Format::Kraken => import_capture(Exchange::Kraken, args, options, progress),
         Format::Binance => import_capture(Exchange::Binance, args, options, progress),

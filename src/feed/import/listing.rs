@@ -112,6 +112,11 @@ impl Listing {
         self.entries.len()
     }
 
+    /// Whether nothing is added any more: this is the second reading.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// From now on nothing is added. Gives the feed file's description.
     pub fn close(&mut self, source: String) -> Description {
         self.closed = true;

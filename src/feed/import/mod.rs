@@ -13,9 +13,11 @@ pub mod capture;
 #[cfg(feature = "dbn")]
 pub mod dbn;
 mod decimal;
+mod eastern;
 mod error;
 mod event_ends;
 mod findings;
+pub mod itch;
 mod lines;
 mod listing;
 mod passes;
