@@ -9,6 +9,7 @@ use time::format_description::well_known::Iso8601;
 
 use super::progress;
 use crate::config::{Place, Problem, Problems};
+use crate::feed::import::capture::{self, Exchange};
 use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch, lobster};
 
 /// Take a foreign recording into a feed file.
@@ -21,6 +22,7 @@ Example:
   tickcast import --from dbn monday.mbo.dbn.zst --out monday.feed
   tickcast import --from itch 01302019.NASDAQ_ITCH50.gz --out nasdaq.feed
   tickcast import --from lobster AAPL_2012-06-21_34200000_57600000_message_10.csv --out aapl.feed
+  tickcast import --from kraken kraken.log --out kraken.feed
   tickcast inspect monday.feed")]
 pub struct ImportArgs {
     /// What kind of recording it is.
@@ -55,6 +57,12 @@ enum Format {
     Itch,
     /// LOBSTER message files; the order book file of the same name is found beside each.
     Lobster,
+    /// A raw capture of Coinbase Exchange (level2, matches), a message a line.
+    Coinbase,
+    /// A raw capture of Kraken (book with checksums, trade; versions 1 and 2), a message a line.
+    Kraken,
+    /// A raw capture of Binance, spot or futures (depth, trade, aggTrade, REST snapshots), a message a line.
+    Binance,
 }
 
 impl ImportArgs {
@@ -117,7 +125,19 @@ fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Resu
             let given = lobster::Given { symbol, date };
             Ok(lobster::import(&args.inputs, &args.out, given, options, progress)?)
         }
+        Format::Coinbase => import_capture(Exchange::Coinbase, args, options, progress),
+        Format::Kraken => import_capture(Exchange::Kraken, args, options, progress),
+        Format::Binance => import_capture(Exchange::Binance, args, options, progress),
     }
+}
+
+fn import_capture(
+    exchange: Exchange,
+    args: &ImportArgs,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Imported> {
+    Ok(capture::import(exchange, &args.inputs, &args.out, options, progress)?)
 }
 
 #[cfg(feature = "dbn")]

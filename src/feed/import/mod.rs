@@ -9,6 +9,7 @@
 
 #![allow(dead_code, reason = "formats of text come next and need more of this than Databento's")]
 
+pub mod capture;
 #[cfg(feature = "dbn")]
 pub mod dbn;
 mod decimal;
