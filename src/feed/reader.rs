@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::columns;
 use super::error::{Fault, FeedError};
 use super::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, Description, FILE_HEADER_BYTES, FileHeader, Index, IndexEntry,
@@ -39,6 +40,8 @@ pub struct Reader<R = File> {
     records: Vec<Primary>,
     /// The block in hand as stored; reused.
     stored: Vec<u8>,
+    /// The columns of the block in hand; reused.
+    columns: Vec<u8>,
     decompressor: zstd::bulk::Decompressor<'static>,
 }
 
@@ -86,6 +89,7 @@ impl<R: Read + Seek> Reader<R> {
             next: 0,
             records: Vec::new(),
             stored: Vec::new(),
+            columns: Vec::new(),
             decompressor,
         })
     }
@@ -147,17 +151,27 @@ impl<R: Read + Seek> Reader<R> {
             return Ok(Err(bad_checksum(offset)));
         }
         self.records.resize(header.records as usize, Primary::default());
-        let raw = self.records.as_mut_bytes();
         if header.codec == codec::PLAIN {
-            raw.copy_from_slice(&self.stored);
+            self.records.as_mut_bytes().copy_from_slice(&self.stored);
             return Ok(Ok(()));
         }
-        let expected = format!("a zstd frame of {} bytes", raw.len());
-        Ok(match self.decompressor.decompress_to_buffer(&self.stored, raw) {
-            Ok(bytes) if bytes == header.raw_bytes as usize => Ok(()),
-            Ok(bytes) => Err(Fault::new(offset, expected, format!("one of {bytes}"))),
-            Err(error) => Err(Fault::new(offset, expected, error.to_string())),
-        })
+        let is_columns = header.codec == codec::COLUMNS;
+        let unpacked = if is_columns {
+            self.columns.resize(columns::columns_bytes(self.records.len()), 0);
+            &mut self.columns[..]
+        } else {
+            self.records.as_mut_bytes()
+        };
+        let expected = format!("a zstd frame of {} bytes", unpacked.len());
+        match self.decompressor.decompress_to_buffer(&self.stored, unpacked) {
+            Ok(bytes) if bytes == unpacked.len() => {}
+            Ok(bytes) => return Ok(Err(Fault::new(offset, expected, format!("one of {bytes}")))),
+            Err(error) => return Ok(Err(Fault::new(offset, expected, error.to_string()))),
+        }
+        if is_columns && columns::decode(&self.columns, &mut self.records).is_none() {
+            return Ok(Err(Fault::new(offset, "units of prices and quantities", "a unit of 0")));
+        }
+        Ok(Ok(()))
     }
 
     /// Goes back to the first block.
