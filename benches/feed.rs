@@ -104,6 +104,7 @@ fn feed(criterion: &mut Criterion) {
 #[cfg(feature = "dbn")]
 fn recorded(criterion: &mut Criterion) {
     use dbn::decode::{DbnDecoder, DecodeRecord};
+    use tickcast::feed::import::ImportOptions;
     use tickcast::feed::import::dbn::import;
 
     let folder = std::env::var_os("TICKCAST_TEST_DATA")
@@ -115,7 +116,7 @@ fn recorded(criterion: &mut Criterion) {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("esh4.feed");
-    let records = import(std::slice::from_ref(&source), &path, &mut |_| {}).unwrap().written.records;
+    let records = import(std::slice::from_ref(&source), &path, ImportOptions::default(), &mut |_| {}).unwrap().written.records;
     let [packed, bytes] = [&source, &path].map(|path| std::fs::read(path).unwrap());
     println!("{records} records: {} bytes as a feed file, {} as DBN with zstd", bytes.len(), packed.len());
 

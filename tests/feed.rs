@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::recorded;
 use tempfile::TempDir;
-use tickcast::feed::import::{Imported, dbn as importer};
+use tickcast::feed::import::{ImportOptions, Imported, dbn as importer};
 use tickcast::feed::inspect::{BookLevel, Report, inspect};
 use tickcast::feed::{Reader, Replay, ReplaySettings, Speed};
 use tickcast::model::{
@@ -19,7 +19,7 @@ use tickcast::source::{Next, Source};
 fn import(inputs: &[&Path], folder: &TempDir) -> (PathBuf, Imported) {
     let out = folder.path().join("out.feed");
     let inputs: Vec<PathBuf> = inputs.iter().map(|path| path.to_path_buf()).collect();
-    let imported = importer::import(&inputs, &out, &mut |_| {}).unwrap();
+    let imported = importer::import(&inputs, &out, ImportOptions { strict: true }, &mut |_| {}).unwrap();
     (out, imported)
 }
 

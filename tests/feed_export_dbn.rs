@@ -13,7 +13,7 @@ use dbn::decode::{DbnDecoder, DbnMetadata, DecodeRecord};
 use dbn::{MboMsg, Metadata, SType, TradeMsg, UNDEF_PRICE};
 use tempfile::TempDir;
 use tickcast::feed::export::{self, Exported, Selection};
-use tickcast::feed::import::dbn as importer;
+use tickcast::feed::import::{ImportOptions, dbn as importer};
 use tickcast::feed::{Description, Reader, Writer};
 use tickcast::model::{ABSENT, Channel, ChannelSet, Instrument, Primary, PrimaryKind, primary_flags};
 
@@ -36,7 +36,8 @@ const RECORDINGS: [&str; 12] = [
 fn round_trip(recording: &str, folder: &TempDir) -> Option<(PathBuf, PathBuf, Exported)> {
     let source = recorded(&format!("dbn/{recording}"))?;
     let feed = folder.path().join(format!("{recording}.feed"));
-    importer::import(std::slice::from_ref(&source), &feed, &mut |_| {}).unwrap();
+    importer::import(std::slice::from_ref(&source), &feed, ImportOptions { strict: true }, &mut |_| {})
+        .unwrap();
     let out = folder.path().join(recording);
     let exported = export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap();
     Some((source, out, exported))
@@ -216,7 +217,7 @@ fn instruments_of_two_schemas_are_refused() {
         return;
     };
     let feed = folder.path().join("both.feed");
-    importer::import(&[mbo, mbp], &feed, &mut |_| {}).unwrap();
+    importer::import(&[mbo, mbp], &feed, ImportOptions { strict: true }, &mut |_| {}).unwrap();
     let out = folder.path().join("out.dbn");
     let error =
         export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use super::progress;
 use crate::config::{Place, Problem, Problems, Symbols};
-use crate::feed::{Description, FeedError, Writer, Written};
+use crate::feed::{Description, FeedError, KeyframeSettings, Writer, Written};
 use crate::model::{Deriver, Event, Primary, primary_flags};
 use crate::node;
 use crate::sim::{Rate, Simulation, SimulationSettings};
@@ -173,7 +173,9 @@ impl Digest {
 }
 
 fn create(path: &Path, description: &Description) -> anyhow::Result<Writer> {
-    Writer::create(path, description).map_err(|error| match error {
+    let writer =
+        Writer::create(path, description).map(|writer| writer.with_keyframes(KeyframeSettings::default()));
+    writer.map_err(|error| match error {
         FeedError::Io { path, error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
             anyhow::anyhow!("{path} exists; a simulation overwrites nothing: remove it, or name another file")
         }

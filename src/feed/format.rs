@@ -31,6 +31,8 @@ pub mod block_kind {
     pub const PRIMARIES: u8 = 1;
     /// The index; the file's last block.
     pub const INDEX: u8 = 2;
+    /// A keyframe, or a part of one: the state at this point, as primary records.
+    pub const KEYFRAME: u8 = 3;
 }
 
 /// How a block's payload is stored.
@@ -78,6 +80,7 @@ pub struct FileHeader {
     Clone,
     Copy,
     Debug,
+    Default,
     PartialEq,
     Eq,
     FromBytes,
@@ -97,8 +100,8 @@ pub struct BlockHeader {
     pub kind: u8,
     /// [`codec`].
     pub codec: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// Of a keyframe the parts of it that follow; else zero.
+    pub parts_left: u16,
     /// Records in the payload; of an index 0.
     pub records: u32,
     /// Bytes of the payload as stored.
@@ -107,9 +110,10 @@ pub struct BlockHeader {
     pub raw_bytes: u32,
     /// Running number, from 0, of the block's first record; of other kinds that of the next record.
     pub first_record: u64,
-    /// Pacing time of the first record, nanoseconds since the Unix epoch; the largest u64 where there is none.
+    /// Pacing time of the first record, nanoseconds since the Unix epoch; the largest u64 where there is none. Of a
+    /// keyframe the greatest of the records before, those of snapshots left out.
     pub first_time_ns: u64,
-    /// Pacing time of the last record; the same.
+    /// Pacing time of the last record; the same. Of a keyframe the greatest of all records before.
     pub last_time_ns: u64,
 }
 

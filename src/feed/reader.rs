@@ -1,20 +1,24 @@
 //! Reads a feed file: an exact prefix of what was written, or an error that says where.
 
+mod keyframes;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
-use super::columns;
 use super::error::{Fault, FeedError};
 use super::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, Description, FILE_HEADER_BYTES, FileHeader, Index, IndexEntry,
     KindCount, TRAILER_BYTES, Trailer, block_kind, codec,
 };
+use super::payload::Unpacker;
 use crate::limits;
 use crate::model::{Catalog, Primary};
+
+pub use keyframes::Keyframe;
 
 /// Bytes read at once where a block is checked but not kept.
 const CHECK_BYTES: usize = 64 * 1_024;
@@ -31,6 +35,8 @@ pub struct Reader<R = File> {
     description: Description,
     catalog: Arc<Catalog>,
     blocks: Vec<IndexEntry>,
+    /// Where no block begins any more but the index.
+    blocks_end: u64,
     /// By kind, as the index says; `None` without an index.
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
@@ -40,9 +46,7 @@ pub struct Reader<R = File> {
     records: Vec<Primary>,
     /// The block in hand as stored; reused.
     stored: Vec<u8>,
-    /// The columns of the block in hand; reused.
-    columns: Vec<u8>,
-    decompressor: zstd::bulk::Decompressor<'static>,
+    unpacker: Unpacker,
 }
 
 impl Reader<File> {
@@ -68,7 +72,9 @@ impl<R: Read + Seek> Reader<R> {
         let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let layout = match read_index(&mut input, blocks_start, length).map_err(io)? {
-            Ok(index) => Layout { blocks: index.blocks, kinds: Some(index.kinds), fault: None },
+            Ok((index, blocks_end)) => {
+                Layout { blocks: index.blocks, blocks_end, kinds: Some(index.kinds), fault: None }
+            }
             Err(fault) => {
                 let mut layout = scan(&mut input, blocks_start, length).map_err(io)?;
                 // The scan knows better where it went wrong, if it found anything.
@@ -76,7 +82,7 @@ impl<R: Read + Seek> Reader<R> {
                 layout
             }
         };
-        let decompressor = zstd::bulk::Decompressor::new().map_err(io)?;
+        let unpacker = Unpacker::new().map_err(io)?;
         Ok(Reader {
             input,
             path,
@@ -84,13 +90,13 @@ impl<R: Read + Seek> Reader<R> {
             description,
             catalog: Arc::new(catalog),
             blocks: layout.blocks,
+            blocks_end: layout.blocks_end,
             kinds: layout.kinds,
             fault: layout.fault,
             next: 0,
             records: Vec::new(),
             stored: Vec::new(),
-            columns: Vec::new(),
-            decompressor,
+            unpacker,
         })
     }
 
@@ -100,35 +106,7 @@ impl<R: Read + Seek> Reader<R> {
             self.records.clear();
             return Ok(None);
         };
-        let read = self.unpack(&entry).map_err(|error| FeedError::Io {
-            action: "read",
-            path: self.path.clone(),
-            error,
-        })?;
-        if let Err(fault) = read {
-            return Err(FeedError::Damaged { path: self.path.clone(), fault });
-        }
-        let instruments = self.catalog.len();
-        if let Some(at) = self.records.iter().position(|primary| primary.instrument as usize >= instruments) {
-            return Err(FeedError::Instrument {
-                path: self.path.clone(),
-                record: entry.first_record + at as u64,
-                instrument: self.records[at].instrument,
-                instruments,
-            });
-        }
-        self.next += 1;
-        Ok(Some(&self.records))
-    }
-
-    /// Reads the block of that entry into `records`.
-    fn unpack(&mut self, entry: &IndexEntry) -> io::Result<Result<(), Fault>> {
-        let offset = entry.offset;
-        self.input.seek(SeekFrom::Start(offset))?;
-        let header = match read_block_header(&mut self.input, offset, self.length)? {
-            Ok(header) => header,
-            Err(fault) => return Ok(Err(fault)),
-        };
+        let header = self.header_at(entry.offset)?;
         let is_indexed = header.kind == block_kind::PRIMARIES
             && header.first_record == entry.first_record
             && header.records == entry.records
@@ -140,38 +118,42 @@ impl<R: Read + Seek> Reader<R> {
                 "one of kind {} with {} records from record {} on",
                 header.kind, header.records, header.first_record
             );
-            return Ok(Err(Fault::new(offset, expected, found)));
+            return Err(self.damaged(Fault::new(entry.offset, expected, found)));
         }
-        if let Err(fault) = header.check_records(offset) {
-            return Ok(Err(fault));
-        }
+        self.unpack(&header, entry.offset)?;
+        self.next += 1;
+        Ok(Some(&self.records))
+    }
+
+    /// Reads the header of the block at `offset`; the input stands behind it.
+    fn header_at(&mut self, offset: u64) -> Result<BlockHeader, FeedError> {
+        let header = self
+            .input
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| read_block_header(&mut self.input, offset, self.length));
+        header.map_err(|error| self.unreadable(error))?.map_err(|fault| self.damaged(fault))
+    }
+
+    /// Reads what follows that header of the block at `offset` into `records`.
+    fn unpack(&mut self, header: &BlockHeader, offset: u64) -> Result<(), FeedError> {
+        header.check_records(offset).map_err(|fault| self.damaged(fault))?;
         self.stored.resize(header.stored_bytes as usize, 0);
-        self.input.read_exact(&mut self.stored)?;
+        self.input.read_exact(&mut self.stored).map_err(|error| self.unreadable(error))?;
         if !header.matches(&self.stored) {
-            return Ok(Err(bad_checksum(offset)));
+            return Err(self.damaged(bad_checksum(offset)));
         }
-        self.records.resize(header.records as usize, Primary::default());
-        if header.codec == codec::PLAIN {
-            self.records.as_mut_bytes().copy_from_slice(&self.stored);
-            return Ok(Ok(()));
+        let unpacked = self.unpacker.unpack(header, offset, &self.stored, &mut self.records);
+        unpacked.map_err(|fault| self.damaged(fault))?;
+        let instruments = self.catalog.len();
+        match self.records.iter().position(|primary| primary.instrument as usize >= instruments) {
+            None => Ok(()),
+            Some(at) => Err(FeedError::Instrument {
+                path: self.path.clone(),
+                record: header.first_record + at as u64,
+                instrument: self.records[at].instrument,
+                instruments,
+            }),
         }
-        let is_columns = header.codec == codec::COLUMNS;
-        let unpacked = if is_columns {
-            self.columns.resize(columns::columns_bytes(self.records.len()), 0);
-            &mut self.columns[..]
-        } else {
-            self.records.as_mut_bytes()
-        };
-        let expected = format!("a zstd frame of {} bytes", unpacked.len());
-        match self.decompressor.decompress_to_buffer(&self.stored, unpacked) {
-            Ok(bytes) if bytes == unpacked.len() => {}
-            Ok(bytes) => return Ok(Err(Fault::new(offset, expected, format!("one of {bytes}")))),
-            Err(error) => return Ok(Err(Fault::new(offset, expected, error.to_string()))),
-        }
-        if is_columns && columns::decode(&self.columns, &mut self.records).is_none() {
-            return Ok(Err(Fault::new(offset, "units of prices and quantities", "a unit of 0")));
-        }
-        Ok(Ok(()))
     }
 
     /// Goes back to the first block.
@@ -182,6 +164,14 @@ impl<R: Read + Seek> Reader<R> {
 }
 
 impl<R> Reader<R> {
+    fn damaged(&self, fault: Fault) -> FeedError {
+        FeedError::Damaged { path: self.path.clone(), fault }
+    }
+
+    fn unreadable(&self, error: io::Error) -> FeedError {
+        FeedError::Io { action: "read", path: self.path.clone(), error }
+    }
+
     /// The records of the block that [`Reader::next_block`] gave last; none before the first and after the last.
     pub fn block(&self) -> &[Primary] {
         &self.records
@@ -236,6 +226,7 @@ impl<R> Reader<R> {
 /// Where the blocks of a file stand.
 struct Layout {
     blocks: Vec<IndexEntry>,
+    blocks_end: u64,
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
 }
@@ -292,12 +283,12 @@ fn read_start<R: Read + Seek>(
     Ok((description, blocks_start))
 }
 
-/// Reads trailer and index.
+/// Reads trailer and index; gives where the index starts too.
 fn read_index<R: Read + Seek>(
     input: &mut R,
     blocks_start: u64,
     length: u64,
-) -> io::Result<Result<Index, Fault>> {
+) -> io::Result<Result<(Index, u64), Fault>> {
     let Some(trailer_at) = length.checked_sub(TRAILER_BYTES as u64).filter(|at| *at >= blocks_start) else {
         return Ok(Err(Fault::new(length, "an index and a trailer", "the end of the file")));
     };
@@ -332,12 +323,12 @@ fn read_index<R: Read + Seek>(
     }
     let index: Result<Index, Fault> =
         format::decode_cold(&payload, offset + BLOCK_HEADER_BYTES as u64, "an index");
-    Ok(index.and_then(|index| index.check(blocks_start, offset).map(|()| index)))
+    Ok(index.and_then(|index| index.check(blocks_start, offset).map(|()| (index, offset))))
 }
 
 /// Walks the blocks from the first to the first fault, checking each.
 fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Result<Layout> {
-    let mut layout = Layout { blocks: Vec::new(), kinds: None, fault: None };
+    let mut layout = Layout { blocks: Vec::new(), blocks_end: blocks_start, kinds: None, fault: None };
     let mut offset = blocks_start;
     let mut records = 0;
     input.seek(SeekFrom::Start(offset))?;
@@ -366,6 +357,9 @@ fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Re
                     records += u64::from(header.records);
                 }
                 index_ended = header.kind == block_kind::INDEX;
+                if !index_ended {
+                    layout.blocks_end = offset + header.block_bytes();
+                }
                 offset += header.block_bytes();
             }
         }
@@ -400,7 +394,7 @@ fn check_block<R: Read>(
     offset: u64,
     records: u64,
 ) -> io::Result<Result<(), Fault>> {
-    if header.kind == block_kind::PRIMARIES {
+    if matches!(header.kind, block_kind::PRIMARIES | block_kind::KEYFRAME) {
         if let Err(fault) = header.check_records(offset) {
             return Ok(Err(fault));
         }

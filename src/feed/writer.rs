@@ -3,21 +3,19 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
-use super::columns;
 use super::error::FeedError;
 use super::format::{
     self, BlockHeader, Description, Index, IndexEntry, KindCount, Trailer, block_kind, codec,
 };
+use super::keyframe::{KeyframeSettings, Keyframes};
 use super::pacing_time_ns;
+use super::payload::Packer;
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Primary};
-
-/// zstd's level. On the columns of real order events, in blocks of this size, 1 packs 6.7 to one, 3 packs 6.8, 9 packs
-/// 7.0 and takes several times as long as 3.
-const ZSTD_LEVEL: i32 = 3;
 
 /// Where a feed file goes.
 pub trait Sink: Write {
@@ -38,7 +36,7 @@ impl Sink for Vec<u8> {
 }
 
 /// What a finished file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Written {
     /// Records.
     pub records: u64,
@@ -55,14 +53,14 @@ pub struct Written {
 pub struct Writer<S: Sink = File> {
     sink: S,
     path: String,
-    instruments: usize,
+    catalog: Arc<Catalog>,
+    /// What keyframes are made of; `None`: none are written.
+    keyframes: Option<Keyframes>,
     /// Records of the block being filled.
     pending: Vec<Primary>,
     /// The block being packed: header and payload, reused.
     block: Vec<u8>,
-    /// The columns of the block being packed; reused.
-    columns: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
+    packer: Packer,
     index: Vec<IndexEntry>,
     /// Records by kind, those of the block being filled left out.
     kinds: [u64; 256],
@@ -91,7 +89,7 @@ impl<S: Sink> Writer<S> {
     /// Starts a file in `sink`; `path` is what errors call it.
     pub fn new(sink: S, path: impl Into<String>, description: &Description) -> Result<Writer<S>, FeedError> {
         let path = path.into();
-        Catalog::new(description.instruments.clone())
+        let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let allowed = limits::FEED_DESCRIPTION_BYTES_MAX;
         let bytes = format::encode_cold(description, allowed).ok_or_else(|| FeedError::TooMany {
@@ -100,7 +98,7 @@ impl<S: Sink> Writer<S> {
             found: description.source.len() as u64,
             allowed: allowed as u64,
         })?;
-        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|error| FeedError::Io {
+        let packer = Packer::new().map_err(|error| FeedError::Io {
             action: "start compressing",
             path: path.clone(),
             error,
@@ -108,11 +106,11 @@ impl<S: Sink> Writer<S> {
         let mut writer = Writer {
             sink,
             path,
-            instruments: description.instruments.len(),
+            catalog: Arc::new(catalog),
+            keyframes: None,
             pending: Vec::with_capacity(limits::FEED_BLOCK_RECORDS),
             block: Vec::new(),
-            columns: Vec::new(),
-            compressor,
+            packer,
             index: Vec::new(),
             kinds: [0; 256],
             records: 0,
@@ -124,15 +122,26 @@ impl<S: Sink> Writer<S> {
         Ok(writer)
     }
 
+    /// Also writes keyframes, each between two blocks where no exchange event is open.
+    ///
+    /// Before the first record is pushed: what came before would be missing in them.
+    pub fn with_keyframes(mut self, settings: KeyframeSettings) -> Writer<S> {
+        self.keyframes = Some(Keyframes::new(Arc::clone(&self.catalog), settings));
+        self
+    }
+
     /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends.
     pub fn push(&mut self, primary: &Primary) -> Result<(), FeedError> {
-        if primary.instrument as usize >= self.instruments {
+        if primary.instrument as usize >= self.catalog.len() {
             return Err(FeedError::Instrument {
                 path: self.path.clone(),
                 record: self.records + self.pending.len() as u64,
                 instrument: primary.instrument,
-                instruments: self.instruments,
+                instruments: self.catalog.len(),
             });
+        }
+        if let Some(keyframes) = &mut self.keyframes {
+            keyframes.follow(primary);
         }
         self.pending.push(*primary);
         let count = self.pending.len();
@@ -147,30 +156,17 @@ impl<S: Sink> Writer<S> {
     /// Hands what was pushed to the system, as a block of its own. Without anything pushed it does nothing.
     pub fn flush(&mut self) -> Result<(), FeedError> {
         let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
-        let raw = self.pending.as_bytes();
-        let (codec, unpacked) = if columns::encode(&self.pending, &mut self.columns) {
-            (codec::COLUMNS, &self.columns[..])
-        } else {
-            (codec::ZSTD, raw)
-        };
+        let (codec, payload) = pack(&mut self.packer, &self.pending, &self.path)?;
         let header = BlockHeader {
-            magic: format::BLOCK_MAGIC,
-            crc: 0,
             kind: block_kind::PRIMARIES,
             codec,
-            reserved: 0,
             records: self.pending.len() as u32,
-            stored_bytes: 0,
-            raw_bytes: raw.len() as u32,
+            raw_bytes: size_of_val(&self.pending[..]) as u32,
             first_record: self.records,
             first_time_ns: pacing_time_ns(first).unwrap_or(ABSENT_TIME),
             last_time_ns: pacing_time_ns(last).unwrap_or(ABSENT_TIME),
+            ..BlockHeader::default()
         };
-        let payload = self.compressor.compress(unpacked).map_err(|error| FeedError::Io {
-            action: "compress a block of",
-            path: self.path.clone(),
-            error,
-        })?;
         let entry = IndexEntry {
             offset: self.offset,
             first_record: header.first_record,
@@ -186,6 +182,17 @@ impl<S: Sink> Writer<S> {
             self.kinds[usize::from(primary.kind)] += 1;
         }
         self.pending.clear();
+        self.append_keyframe()
+    }
+
+    /// Appends a keyframe, where one is due.
+    fn append_keyframe(&mut self) -> Result<(), FeedError> {
+        let Some(mut keyframes) = self.keyframes.take() else { return Ok(()) };
+        for (header, records) in keyframes.due(self.records).into_iter().flatten() {
+            let (codec, payload) = pack(&mut self.packer, records, &self.path)?;
+            self.append_block(BlockHeader { codec, ..header }, &payload)?;
+        }
+        self.keyframes = Some(keyframes);
         Ok(())
     }
 
@@ -214,17 +221,13 @@ impl<S: Sink> Writer<S> {
         })?;
         let index_offset = self.offset;
         let header = BlockHeader {
-            magic: format::BLOCK_MAGIC,
-            crc: 0,
             kind: block_kind::INDEX,
             codec: codec::PLAIN,
-            reserved: 0,
-            records: 0,
-            stored_bytes: 0,
             raw_bytes: payload.len() as u32,
             first_record: self.records,
             first_time_ns: ABSENT_TIME,
             last_time_ns: ABSENT_TIME,
+            ..BlockHeader::default()
         };
         self.append_block(header, &payload)?;
         let index_bytes = (self.offset - index_offset) as u32;
@@ -257,4 +260,12 @@ impl<S: Sink> Writer<S> {
         self.offset += self.block.len() as u64;
         Ok(())
     }
+}
+
+fn pack(packer: &mut Packer, records: &[Primary], path: &str) -> Result<(u8, Vec<u8>), FeedError> {
+    packer.pack(records).map_err(|error| FeedError::Io {
+        action: "compress a block of",
+        path: path.to_owned(),
+        error,
+    })
 }

@@ -5,6 +5,7 @@
 
 mod market;
 mod pending;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use self::market::Market;
 use self::pending::Pending;
 use super::{
-    ABSENT_TIME, Bar, Body, Catalog, Channel, Event, L2Book, OrderAction, OrderBook, Period, Primary,
-    PrimaryKind, Quote, ResetReason, Status, Ticker, event_flags, primary_flags,
+    ABSENT_TIME, Bar, Body, Catalog, Channel, ChannelSet, Event, L2Book, OrderAction, OrderBook, Period,
+    Primary, PrimaryKind, Quote, ResetReason, Status, Ticker, event_flags, primary_flags,
 };
 
 /// Why a primary could not be taken. Nothing was changed by it.
@@ -61,6 +62,10 @@ pub enum DeriveError {
 /// **Times.** A trade and its step of the bars carry the trade's own time (where the source does not say it, the step
 /// carries the last time before it), every other record that of the last primary before it came out.
 ///
+/// **Snapshots.** Orders, levels and statuses of a snapshot are told as any others. A trade of a snapshot stands for all
+/// that were before: its price is that of the last, its quantity that of all. The ticker takes both; channel `trades`
+/// and the bars do not hear of it.
+///
 /// **Inconsistent sources.** Recordings begin in the middle of a session and lose packets, so what cannot be (a cancel
 /// of an unknown order, an order added twice, a price or quantity that is none) is counted, see
 /// [`Deriver::inconsistencies`], and passed over. A cancel or execution of more than rests takes what rests.
@@ -84,8 +89,16 @@ pub struct Deriver {
 impl Deriver {
     /// A deriver for these instruments: books empty, every sequence at 0, everything trading.
     pub fn new(catalog: Arc<Catalog>) -> Deriver {
-        let markets: Vec<Market> =
-            catalog.iter().map(|(id, instrument)| Market::new(id, instrument.channels)).collect();
+        Deriver::of(catalog.iter().map(|(id, instrument)| Market::new(id, instrument.channels)).collect())
+    }
+
+    /// One that keeps books, quotes, tickers, statuses and nothing else: it gives no records, and so has no sequences and
+    /// no bars. For who wants the state and tells nobody.
+    pub fn of_books(catalog: &Catalog) -> Deriver {
+        Deriver::of(catalog.iter().map(|(id, _)| Market::new(id, ChannelSet::default())).collect())
+    }
+
+    fn of(markets: Vec<Market>) -> Deriver {
         let bar_ends_ns = vec![u64::MAX; markets.len()];
         Deriver {
             markets,
@@ -178,6 +191,22 @@ impl Deriver {
             event.flags = event_flags::LAST;
             out.push(event);
         }
+    }
+
+    /// Appends what is known of an instrument as primaries of that event time, without a receive time and flagged
+    /// [`primary_flags::SNAPSHOT`]: its status, a trade that stands for all before, a clear, each order in price-time
+    /// priority, each level that its orders do not make. The last is flagged [`primary_flags::LAST`]. Any deriver that
+    /// takes them holds the same books, quote, ticker and status; running bars are not told.
+    ///
+    /// Within an event: books and status as the last primary left them, the quote that follows from them, and after the
+    /// last the restated levels of the event, which is open then.
+    pub fn snapshot(&self, instrument: u32, ts_event_ns: u64, out: &mut Vec<Primary>) {
+        self.market(instrument).snapshot(ts_event_ns, out);
+    }
+
+    /// Whether no instrument is within an exchange event.
+    pub fn is_between_events(&self) -> bool {
+        self.markets.iter().all(|market| market.open.is_none())
     }
 
     /// The orders of an instrument; empty where the source tells of none. Within an event: as the last primary left

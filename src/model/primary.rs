@@ -30,7 +30,8 @@ pub enum PrimaryKind {
     /// A resting order was filled for `quantity`: that much leaves it. (What crossed it is a `Trade` of its own.)
     Execute = 4,
     /// A trade: `price`, `quantity`, `side` is the aggressor's (0: nobody), `order_id` the trade's identifier
-    /// (0: none; with [`primary_flags::ORDER_OF_TRADE`] an order's). It changes no book.
+    /// (0: none; with [`primary_flags::ORDER_OF_TRADE`] an order's). It changes no book. With
+    /// [`primary_flags::SNAPSHOT`] it stands for all trades before: the price of the last, the quantity of all.
     Trade = 5,
     /// A fill that a recording reports beside the cancel or modify that carries it out. It changes no book.
     Fill = 6,

@@ -65,7 +65,8 @@ impl Tally {
             self.sequence(primary.sequence, is_snapshot);
         }
         match primary.kind() {
-            Some(PrimaryKind::Trade) => self.trade(primary),
+            // One of a snapshot stands for those before.
+            Some(PrimaryKind::Trade) if !is_snapshot => self.trade(primary),
             Some(PrimaryKind::Fill | PrimaryKind::Execute) => {
                 self.fills = (self.fills.0 + 1, self.fills.1.saturating_add(primary.quantity));
             }

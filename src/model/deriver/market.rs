@@ -29,9 +29,9 @@ pub struct Market {
     /// As it was when the last event ended.
     pub ticker: Ticker,
     /// Price of the last trade, also within an event.
-    last: i64,
-    /// Quantity traded in this epoch, also within an event; stops at the largest i64.
-    volume: i64,
+    pub last: i64,
+    /// Quantity traded in this epoch and, where a snapshot told it, before; also within an event; stops at the largest i64.
+    pub volume: i64,
     /// The running bars.
     pub bars: Bars,
     /// Whether it trades.
@@ -130,7 +130,8 @@ impl Market {
         changed.is_ok()
     }
 
-    /// A trade. It changes no book. Where it does not say when it was, the bars take it to be now.
+    /// A trade. It changes no book. Where it does not say when it was, the bars take it to be now. One of a snapshot
+    /// stands for all that were before, and only the ticker takes it.
     pub fn trade(
         &mut self,
         primary: &Primary,
@@ -143,6 +144,10 @@ impl Market {
             return false;
         }
         self.last = price;
+        if primary.flags & primary_flags::SNAPSHOT != 0 {
+            self.volume = quantity;
+            return true;
+        }
         self.volume = self.volume.saturating_add(quantity);
         let (has_trades, has_bars) =
             (self.channels.contains(Channel::Trades), self.channels.contains(Channel::Bars));

@@ -3,6 +3,7 @@
 mod bars;
 mod oracle;
 mod orders;
+mod snapshot;
 
 use super::*;
 use crate::limits::{EVENT_RECORDS_MAX, LEVELS_MAX};
@@ -20,6 +21,10 @@ const CUT: u8 = event_flags::CUT;
 
 /// A deriver of as many instruments as there are channel sets.
 fn deriver(channels: &[ChannelSet]) -> Deriver {
+    Deriver::new(catalog(channels))
+}
+
+fn catalog(channels: &[ChannelSet]) -> Arc<Catalog> {
     let instrument = |(id, channels): (usize, &ChannelSet)| Instrument {
         symbol: format!("I{id}"),
         price_exponent: -2,
@@ -30,7 +35,7 @@ fn deriver(channels: &[ChannelSet]) -> Deriver {
         book_depth: 0,
         source_id: 0,
     };
-    Deriver::new(Arc::new(Catalog::new(channels.iter().enumerate().map(instrument).collect()).unwrap()))
+    Arc::new(Catalog::new(channels.iter().enumerate().map(instrument).collect()).unwrap())
 }
 
 /// A primary of instrument 0 at time 7 that ends no event.

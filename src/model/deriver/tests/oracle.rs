@@ -173,9 +173,12 @@ impl Oracle {
             }
             PrimaryKind::Trade => {
                 let fine = has_price && quantity >= 0;
+                let of_snapshot = primary.flags & primary_flags::SNAPSHOT != 0;
                 if fine {
                     self.last = Some(price);
-                    self.volume += quantity;
+                    self.volume = if of_snapshot { quantity } else { self.volume + quantity };
+                }
+                if fine && !of_snapshot {
                     let aggressor = Aggressor::from_number(side);
                     self.trades.push((
                         primary.ts_event_ns,
@@ -253,7 +256,7 @@ impl Oracle {
 }
 
 /// Instrument 0 tells of orders, 1 of levels, 2 restates its best levels; all trade, halt and are cleared.
-fn random_primary() -> impl Strategy<Value = Primary> {
+pub(super) fn random_primary() -> impl Strategy<Value = Primary> {
     use PrimaryKind::*;
     let kind = prop_oneof![
         12 => Just([Add, Level, Top]),

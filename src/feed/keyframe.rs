@@ -1,0 +1,127 @@
+//! Keyframes: the state at a point of a feed file, so that who starts there need not read what came before.
+
+use std::sync::Arc;
+
+use super::format::{BlockHeader, block_kind};
+use super::pacing_time_ns;
+use crate::limits;
+use crate::model::{ABSENT_TIME, Catalog, Channel, Deriver, Event, Primary, PrimaryKind, primary_flags};
+
+/// How often a file gets a keyframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyframeSettings {
+    /// Records between two keyframes, at the least.
+    pub every: u64,
+    /// Records between two keyframes for each record of the second, at the least: so a large book gets fewer of them,
+    /// and they stay a small part of the file.
+    pub share: u64,
+}
+
+impl Default for KeyframeSettings {
+    fn default() -> KeyframeSettings {
+        KeyframeSettings { every: limits::FEED_KEYFRAME_RECORDS, share: limits::FEED_KEYFRAME_SHARE }
+    }
+}
+
+/// Follows what is written and knows when a keyframe is due.
+pub(super) struct Keyframes {
+    catalog: Arc<Catalog>,
+    settings: KeyframeSettings,
+    deriver: Deriver,
+    /// The running number of the record before which the last came; 0: none did.
+    before: u64,
+    /// That of the record before which the next may come.
+    due: u64,
+    /// Greatest pacing time of a record, snapshots left out and counted in.
+    time_ns: Option<u64>,
+    place_ns: Option<u64>,
+    /// What the deriver says, which nobody hears; reused, as the state is.
+    derived: Vec<Event>,
+    state: Vec<Primary>,
+}
+
+impl Keyframes {
+    /// For a file of these instruments that has no record yet.
+    pub fn new(catalog: Arc<Catalog>, settings: KeyframeSettings) -> Keyframes {
+        Keyframes {
+            deriver: Deriver::new(Arc::clone(&catalog)),
+            catalog,
+            settings,
+            before: 0,
+            due: settings.every,
+            time_ns: None,
+            place_ns: None,
+            derived: Vec::new(),
+            state: Vec::new(),
+        }
+    }
+
+    /// Takes a record that is written.
+    pub fn follow(&mut self, primary: &Primary) {
+        if let Some(time_ns) = pacing_time_ns(primary) {
+            self.place_ns = self.place_ns.max(Some(time_ns));
+            if primary.flags & primary_flags::SNAPSHOT == 0 {
+                self.time_ns = self.time_ns.max(Some(time_ns));
+            }
+        }
+        // A kind that is not known changes no book.
+        let _ = self.deriver.apply(primary, &mut self.derived);
+        self.derived.clear();
+    }
+
+    /// The state, where a keyframe is due before the record of that running number: the headers of its blocks, not
+    /// sealed, each with its records.
+    pub fn due(&mut self, record: u64) -> Option<impl Iterator<Item = (BlockHeader, &[Primary])>> {
+        if record < self.due || !self.deriver.is_between_events() {
+            return None;
+        }
+        self.take_state();
+        let size = self.state.len() as u64;
+        self.due = self.before + self.settings.every.max(self.settings.share.saturating_mul(size));
+        if record < self.due {
+            return None;
+        }
+        self.due += record - self.before;
+        self.before = record;
+        let (time_ns, place_ns) = (self.time_ns.unwrap_or(ABSENT_TIME), self.place_ns.unwrap_or(ABSENT_TIME));
+        let parts = self.state.chunks(limits::FEED_BLOCK_RECORDS_MAX);
+        let last = u16::try_from(parts.len().checked_sub(1)?).ok()?;
+        Some((0..=last).rev().zip(parts).map(move |(parts_left, records)| {
+            let header = BlockHeader {
+                kind: block_kind::KEYFRAME,
+                parts_left,
+                records: records.len() as u32,
+                raw_bytes: size_of_val(records) as u32,
+                first_record: record,
+                first_time_ns: time_ns,
+                last_time_ns: place_ns,
+                ..BlockHeader::default()
+            };
+            (header, records)
+        }))
+    }
+
+    fn take_state(&mut self) {
+        self.state.clear();
+        let time_ns = self.time_ns.or(self.place_ns).unwrap_or(ABSENT_TIME);
+        for (instrument, _) in self.catalog.iter() {
+            sequences(&self.deriver, instrument, time_ns, &mut self.state);
+            self.deriver.snapshot(instrument, time_ns, &mut self.state);
+        }
+    }
+}
+
+/// The last sequence of each stream of an instrument that had a record, as notes.
+fn sequences(deriver: &Deriver, instrument: u32, ts_event_ns: u64, out: &mut Vec<Primary>) {
+    for channel in Channel::ALL {
+        let sequence = deriver.sequence(instrument, channel);
+        if sequence > 0 {
+            out.push(Primary {
+                order_id: sequence,
+                level: channel as u8,
+                flags: primary_flags::SNAPSHOT,
+                ..Primary::new(PrimaryKind::Note, instrument, ts_event_ns)
+            });
+        }
+    }
+}
