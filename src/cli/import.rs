@@ -9,7 +9,7 @@ use time::format_description::well_known::Iso8601;
 
 use super::progress;
 use crate::config::{Place, Problem, Problems};
-use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch, lobster};
+use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch, lobster, tardis};
 
 /// Take a foreign recording into a feed file.
 ///
@@ -55,6 +55,8 @@ enum Format {
     Itch,
     /// LOBSTER message files; the order book file of the same name is found beside each.
     Lobster,
+    /// CSV files of Tardis.dev (incremental_book_L2, trades, quotes, book_ticker, book_snapshot_N).
+    Tardis,
 }
 
 impl ImportArgs {
@@ -117,6 +119,7 @@ fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Resu
             let given = lobster::Given { symbol, date };
             Ok(lobster::import(&args.inputs, &args.out, given, options, progress)?)
         }
+        Format::Tardis => Ok(tardis::import(&args.inputs, &args.out, options, progress)?),
     }
 }
 
