@@ -87,13 +87,13 @@ impl<S: Sink> Transcript<S> {
                     quantity: trade.quantity,
                     side: trade.aggressor as u8,
                     flags: last(meta.last),
-                    ..it.new(PrimaryKind::Trade, meta)
+                    ..it.primary(PrimaryKind::Trade, meta)
                 };
                 it.say(Channel::Trades, meta, &[primary])
             }),
             Update::Status { listing, meta, status } => self.with(listing, now_ns, |it| {
                 let flags = last(true) | if meta.snapshot { primary_flags::SNAPSHOT } else { 0 };
-                let status = Primary { level: *status as u8, flags, ..it.new(PrimaryKind::Status, meta) };
+                let status = Primary { level: *status as u8, flags, ..it.primary(PrimaryKind::Status, meta) };
                 it.say(Channel::Status, meta, &[status])
             }),
             Update::Gap { listing, channel, from, to, declared, .. } => self.with(listing, now_ns, |it| {
@@ -104,7 +104,10 @@ impl<S: Sink> Transcript<S> {
             Update::Mismatch { listing, .. } | Update::OrderMismatch { listing, .. } => {
                 self.with(listing, now_ns, |it| it.lose(Loss::UNKNOWN, loss_reason::MISSED))
             }
-            Update::Reset { listing, .. } => self.with(listing, now_ns, |it| it.reset()),
+            Update::Reset { listing, .. } => self.with(listing, now_ns, |it| {
+                it.forget();
+                it.reset()
+            }),
             Update::Connected { .. }
             | Update::Disconnected { .. }
             | Update::Refused { .. }
@@ -151,7 +154,7 @@ impl<S: Sink> Entry<'_, S> {
         &mut self.transcript.heard[self.instrument as usize]
     }
 
-    fn new(&self, kind: PrimaryKind, meta: &Meta) -> Primary {
+    fn primary(&self, kind: PrimaryKind, meta: &Meta) -> Primary {
         Primary { ts_recv_ns: self.now_ns, ..Primary::new(kind, self.instrument, meta.ts_ns) }
     }
 
@@ -159,10 +162,9 @@ impl<S: Sink> Entry<'_, S> {
     fn say(&mut self, channel: Channel, meta: &Meta, primaries: &[Primary]) -> Result<(), FeedError> {
         let at = self.heard().at[channel.index()].replace(meta.last_seq);
         // A snapshot that stands in for messages that did not come.
-        if let Some(missing) = at.filter(|_| meta.snapshot).and_then(|at| meta.last_seq.checked_sub(at)) {
-            if missing > 0 {
-                self.lose(missing, loss_reason::MISSED)?;
-            }
+        let missing = at.filter(|_| meta.snapshot).map_or(0, |at| meta.last_seq.saturating_sub(at));
+        if missing > 0 {
+            self.lose(missing, loss_reason::MISSED)?;
         }
         self.transcript.last_ns = Some(self.now_ns);
         primaries.iter().try_for_each(|primary| self.transcript.writer.push(primary))
@@ -185,7 +187,7 @@ impl<S: Sink> Entry<'_, S> {
         };
         let side = side.map_or(0, |side| side as u8);
         let flags = last(meta.last);
-        let primary = Primary { order_id, price, quantity, side, flags, ..self.new(kind, meta) };
+        let primary = Primary { order_id, price, quantity, side, flags, ..self.primary(kind, meta) };
         self.say(Channel::Orders, meta, &[primary])
     }
 
@@ -201,7 +203,7 @@ impl<S: Sink> Entry<'_, S> {
             side: order.side as u8,
             price: order.price,
             quantity: order.quantity,
-            ..self.new(PrimaryKind::Add, meta)
+            ..self.primary(PrimaryKind::Add, meta)
         };
         let snapshot = self.snapshot(meta, orders.iter().map(add));
         self.say(Channel::Orders, meta, &snapshot)
@@ -216,7 +218,7 @@ impl<S: Sink> Entry<'_, S> {
             side: side as u8,
             price,
             quantity,
-            ..self.new(PrimaryKind::Level, meta)
+            ..self.primary(PrimaryKind::Level, meta)
         };
         let mut primaries: Vec<Primary> = levels.map(level).collect();
         if meta.snapshot {
@@ -229,7 +231,7 @@ impl<S: Sink> Entry<'_, S> {
 
     /// A clear and what stands now, flagged as a snapshot.
     fn snapshot(&self, meta: &Meta, primaries: impl Iterator<Item = Primary>) -> Vec<Primary> {
-        let clear = Primary { price: ABSENT, ..self.new(PrimaryKind::Clear, meta) };
+        let clear = Primary { price: ABSENT, ..self.primary(PrimaryKind::Clear, meta) };
         let mut all: Vec<Primary> = std::iter::once(clear).chain(primaries).collect();
         all.iter_mut().for_each(|primary| primary.flags |= primary_flags::SNAPSHOT);
         if let Some(primary) = all.last_mut() {
@@ -243,7 +245,7 @@ impl<S: Sink> Entry<'_, S> {
             side: side as u8,
             price,
             quantity: if quantity == ABSENT { 0 } else { quantity },
-            ..self.new(PrimaryKind::Top, meta)
+            ..self.primary(PrimaryKind::Top, meta)
         };
         let bid = top(Side::Bid, quote.bid, quote.bid_quantity);
         let mut ask = top(Side::Ask, quote.ask, quote.ask_quantity);
@@ -251,9 +253,13 @@ impl<S: Sink> Entry<'_, S> {
         self.say(Channel::Quotes, meta, &[bid, ask])
     }
 
+    /// Nothing is known any more.
+    fn forget(&mut self) {
+        *self.heard() = Heard::default();
+    }
+
     /// History ended: what follows begins with snapshots.
     fn reset(&mut self) -> Result<(), FeedError> {
-        *self.heard() = Heard::default();
         self.lose(Loss::UNKNOWN, loss_reason::RESET)?;
         let clear = Primary {
             ts_recv_ns: self.now_ns,
