@@ -153,6 +153,10 @@ pub const IMPORT_ORDERS_MAX: usize = 8 * 1_024 * 1_024;
 /// Bytes of one line of a foreign recording. A whole book of Coinbase's is some 3 MiB of JSON in one line.
 pub const IMPORT_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
+/// Levels of changes that an importer holds back until the snapshot comes that they go on from: 64 MiB of them. A busy
+/// book changes some thousand levels a second, and a snapshot is fetched within seconds.
+pub const IMPORT_HELD_LEVELS_MAX: usize = 1 << 20;
+
 /// Damaged places of which an import's report tells; the others are counted. Who sees eight knows what is wrong.
 pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;
 

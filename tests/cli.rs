@@ -93,7 +93,7 @@ fn what_cannot_be_asked_is_refused_with_2() {
         2,
         &["\"30.1.2019\" (flag --date); allowed: a day such as 2019-01-30"],
     );
-    assert_fails(&import("dbn", "2019-01-30"), 2, &["allowed: only with --from itch"]);
+    assert_fails(&import("dbn", "2019-01-30"), 2, &["allowed: only with --from itch or lobster"]);
     assert_fails(&["inspect"], 2, &["were not provided:\n  <FILE>"]);
 }
 
@@ -279,7 +279,7 @@ fn import_reports_for_people_and_for_programs() {
         "damaged and left out: 1",
         "not known: type \"z\": 1",
         "no place in a feed file: S (system event): 1",
-        "note: day.itch has no date in its name, and ITCH none in its messages: 1970-01-01 is assumed",
+        "note: day.itch has no date in its name, and ITCH none inside: 1970-01-01 is assumed",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }

@@ -8,7 +8,7 @@ use std::thread;
 use tickcast::feed::format::{IndexEntry, Loss, loss_reason};
 use tickcast::feed::repair::{repair, repair_into};
 use tickcast::feed::verify::{Verification, verify, verify_in};
-use tickcast::feed::{Description, FeedError, LossAt, Reader, Writer};
+use tickcast::feed::{Description, FeedError, KeyframeSettings, LossAt, Reader, Writer};
 use tickcast::model::{Channel, ChannelSet, Instrument, Primary, PrimaryKind, primary_flags};
 
 const RECORDS: u64 = 10_000;
@@ -320,6 +320,31 @@ fn losses_are_declared_and_read_with_and_without_an_index() {
         let (records, losses) = read(&saved);
         assert!(records == primaries, "byte {at}");
         assert_eq!(losses[0].loss.records, Loss::UNKNOWN, "byte {at}: something was declared here");
+    }
+}
+
+#[test]
+fn a_damaged_keyframe_is_found_and_costs_no_record() {
+    let primaries = primaries(300);
+    let settings = KeyframeSettings { every: 50, share: 0 };
+    let mut writer = Writer::new(Vec::new(), "memory", &description()).unwrap().with_keyframes(settings);
+    for piece in primaries.chunks(100) {
+        piece.iter().for_each(|primary| writer.push(primary).unwrap());
+        writer.flush().unwrap();
+    }
+    let bytes = writer.finish_into().unwrap().1;
+    assert!(check(&bytes).ok);
+    let blocks = open(&bytes).unwrap().blocks().to_vec();
+    let (from, to) = (end(&blocks[0]), blocks[1].offset as usize);
+    assert!(to - from > 64, "a keyframe stands between them");
+    for at in (from + 48..to).step_by(3) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 4;
+        assert!(read(&flipped) == (primaries.clone(), vec![]), "byte {at}");
+        assert!(!check(&flipped).ok, "byte {at}");
+        let saved = repaired(&flipped).unwrap();
+        assert!(check(&saved).ok, "byte {at}");
+        assert!(read(&saved) == (primaries.clone(), vec![]), "byte {at}: nothing is missing");
     }
 }
 

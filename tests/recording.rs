@@ -99,7 +99,7 @@ fn each_of_the_files_of_a_recording_stands_alone() {
     let (first, whole) = (folder.path().join("day.feed"), folder.path().join("whole.feed"));
     // A file of an earlier recording is passed over.
     fs::write(folder.path().join("day.3.feed"), "not ours").unwrap();
-    let limits = ["--record-rotate-bytes", "65536", "--ticks", "20000", "--rate", "max"];
+    let limits = ["--record-rotate-bytes", "65536", "--ticks", "40000", "--rate", "max"];
     let server = serve(&first, &[&MARKET[..], &limits].concat());
     server.settled("the end", |metrics| {
         metrics.get("tickcast_source_ended") == 1.0 && metrics.get("tickcast_record_waiting") == 0.0
@@ -112,7 +112,7 @@ fn each_of_the_files_of_a_recording_stands_alone() {
     );
     assert!(paths.len() >= 4, "{paths:?}");
 
-    let simulate = ["simulate", "--ticks", "20000", "--out", whole.to_str().unwrap()];
+    let simulate = ["simulate", "--ticks", "40000", "--out", whole.to_str().unwrap()];
     assert!(
         Command::new(env!("CARGO_BIN_EXE_tickcast")).args(simulate).args(MARKET).status().unwrap().success()
     );

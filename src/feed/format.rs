@@ -43,6 +43,8 @@ pub mod codec {
     pub const PLAIN: u8 = 0;
     /// One zstd frame.
     pub const ZSTD: u8 = 1;
+    /// The columns of the records (`super::super::columns`), in one zstd frame.
+    pub const COLUMNS: u8 = 2;
 }
 
 /// First 24 bytes of a file; the description follows.
@@ -400,14 +402,16 @@ impl BlockHeader {
             return Err(Fault::new(offset, expected, self.raw_bytes.to_string()));
         }
         match self.codec {
-            codec::ZSTD => Ok(()),
+            codec::ZSTD | codec::COLUMNS => Ok(()),
             codec::PLAIN if self.stored_bytes == self.raw_bytes => Ok(()),
             codec::PLAIN => Err(Fault::new(
                 offset,
                 format!("{} stored bytes", self.raw_bytes),
                 self.stored_bytes.to_string(),
             )),
-            other => Err(Fault::new(offset, "codec 0 (plain) or 1 (zstd)", format!("codec {other}"))),
+            other => {
+                Err(Fault::new(offset, "codec 0 (plain), 1 (zstd) or 2 (columns)", format!("codec {other}")))
+            }
         }
     }
 }
