@@ -63,7 +63,7 @@ bench-rivals: ## Tickcast and its rivals in turns, half an hour (some: WORKLOAD=
 feeds: ## Make the files of feeds/ anew, by the commands in feeds/README.md
 	@cargo build --release --locked --quiet
 	@rm -f feeds/*.feed
-	@sed -n 's/^tickcast //p' feeds/README.md | while read -r arguments; do target/release/tickcast $$arguments || exit; done
+	@sed -n 's/^tickcast \(simulate .*\)/\1/p' feeds/README.md | while read -r arguments; do target/release/tickcast $$arguments || exit; done
 
 advisories: ## Look the dependencies up in the RustSec database (needs cargo-deny and a network)
 	cargo deny check advisories

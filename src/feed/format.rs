@@ -43,6 +43,8 @@ pub mod codec {
     pub const PLAIN: u8 = 0;
     /// One zstd frame.
     pub const ZSTD: u8 = 1;
+    /// The columns of the records (`super::super::columns`), in one zstd frame.
+    pub const COLUMNS: u8 = 2;
 }
 
 /// First 24 bytes of a file; the description follows.
@@ -153,8 +155,10 @@ pub mod loss_reason {
     pub const DAMAGED: u8 = 3;
     /// The recorder was told that it would not get them.
     pub const DECLARED: u8 = 4;
-    /// The recorder was not connected.
-    pub const DISCONNECTED: u8 = 5;
+    /// The recorder did not hear of them: it was not connected, or what it heard was not whole.
+    pub const MISSED: u8 = 5;
+    /// History ended where they were recorded from: a new epoch began.
+    pub const RESET: u8 = 6;
 }
 
 impl Loss {
@@ -180,7 +184,8 @@ impl Loss {
             loss_reason::REFUSED => "the disk did not take them",
             loss_reason::DAMAGED => "what stood there was damaged",
             loss_reason::DECLARED => "the server declared a gap",
-            loss_reason::DISCONNECTED => "the recorder was not connected",
+            loss_reason::MISSED => "the recorder did not hear of them",
+            loss_reason::RESET => "history ended at the server, and began anew",
             _ => "for a reason that this version does not know",
         }
     }
@@ -397,14 +402,16 @@ impl BlockHeader {
             return Err(Fault::new(offset, expected, self.raw_bytes.to_string()));
         }
         match self.codec {
-            codec::ZSTD => Ok(()),
+            codec::ZSTD | codec::COLUMNS => Ok(()),
             codec::PLAIN if self.stored_bytes == self.raw_bytes => Ok(()),
             codec::PLAIN => Err(Fault::new(
                 offset,
                 format!("{} stored bytes", self.raw_bytes),
                 self.stored_bytes.to_string(),
             )),
-            other => Err(Fault::new(offset, "codec 0 (plain) or 1 (zstd)", format!("codec {other}"))),
+            other => {
+                Err(Fault::new(offset, "codec 0 (plain), 1 (zstd) or 2 (columns)", format!("codec {other}")))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! makes tables and foreign recordings of them; [`inspect`] tells what is in one, [`verify`] whether it is whole, and
 //! [`repair`] saves what a crash left. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 
+mod columns;
 mod error;
 pub mod export;
 pub mod format;
@@ -13,6 +14,7 @@ pub mod import;
 pub mod inspect;
 mod keyframe;
 mod pace;
+mod payload;
 mod reader;
 pub mod repair;
 mod replay;

@@ -8,13 +8,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 use super::error::{Fault, FeedError};
 use super::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, Description, FILE_HEADER_BYTES, FileHeader, Index, IndexEntry,
     KindCount, LOSS_BYTES, Loss, TRAILER_BYTES, Trailer, block_kind, codec,
 };
+use super::payload::Unpacker;
 use crate::limits;
 use crate::model::{Catalog, Primary};
 
@@ -48,7 +49,7 @@ pub struct Reader<R = File> {
     records: Vec<Primary>,
     /// The block in hand as stored; reused.
     stored: Vec<u8>,
-    decompressor: zstd::bulk::Decompressor<'static>,
+    unpacker: Unpacker,
 }
 
 impl Reader<File> {
@@ -85,7 +86,7 @@ impl<R: Read + Seek> Reader<R> {
                 layout
             }
         };
-        let decompressor = zstd::bulk::Decompressor::new().map_err(io)?;
+        let unpacker = Unpacker::new().map_err(io)?;
         Ok(Reader {
             input,
             path,
@@ -100,7 +101,7 @@ impl<R: Read + Seek> Reader<R> {
             next: 0,
             records: Vec::new(),
             stored: Vec::new(),
-            decompressor,
+            unpacker,
         })
     }
 
@@ -146,7 +147,7 @@ impl<R: Read + Seek> Reader<R> {
         if !header.matches(&self.stored) {
             return Err(self.damaged(bad_checksum(offset)));
         }
-        let unpacked = unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records);
+        let unpacked = self.unpacker.unpack(header, offset, &self.stored, &mut self.records);
         unpacked.map_err(|fault| self.damaged(fault))?;
         let instruments = self.catalog.len();
         match self.records.iter().position(|primary| primary.instrument as usize >= instruments) {
@@ -255,28 +256,6 @@ struct Layout {
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
     losses: Vec<LossAt>,
-}
-
-/// Unpacks a block of records that was stored so, into `records`. Its bounds and its checksum are right.
-pub(super) fn unpack(
-    decompressor: &mut zstd::bulk::Decompressor<'static>,
-    header: &BlockHeader,
-    offset: u64,
-    stored: &[u8],
-    records: &mut Vec<Primary>,
-) -> Result<(), Fault> {
-    records.resize(header.records as usize, Primary::default());
-    let raw = records.as_mut_bytes();
-    if header.codec == codec::PLAIN {
-        raw.copy_from_slice(stored);
-        return Ok(());
-    }
-    let expected = format!("a zstd frame of {} bytes", raw.len());
-    match decompressor.decompress_to_buffer(stored, raw) {
-        Ok(bytes) if bytes == header.raw_bytes as usize => Ok(()),
-        Ok(bytes) => Err(Fault::new(offset, expected, format!("one of {bytes}"))),
-        Err(error) => Err(Fault::new(offset, expected, error.to_string())),
-    }
 }
 
 /// Reads file header and description; gives the offset of the first block too.

@@ -9,6 +9,7 @@ use super::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, Description, Index, Loss, TRAILER_BYTES, Trailer, block_kind,
 };
 use super::pacing_time_ns;
+use super::payload::Unpacker;
 use super::reader::{self, LossAt};
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Primary, PrimaryKind};
@@ -64,7 +65,7 @@ pub(super) struct Walk<R> {
     /// Payload of the part in hand, as stored.
     stored: Vec<u8>,
     records: Vec<Primary>,
-    decompressor: zstd::bulk::Decompressor<'static>,
+    unpacker: Unpacker,
 }
 
 impl<R: Read + Seek> Walk<R> {
@@ -76,7 +77,7 @@ impl<R: Read + Seek> Walk<R> {
         let (description, blocks_start) = reader::read_start(&mut input, length, &path)?;
         Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
-        let decompressor = zstd::bulk::Decompressor::new().map_err(io)?;
+        let unpacker = Unpacker::new().map_err(io)?;
         Ok(Walk {
             input,
             path,
@@ -90,7 +91,7 @@ impl<R: Read + Seek> Walk<R> {
                 .saturating_add(limits::FEED_SEARCH_BYTES),
             stored: Vec::new(),
             records: Vec::new(),
-            decompressor,
+            unpacker,
         })
     }
 
@@ -226,7 +227,7 @@ impl<R: Read + Seek> Walk<R> {
 
     /// Unpacks records and checks each by itself.
     fn take_state(&mut self, header: &BlockHeader, offset: u64) -> Result<(), Fault> {
-        reader::unpack(&mut self.decompressor, header, offset, &self.stored, &mut self.records)?;
+        self.unpacker.unpack(header, offset, &self.stored, &mut self.records)?;
         for (at, primary) in self.records.iter().enumerate() {
             let record = header.first_record.saturating_add(at as u64);
             if primary.instrument as usize >= self.instruments {

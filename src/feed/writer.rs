@@ -13,13 +13,10 @@ use super::format::{
 };
 use super::keyframe::{KeyframeSettings, Keyframes};
 use super::pacing_time_ns;
+use super::payload::Packer;
 use super::reader::Reader;
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Primary};
-
-/// zstd's level. On real order events, in blocks of this size, 1 packs 3.9 to one, 3 packs 4.1, 9 packs 4.3 and takes
-/// four times as long as 3.
-const ZSTD_LEVEL: i32 = 3;
 
 /// Where a feed file goes.
 pub trait Sink: Write {
@@ -78,7 +75,7 @@ pub struct Writer<S: Sink = File> {
     pending: Vec<Primary>,
     /// The block being packed: header and payload, reused.
     block: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
+    packer: Packer,
     index: Vec<IndexEntry>,
     /// Records by kind, those of the block being filled left out.
     kinds: [u64; 256],
@@ -168,7 +165,7 @@ impl<S: Sink> Writer<S> {
 
     /// A writer that has written nothing.
     fn over(sink: S, path: String, catalog: Arc<Catalog>) -> Result<Writer<S>, FeedError> {
-        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|error| FeedError::Io {
+        let packer = Packer::new().map_err(|error| FeedError::Io {
             action: "start compressing",
             path: path.clone(),
             error,
@@ -180,7 +177,7 @@ impl<S: Sink> Writer<S> {
             keyframes: None,
             pending: Vec::with_capacity(limits::FEED_BLOCK_RECORDS),
             block: Vec::new(),
-            compressor,
+            packer,
             index: Vec::new(),
             kinds: [0; 256],
             records: 0,
@@ -228,18 +225,17 @@ impl<S: Sink> Writer<S> {
     /// Hands what was pushed to the system, as a block of its own. Without anything pushed it does nothing.
     pub fn flush(&mut self) -> Result<(), FeedError> {
         let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
-        let raw = self.pending.as_bytes();
+        let (codec, payload) = pack(&mut self.packer, &self.pending, &self.path)?;
         let header = BlockHeader {
             kind: block_kind::PRIMARIES,
-            codec: codec::ZSTD,
+            codec,
             records: self.pending.len() as u32,
-            raw_bytes: raw.len() as u32,
+            raw_bytes: size_of_val(&self.pending[..]) as u32,
             first_record: self.records,
             first_time_ns: pacing_time_ns(first).unwrap_or(ABSENT_TIME),
             last_time_ns: pacing_time_ns(last).unwrap_or(ABSENT_TIME),
             ..BlockHeader::default()
         };
-        let payload = pack(&mut self.compressor, raw, &self.path)?;
         let header = BlockHeader { stored_bytes: payload.len() as u32, ..header };
         let records = std::mem::take(&mut self.pending);
         let written = self.append_records(header, &payload, &records);
@@ -275,8 +271,9 @@ impl<S: Sink> Writer<S> {
         let Some(mut keyframes) = self.keyframes.take() else { return Ok(()) };
         let mut written = Ok(());
         for (header, records) in keyframes.due(self.records).into_iter().flatten() {
-            let payload = pack(&mut self.compressor, records.as_bytes(), &self.path);
-            written = payload.and_then(|payload| self.append_block(header, &payload));
+            let packed = pack(&mut self.packer, records, &self.path);
+            written = packed
+                .and_then(|(codec, payload)| self.append_block(BlockHeader { codec, ..header }, &payload));
             if written.is_err() {
                 break;
             }
@@ -400,7 +397,10 @@ impl<S: Sink> Writer<S> {
     }
 }
 
-fn pack(compressor: &mut zstd::bulk::Compressor<'_>, raw: &[u8], path: &str) -> Result<Vec<u8>, FeedError> {
-    let io = |error| FeedError::Io { action: "compress a block of", path: path.to_owned(), error };
-    compressor.compress(raw).map_err(io)
+fn pack(packer: &mut Packer, records: &[Primary], path: &str) -> Result<(u8, Vec<u8>), FeedError> {
+    packer.pack(records).map_err(|error| FeedError::Io {
+        action: "compress a block of",
+        path: path.to_owned(),
+        error,
+    })
 }
