@@ -116,7 +116,10 @@ fn recorded(criterion: &mut Criterion) {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("esh4.feed");
-    let records = import(std::slice::from_ref(&source), &path, ImportOptions::default(), &mut |_| {}).unwrap().written.records;
+    let records = import(std::slice::from_ref(&source), &path, ImportOptions::default(), &mut |_| {})
+        .unwrap()
+        .written
+        .records;
     let [packed, bytes] = [&source, &path].map(|path| std::fs::read(path).unwrap());
     println!("{records} records: {} bytes as a feed file, {} as DBN with zstd", bytes.len(), packed.len());
 

@@ -16,6 +16,7 @@ use crate::config::{Settings, SourceSettings, Symbols};
 use crate::door::{BindError, Door, DoorSettings, Market, Readiness, ReplayControl, State};
 use crate::feed::{FeedError, Replay, ReplayHandle, ReplaySettings};
 use crate::limits;
+use crate::live::{Live, LiveError, LiveHandle};
 use crate::model::{Catalog, Event};
 use crate::pump::{Pump, PumpError, PumpHandle};
 use crate::shard::{CompressionSettings, CoreSettings, Shard, ShardHandle, mailbox};
@@ -53,6 +54,9 @@ pub enum NodeError {
     /// A feed file cannot be replayed.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// There is no market to be had of another program.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The source failed while it ran.
     #[error(transparent)]
     Pump(#[from] PumpError),
@@ -91,8 +95,12 @@ pub struct Node {
 /// # Errors
 /// What makes it impossible: nothing of it runs then.
 pub fn start(settings: Settings) -> Result<Node, NodeError> {
-    let (source, replay) = source(settings.source.clone())?;
-    run(settings, source, replay)
+    let Opened { source, replay, live } = open(settings.source.clone())?;
+    let node = run(settings, source, replay)?;
+    if let Some(live) = live {
+        live.attach(node.source_unparker());
+    }
+    Ok(node)
 }
 
 /// Starts a server with a source of your own, as [`start`] does; `settings.source` is not looked at. Where the source
@@ -295,17 +303,29 @@ fn start_shard(
     Ok(handle)
 }
 
-fn source(settings: SourceSettings) -> Result<(Box<dyn Source>, Option<ReplayHandle>), NodeError> {
+/// A source, and what it is steered or woken by.
+struct Opened {
+    source: Box<dyn Source>,
+    replay: Option<ReplayHandle>,
+    live: Option<LiveHandle>,
+}
+
+fn open(settings: SourceSettings) -> Result<Opened, NodeError> {
     match settings {
         SourceSettings::Simulation { symbols, rate, seed, ticks } => {
             let instruments = instruments(symbols)?;
             let simulation = Simulation::new(SimulationSettings { seed, instruments, rate, ticks })?;
-            Ok((Box::new(simulation), None))
+            Ok(Opened { source: Box::new(simulation), replay: None, live: None })
         }
         SourceSettings::Replay { files, speed, looped, start_paused } => {
             let replay = Replay::open(&files, ReplaySettings { speed, start_paused, looped })?;
             let handle = replay.handle();
-            Ok((Box::new(replay), Some(handle)))
+            Ok(Opened { source: Box::new(replay), replay: Some(handle), live: None })
+        }
+        SourceSettings::Live(input) => {
+            let live = Live::open(&input)?;
+            let handle = live.handle();
+            Ok(Opened { source: Box::new(live), replay: None, live: Some(handle) })
         }
     }
 }

@@ -22,23 +22,27 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pump", &["clock", "model", "source", "bus"]),
     ("sim", &["clock", "model", "source", "wire"]),
     ("feed", &["clock", "model", "source", "wire"]),
+    ("live", &["clock", "model", "source", "feed"]),
     ("shard", &["clock", "model", "source", "wire", "bus"]),
     ("client", &["clock", "model", "wire"]),
     ("bench", &["clock", "model", "wire", "client"]),
     ("door", &["clock", "model", "source", "wire", "feed", "shard"]),
-    ("config", &["clock", "model", "source", "wire", "bus", "sim", "feed", "shard", "client", "door"]),
+    (
+        "config",
+        &["clock", "model", "source", "wire", "bus", "sim", "feed", "live", "shard", "client", "door"],
+    ),
     (
         "node",
         &[
-            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "door",
-            "config",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "live", "shard", "client",
+            "door", "config",
         ],
     ),
     (
         "cli",
         &[
-            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "bench",
-            "door", "config", "node",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "live", "shard", "client",
+            "bench", "door", "config", "node",
         ],
     ),
     ("main", &["cli"]),

@@ -16,6 +16,7 @@ mod pace;
 mod payload;
 mod reader;
 mod replay;
+mod stream;
 mod time;
 mod writer;
 
@@ -26,6 +27,7 @@ pub use keyframe::KeyframeSettings;
 pub use pace::{Pacer, Speed, SpeedError};
 pub use reader::{Keyframe, Reader};
 pub use replay::{Replay, ReplaySettings};
+pub use stream::StreamReader;
 pub use time::{TIME_FORMS, parse_time_ns};
 pub use writer::{Sink, Writer, Written};
 

@@ -68,6 +68,7 @@ impl<R: Read + Seek> Reader<R> {
         let path = path.into();
         let io = |error| FeedError::Io { action: "read", path: path.clone(), error };
         let length = input.seek(SeekFrom::End(0)).map_err(io)?;
+        input.seek(SeekFrom::Start(0)).map_err(io)?;
         let (description, blocks_start) = read_start(&mut input, length, &path)?;
         let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
@@ -232,7 +233,7 @@ struct Layout {
 }
 
 /// Reads file header and description; gives the offset of the first block too.
-fn read_start<R: Read + Seek>(
+pub(super) fn read_start<R: Read>(
     input: &mut R,
     length: u64,
     path: &str,
@@ -242,7 +243,6 @@ fn read_start<R: Read + Seek>(
     if length == 0 {
         return Err(FeedError::Empty { path: path.to_owned() });
     }
-    input.seek(SeekFrom::Start(0)).map_err(io)?;
     let mut start = [0; FILE_HEADER_BYTES];
     let there = length.min(FILE_HEADER_BYTES as u64) as usize;
     input.read_exact(&mut start[..there]).map_err(io)?;
@@ -388,7 +388,7 @@ fn check_end<R: Read>(input: &mut R, offset: u64, length: u64) -> io::Result<Opt
 }
 
 /// Checks a block's bounds and payload without keeping it; the input stands behind its header.
-fn check_block<R: Read>(
+pub(super) fn check_block<R: Read>(
     input: &mut R,
     header: &BlockHeader,
     offset: u64,
@@ -416,7 +416,7 @@ fn check_block<R: Read>(
 }
 
 /// Reads the header of the block at `offset`, where the input stands; the block must lie before `end`.
-fn read_block_header<R: Read>(
+pub(super) fn read_block_header<R: Read>(
     input: &mut R,
     offset: u64,
     end: u64,
@@ -447,6 +447,6 @@ fn read_trailer<R: Read>(input: &mut R) -> io::Result<Trailer> {
     Ok(Trailer::read_from_bytes(&bytes).expect("the array is as long as the trailer"))
 }
 
-fn bad_checksum(offset: u64) -> Fault {
+pub(super) fn bad_checksum(offset: u64) -> Fault {
     Fault::new(offset, "a block whose bytes have its checksum", "other bytes")
 }
