@@ -17,6 +17,7 @@ pub mod live;
 pub mod model;
 pub mod node;
 pub mod pump;
+pub mod recorder;
 pub mod shard;
 pub mod sim;
 pub mod source;

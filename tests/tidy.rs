@@ -23,19 +23,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sim", &["clock", "model", "source", "wire"]),
     ("feed", &["clock", "model", "source", "wire"]),
     ("live", &["clock", "model", "source", "feed"]),
+    ("recorder", &["clock", "model", "source", "bus", "pump", "feed"]),
     ("shard", &["clock", "model", "source", "wire", "bus"]),
     ("client", &["clock", "model", "wire"]),
     ("bench", &["clock", "model", "wire", "client"]),
     ("door", &["clock", "model", "source", "wire", "feed", "shard"]),
     (
         "config",
-        &["clock", "model", "source", "wire", "bus", "sim", "feed", "live", "shard", "client", "door"],
+        &[
+            "clock", "model", "source", "wire", "bus", "sim", "feed", "live", "recorder", "shard", "client",
+            "door",
+        ],
     ),
     (
         "node",
         &[
-            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "live", "shard", "client",
-            "door", "config",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "live", "recorder", "shard",
+            "client", "door", "config",
         ],
     ),
     (

@@ -359,10 +359,8 @@ impl Message<'_> {
         let (kind, quantity) = match action {
             "add" => (PrimaryKind::Add, rest()?),
             "modify" => (PrimaryKind::Modify, rest()?),
-            // All of it; of more than rests, what rests leaves.
-            "cancel" if quantity.unwrap_or(0) == 0 => (PrimaryKind::Cancel, i64::MAX),
-            // Part of it: what rests keeps its place.
-            "cancel" => (PrimaryKind::Modify, rest()?),
+            // What rests keeps its place; a modify to nothing is told as a cancel.
+            "cancel" => (PrimaryKind::Modify, quantity.unwrap_or(0)),
             "execute" => {
                 let executed = common.quantity("executed", self.executed)?;
                 (PrimaryKind::Execute, executed.ok_or_else(|| missing("executed"))?)
@@ -374,7 +372,7 @@ impl Message<'_> {
                 ));
             }
         };
-        let needs_place = matches!(kind, PrimaryKind::Add | PrimaryKind::Modify);
+        let needs_place = action != "execute" && (action != "cancel" || quantity > 0);
         let price = common.price("price", self.price)?;
         let side = self.side.as_deref().map(side).transpose()?;
         if needs_place && (price.is_none() || side.is_none()) {

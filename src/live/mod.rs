@@ -206,7 +206,8 @@ impl Source for Live {
     }
 
     fn poll(&mut self, _now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, SourceError> {
-        while !self.ended && out.len() < limits::SOURCE_BATCH_MAX {
+        let before = out.len();
+        while !self.ended && out.len() - before < limits::SOURCE_BATCH_MAX {
             let said = match self.held.take() {
                 Some(said) => said,
                 None => match self.said.try_recv() {
@@ -218,7 +219,7 @@ impl Source for Live {
             match said {
                 Said::Records(records) => out.extend(records),
                 // What was said before it belongs to what ends here.
-                said if !out.is_empty() => {
+                said if out.len() > before => {
                     self.held = Some(said);
                     return Ok(Next::Now);
                 }
