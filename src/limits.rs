@@ -166,6 +166,12 @@ pub const IMPORT_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// book changes some thousand levels a second, and a snapshot is fetched within seconds.
 pub const IMPORT_HELD_LEVELS_MAX: usize = 1 << 20;
 
+/// Levels in one message of a capture. A whole book of Coinbase's has some 60,000.
+pub const IMPORT_MESSAGE_LEVELS_MAX: usize = 1 << 20;
+
+/// Characters of what an import's report says of one damaged place: values that are quoted may be as long as a line.
+pub const IMPORT_PROBLEM_CHARS_MAX: usize = 400;
+
 /// Damaged places of which an import's report tells; the others are counted. Who sees eight knows what is wrong.
 pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;
 
