@@ -291,6 +291,13 @@ pub const DEFLATE_MESSAGE_NS: u64 = 6_000;
 /// Picoseconds that it is taken to cost for each byte.
 pub const DEFLATE_BYTE_PS: u64 = 5_000;
 
+/// Nanoseconds that compressing a message with a context of its own is taken to cost, beside its bytes: nothing is to be
+/// cleared before it (`cargo bench --bench deflate`).
+pub const DEFLATE_CONTEXT_MESSAGE_NS: u64 = 300;
+
+/// Picoseconds that it is taken to cost for each byte.
+pub const DEFLATE_CONTEXT_BYTE_PS: u64 = 2_600;
+
 /// Streams that are made ready for one page of `subscribed`: more than fit in a page.
 pub const PAGE_ENTRIES_MAX: usize = 1_024;
 
@@ -358,6 +365,13 @@ pub const BARS_KEPT: usize = 128;
 
 /// Updates of a book view after which one carries a checksum.
 pub const CHECKSUM_UPDATES: u32 = 100;
+
+/// Requests of a session that are read while an earlier one is answered, at the most. They wait their turn, so that
+/// pings and a close behind them are read.
+pub const HELD_REQUESTS_MAX: usize = 16;
+
+/// Bytes of such requests after which no other is read; one may be as long as a message may be.
+pub const HELD_BYTES: usize = 4 * 1_024;
 
 /// Bytes of `pong`, `error` and `notice` that may wait for a session before nothing more is read from it.
 pub const URGENT_BYTES_MAX: usize = 16 * 1_024;

@@ -26,6 +26,7 @@ impl Core {
                 self.unsubscribe(id, request.id, &symbols, &channels)
             }
             Command::List => {
+                self.decide_compression(id);
                 self.sessions[id].job = Some(Job::List { id: request.id, done: 0 });
                 Ok(())
             }
@@ -98,6 +99,7 @@ impl Core {
             .into_iter()
             .map(|stream| Wanted { from: from.get(&stream).copied(), ..self.wanted(stream, &asked) })
             .collect();
+        self.decide_compression(id);
         self.sessions[id].job = Some(Job::Subscribe { id: request, wanted, done: 0 });
         Ok(())
     }

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::core::{Core, CoreSettings};
 use super::handle::{Answer, Arrival, Letter, Query, Terms};
+use super::held::{Held, is_request};
 use super::line::{Line, send};
 use super::outbox::Offer;
 use super::reader::{Incoming, Reader, SharedSocket};
@@ -278,9 +279,9 @@ impl Shell {
     ) -> impl Future<Output = ()> {
         async move {
             let _tripwire = Tripwire(self.clone());
+            let mut held = Held::default();
             loop {
-                self.answered(id).await;
-                let incoming = reader.next().await;
+                let incoming = self.next(id, &mut reader, &mut held).await;
                 if incoming == Incoming::Eof {
                     return self.remove(id);
                 }
@@ -298,6 +299,32 @@ impl Shell {
             let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
             self.remove(id);
         }
+    }
+
+    /// What is next of what a client sends: a request once those before it have been answered, anything else as it comes.
+    async fn next(&self, id: SessionId, reader: &mut Reader<SharedSocket>, held: &mut Held) -> Incoming {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.until(id, |core| !core.is_busy(id)), if !held.is_empty() => {
+                    if let Some(request) = held.pop() {
+                        return request;
+                    }
+                }
+                incoming = self.read(id, reader), if held.has_room() => {
+                    if !is_request(&incoming) || (held.is_empty() && !self.core.borrow().is_busy(id)) {
+                        return incoming;
+                    }
+                    held.push(incoming);
+                }
+            }
+        }
+    }
+
+    /// Reads one thing, unless too much waits for the client that it caused. It may be given up at any time.
+    async fn read(&self, id: SessionId, reader: &mut Reader<SharedSocket>) -> Incoming {
+        self.until(id, |core| !core.is_clogged(id)).await;
+        reader.next().await
     }
 
     /// Does what one thing that a client sent asks for. Whether more of it is to be read.
@@ -322,10 +349,10 @@ impl Shell {
         true
     }
 
-    /// Waits until every earlier request of the session has been answered.
-    async fn answered(&self, id: SessionId) {
+    /// Waits until something holds of what waits for a session.
+    async fn until(&self, id: SessionId, holds: impl Fn(&Core) -> bool) {
         poll_fn(|context| {
-            if !self.core.borrow().is_busy(id) {
+            if holds(&self.core.borrow()) {
                 return Poll::Ready(());
             }
             if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
@@ -424,9 +451,8 @@ impl Shell {
         let core = self.core.borrow();
         let mut lines = self.lines.borrow_mut();
         let Some(line) = lines.get_mut(&id) else { return };
-        if !core.is_busy(id)
-            && let Some(reader) = line.reader_waits.take()
-        {
+        // It looks again for itself.
+        if let Some(reader) = line.reader_waits.take() {
             reader.wake();
         }
         let Some(seconds) = core.closes_within(id) else { return };
