@@ -225,10 +225,7 @@ fn damaged_rows_are_left_out_and_located() {
         ),
         ("x,A,1,10,maybe,bid,100,1", "is_snapshot \"maybe\"; allowed: true and false"),
         ("x,A,1,10,false,buy,100,1", "side \"buy\"; allowed: bid and ask"),
-        (
-            "x,A,1,10,false,bid,NaN,1",
-            "price \"NaN\"; it does not fit in 64 bits with the decimals of the others",
-        ),
+        ("x,A,1,10,false,bid,NaN,1", "price \"NaN\"; expected a decimal number"),
         ("x,A,1,10,false,bid,100,-1", "quantity \"-1\"; allowed: 0 or more"),
         ("x,A,1,10,false,bid,1e999,1", "price \"1e999\"; expected a decimal number"),
         ("x,,1,10,false,bid,100,1", "no symbol; every row has one"),
