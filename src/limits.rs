@@ -176,6 +176,10 @@ pub const IMPORT_MESSAGE_LEVELS_MAX: usize = 1 << 20;
 /// Characters of what an import's report says of one damaged place: values that are quoted may be as long as a line.
 pub const IMPORT_PROBLEM_CHARS_MAX: usize = 400;
 
+/// Bytes of the names of a row's exchange and symbol: each instrument's are remembered, and the longest real ones, of
+/// options, have some 60.
+pub const IMPORT_SYMBOL_BYTES_MAX: usize = 256;
+
 /// Damaged places of which an import's report tells; the others are counted. Who sees eight knows what is wrong.
 pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;
 
