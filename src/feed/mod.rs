@@ -4,6 +4,8 @@
 //! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`export`]
 //! makes tables and foreign recordings of them; [`inspect`] tells what is in one. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 
+#[cfg(feature = "dbn")]
+mod databento;
 mod error;
 pub mod export;
 pub mod format;

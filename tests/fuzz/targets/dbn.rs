@@ -7,7 +7,7 @@ use tickcast::feed::Reader;
 use tickcast::feed::import::{ImportError, ImportOptions, dbn};
 use tickcast::feed::inspect::inspect;
 
-/// Feed records that one DBN record may become: itself, and ten levels a side.
+/// Feed records that one DBN record may become: itself and ten levels a side, or a definition in pieces.
 const RECORDS_MAX: u64 = 21;
 
 /// A folder for this process; `run.py` removes it with the one it lies in.
