@@ -5,9 +5,13 @@ mod bench;
 mod export;
 mod import;
 mod inspect;
+mod instruments;
 mod progress;
+mod record;
+mod repair;
 mod serve;
 mod simulate;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -33,9 +37,12 @@ Example:
 enum Verb {
     Serve(serve::ServeArgs),
     Watch(watch::WatchArgs),
+    Record(record::RecordArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
     Simulate(simulate::SimulateArgs),
     Bench(Box<bench::BenchArgs>),
     BenchServer(bench::server::BenchServerArgs),
@@ -60,9 +67,12 @@ pub fn run() -> ExitCode {
     let done = match cli.verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Watch(args) => watch::run(args),
+        Verb::Record(args) => record::run(args),
         Verb::Import(args) => import::run(args),
         Verb::Export(args) => export::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
+        Verb::Repair(args) => repair::run(args),
         Verb::Simulate(args) => simulate::run(args),
         Verb::Bench(args) => bench::run(*args),
         Verb::BenchServer(args) => bench::server::run(args),

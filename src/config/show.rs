@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::duration;
 use super::{LogFormat, Settings, SourceSettings, Symbols};
+use crate::recorder::RecordSettings;
 use crate::wire::deflate::Mode;
 
 /// TOML, one setting a line, defaults included: reading it back gives the same settings.
@@ -28,6 +30,16 @@ impl fmt::Display for Settings {
                 writeln!(f, "loop = {looped}")?;
                 writeln!(f, "start_paused = {start_paused}")?;
             }
+        }
+        if let Some(RecordSettings { file, rotate_bytes, rotate, flush }) = &self.record {
+            writeln!(f, "record = {}", quoted(&file.to_string_lossy()))?;
+            if let Some(bytes) = rotate_bytes {
+                writeln!(f, "record_rotate_bytes = {}", quoted(&bytes.to_string()))?;
+            }
+            if let Some(time) = rotate {
+                writeln!(f, "record_rotate = {}", quoted(&duration::written(*time)))?;
+            }
+            writeln!(f, "record_flush = {}", quoted(&duration::written(*flush)))?;
         }
         writeln!(f, "slow_consumer = {}", quoted(self.slow_consumer.name()))?;
         writeln!(f, "shards = {}", self.shards)?;

@@ -223,6 +223,8 @@ struct Track {
     numbers: Vec<u32>,
     /// Position in the block in hand of the next record.
     at: usize,
+    /// Declared losses that were logged.
+    losses_logged: usize,
     /// The event in hand; longer ones come in pieces of [`limits::EVENT_RECORDS_MAX`].
     event: Vec<Primary>,
     /// When the event's last timed record was received; `None` where it takes no time.
@@ -233,7 +235,7 @@ struct Track {
 
 impl Track {
     fn new(reader: Reader, numbers: Vec<u32>) -> Track {
-        Track { reader, numbers, at: 0, event: Vec::new(), time_ns: None, place_ns: 0 }
+        Track { reader, numbers, at: 0, losses_logged: 0, event: Vec::new(), time_ns: None, place_ns: 0 }
     }
 
     fn rewind(&mut self) {
@@ -249,7 +251,9 @@ impl Track {
         while self.event.len() < limits::EVENT_RECORDS_MAX {
             if self.at == self.reader.block().len() {
                 self.at = 0;
-                if self.reader.next_block()?.is_none() {
+                let is_end = self.reader.next_block()?.is_none();
+                self.log_losses();
+                if is_end {
                     break;
                 }
             }
@@ -268,6 +272,30 @@ impl Track {
             }
         }
         Ok(!self.event.is_empty())
+    }
+}
+
+impl Track {
+    /// Logs the losses that the file declares before the block in hand: each once, however often it is replayed.
+    fn log_losses(&mut self) {
+        let losses = self.reader.losses();
+        while let Some(at) = losses.get(self.losses_logged).filter(|at| at.record <= self.reader.position()) {
+            self.losses_logged += 1;
+            if self.losses_logged > limits::REPLAY_LOSSES_LOGGED {
+                continue;
+            }
+            let records = at.loss.known_records().map_or("unknown".to_owned(), |records| records.to_string());
+            tracing::warn!(
+                file = self.reader.path(),
+                before_record = at.record,
+                records,
+                "records are missing in the recording: {}",
+                at.loss.reason()
+            );
+            if self.losses_logged == limits::REPLAY_LOSSES_LOGGED {
+                tracing::warn!(file = self.reader.path(), "further losses of this file are not logged");
+            }
+        }
     }
 }
 

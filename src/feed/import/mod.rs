@@ -7,8 +7,7 @@
 //! A new format implements `passes::Format` and `passes::Recording`; reading the disk, unpacking, decimals, merging,
 //! ends of events and reports are here already.
 
-#![allow(dead_code, reason = "formats of text come next and need more of this than Databento's")]
-
+pub mod capture;
 #[cfg(feature = "dbn")]
 pub mod dbn;
 mod decimal;
@@ -19,8 +18,11 @@ mod findings;
 pub mod itch;
 mod lines;
 mod listing;
+pub mod lobster;
+mod orders;
 mod passes;
 mod stored;
+pub mod tardis;
 
 pub use error::ImportError;
 pub use findings::{Damage, Findings, Place};
