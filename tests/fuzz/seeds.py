@@ -264,7 +264,7 @@ def dbn():
     plain["mixed"] = metadata(2, 0xFFFF)
     several = [mapping(b"AAPL"), definition(130), status(1, 7), bbo(2), market(3, 0, 0), status(4, 14), definition(20, 0x18)]
     plain["several"] = metadata(3, 0xFFFF, False) + b"".join(several)
-    plain["definitions-v1"] = metadata(1, 8) + definition(90) * 2
+    plain["definitions-v1"] = metadata(1, 9) + definition(90) * 2
     plain["live"] = metadata(2, 0, ts_out=1)
     plain["wrong-type"] = metadata(2, 0) + market(0, 0, 0)
     plain["header-only"] = b"DBN\x02\x64\x00\x00\x00"
