@@ -118,6 +118,10 @@ pub const RECORD_FLUSH_MIN: Duration = Duration::from_millis(10);
 /// Most that it may be set to.
 pub const RECORD_FLUSH_MAX: Duration = Duration::from_secs(3_600);
 
+/// Milliseconds after which the publisher looks again whether there is room for what a recorder lacks, where its source
+/// says nothing.
+pub const RECORD_LOOK_MS: u64 = 100;
+
 /// Milliseconds after which a recorder tries again to write what the disk did not take.
 pub const RECORD_RETRY_MS: u64 = 1_000;
 
@@ -142,6 +146,15 @@ pub const IMPORT_FILES_MAX: usize = 1_024;
 /// Bytes of metadata (symbols and their mappings) at the start of a foreign recording: a million mappings of
 /// Databento's widest symbols are about as many.
 pub const IMPORT_METADATA_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// Bytes of one line of a live feed: a snapshot of a whole book of orders fits, an endless line does not fill the memory.
+pub const LIVE_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Records of a live feed that are handed over at once.
+pub const LIVE_CHUNK_RECORDS_MAX: usize = 4_096;
+
+/// Chunks of a live feed that wait to be published, 16 MiB at most; then the writer waits.
+pub const LIVE_QUEUE_CHUNKS_MAX: usize = 64;
 
 /// Records that an importer holds back while it does not know whether the exchange event of the first has ended.
 pub const IMPORT_LOOKAHEAD_MAX: usize = 65_536;

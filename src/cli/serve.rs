@@ -184,6 +184,7 @@ fn greeting(settings: &Settings, address: SocketAddr, symbol: Option<&str>) -> S
             let end = ticks.map_or(String::new(), |ticks| format!(", ends after {ticks} ticks"));
             format!("simulated market: {symbols}, {rate} ticks/s, seed {seed}{end}")
         }
+        SourceSettings::Live(input) => format!("live from {input}"),
         SourceSettings::Replay { files, speed, looped, start_paused } => {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             let looped = if *looped { ", looped" } else { "" };

@@ -13,6 +13,7 @@ use super::{Layers, Problem, Problems, Written};
 use crate::door::Origin;
 use crate::feed::Speed;
 use crate::limits;
+use crate::live::{self, LiveInput};
 use crate::recorder::RecordSettings;
 use crate::shard::SlowConsumer;
 use crate::sim::Rate;
@@ -85,6 +86,8 @@ pub enum SourceSettings {
         /// After how many ticks it ends; `None`: never.
         ticks: Option<u64>,
     },
+    /// What another program publishes.
+    Live(LiveInput),
     /// Feed files.
     Replay {
         /// The files, at least one.
@@ -238,8 +241,10 @@ impl Check<'_> {
         let speed = self.speed().unwrap_or(Speed::NORMAL);
         let looped = self.switch("loop");
         let start_paused = self.switch("start_paused");
+        let live = self.one("source", live::ALLOWED, |text| text.parse().ok());
 
         if is_replay {
+            self.forbid("source", "only without a replay: leave it out, or leave out replay");
             for name in ["symbols", "rate", "seed", "ticks"] {
                 self.forbid(name, "only for the simulated market: leave it out, or leave out replay");
             }
@@ -250,6 +255,12 @@ impl Check<'_> {
             if on {
                 self.forbid(name, ONLY_REPLAY);
             }
+        }
+        if let Some(input) = live {
+            for name in ["symbols", "rate", "seed", "ticks"] {
+                self.forbid(name, "only for the simulated market: leave it out, or leave out source");
+            }
+            return SourceSettings::Live(input);
         }
         SourceSettings::Simulation { symbols, rate, seed, ticks }
     }
@@ -262,7 +273,7 @@ impl Check<'_> {
                 "block" => Some(SlowConsumer::Block),
                 _ => None,
             });
-        if policy == Some(SlowConsumer::Block) && matches!(source, SourceSettings::Simulation { .. }) {
+        if policy == Some(SlowConsumer::Block) && !matches!(source, SourceSettings::Replay { .. }) {
             self.forbid("slow_consumer", "conflate or disconnect; block only with a replay (replay FILE)");
         }
         policy.unwrap_or(SlowConsumer::Conflate)

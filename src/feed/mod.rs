@@ -20,6 +20,7 @@ mod payload;
 mod reader;
 pub mod repair;
 mod replay;
+mod stream;
 mod time;
 pub mod verify;
 mod walk;
@@ -32,6 +33,7 @@ pub use keyframe::KeyframeSettings;
 pub use pace::{Pacer, Speed, SpeedError};
 pub use reader::{Keyframe, LossAt, Reader};
 pub use replay::{Replay, ReplaySettings};
+pub use stream::StreamReader;
 pub use time::{TIME_FORMS, parse_time_ns};
 pub use writer::{Sink, Writer, Written};
 
