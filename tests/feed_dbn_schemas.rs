@@ -18,10 +18,13 @@ use dbn::{
     v2,
 };
 use tempfile::TempDir;
-use tickcast::feed::Reader;
 use tickcast::feed::export::{self, Exported, Selection};
 use tickcast::feed::import::{ImportOptions, Imported, dbn as importer};
-use tickcast::model::{Body, Channel, Deriver, Event, Instrument, Primary, PrimaryKind, Quote, Status};
+use tickcast::feed::inspect::inspect;
+use tickcast::feed::{Description, Reader, Writer};
+use tickcast::model::{
+    Body, Channel, ChannelSet, Deriver, Event, Instrument, Primary, PrimaryKind, Quote, Status,
+};
 
 /// 2024-01-10T00:00:00Z.
 const DAY_NS: u64 = 1_704_844_800_000_000_000;
@@ -483,6 +486,91 @@ fn files_of_several_schemas_come_out_as_one() {
     let size = size_of::<MboMsg>();
     let (first, second) = records_of(&orders).split_at(size);
     case.exports(None, &[first, records_of(&statuses), second].concat());
+}
+
+#[test]
+fn statuses_and_a_definition_beside_a_real_recording_change_nothing_of_its_book() {
+    let Some(path) = recorded("dbn/esh4-glbx-mdp3-20231225.mbo.dbn.zst") else { return };
+    let start_ns = 1_703_462_400_000_000_000;
+    let mut mapped = DbnDecoder::new(&unpacked(&path)[..]).unwrap().metadata().clone();
+    mapped.upgrade(dbn::VersionUpgradePolicy::UpgradeToV3);
+    let file = |schema, records: &[RecordRef<'_>]| {
+        let mut bytes = Vec::new();
+        let metadata = Metadata { schema: Some(schema), ..mapped.clone() };
+        let mut encoder = DbnEncoder::new(&mut bytes, &metadata).unwrap();
+        records.iter().for_each(|record| encoder.encode_record_ref(*record).unwrap());
+        bytes
+    };
+    // One a minute for a day, in turns trading and halted.
+    let mut halts: Vec<StatusMsg> = (0..1_440_u64)
+        .map(|minute| {
+            let action = if minute % 2 == 0 { 7 } else { 8 };
+            status(17_077, start_ns + minute * 60_000_000_000, action, b'N')
+        })
+        .collect();
+    halts.iter_mut().for_each(|halt| halt.hd.publisher_id = 1);
+    let halts: Vec<RecordRef<'_>> = halts.iter().map(RecordRef::from).collect();
+    let mut definition = definition(17_077, "ESH4", 250_000_000, i32::MAX);
+    definition.hd.publisher_id = 1;
+    let folder = tempfile::tempdir().unwrap();
+    let [statuses_path, definitions_path] = ["s.dbn", "d.dbn"].map(|name| folder.path().join(name));
+    std::fs::write(&statuses_path, file(Schema::Status, &halts)).unwrap();
+    std::fs::write(&definitions_path, file(Schema::Definition, &[RecordRef::from(&definition)])).unwrap();
+
+    let case = Case::of(&[path, statuses_path, definitions_path]);
+    let [esh4] = &case.instruments()[..] else { panic!("one instrument") };
+    assert_eq!((esh4.symbol.as_str(), esh4.tick_size, esh4.lot_size), ("ESH4", 250_000_000, 0));
+    let report = inspect(&case.feed(), &mut |_, _| {}).unwrap();
+    assert_eq!((report.records, report.inconsistencies), (68_792 + 1_440 + 21, 0));
+    let book = &report.instruments[0].book;
+    assert_eq!((book.bid_levels, book.ask_levels, book.orders), (922, 565, Some(11_217)));
+    let trades = &report.instruments[0].trades;
+    assert_eq!((trades.count, trades.volume.as_str()), (2_973, "9892"));
+    // Trading is how it starts, so that the first says nothing new.
+    assert_eq!(statuses(&case.events()).len(), 1_439);
+    let (exported, bytes) = case.export();
+    assert_eq!((exported.written, exported.left_out), (68_792 + 1_440 + 1, 0));
+    assert_eq!(records_of(&bytes).len(), 68_792 * 56 + 1_440 * 40 + 520);
+}
+
+#[test]
+fn what_no_import_can_have_written_is_refused_by_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let (feed, out) = (folder.path().join("a.feed"), folder.path().join("a.dbn"));
+    let refusal = |schema: &str, primaries: &[Primary]| {
+        let _ = std::fs::remove_file(&feed);
+        let _ = std::fs::remove_file(&out);
+        let instrument = Instrument {
+            symbol: "A".into(),
+            price_exponent: -9,
+            quantity_exponent: 0,
+            tick_size: 0,
+            lot_size: 0,
+            channels: ChannelSet::of(&[Channel::Orders, Channel::Book]),
+            book_depth: 0,
+            source_id: 1,
+        };
+        let source = format!("a.dbn: dbn version 3, D {schema}, 1 records");
+        let mut writer = Writer::create(&feed, &Description::new(source, vec![instrument])).unwrap();
+        primaries.iter().for_each(|primary| writer.push(primary).unwrap());
+        writer.finish().unwrap();
+        export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string()
+    };
+    let of = |kind, count: u8| Primary { count: u32::from(count), ..Primary::new(kind, 0, 1_000) };
+    let definition = of(PrimaryKind::Note, rtype::INSTRUMENT_DEF);
+    let order = of(PrimaryKind::Add, b'A');
+    let status = of(PrimaryKind::Status, rtype::STATUS);
+    for (schema, primaries, reason) in [
+        ("mixed", &[order, of(PrimaryKind::Top, b'A')][..], "record 1 (from 0): a level without the record"),
+        ("mixed", &[definition], "the last record has 1 parts of 21"),
+        ("mixed", &[definition, order], "record 1 (from 0): expected 20 of kind note before it"),
+        ("mbo", &[order, status], "a record of schema status; the others are of mbo"),
+        ("mixed", &[of(PrimaryKind::Note, 7)], "the source's action is 7, its channel 0; no record of DBN"),
+        ("mixed", &[Primary { count: 1 << 8, ..order }], "the source's action is 256"),
+    ] {
+        let text = refusal(schema, primaries);
+        assert!(text.contains("instrument A: ") && text.contains(reason), "{text}");
+    }
 }
 
 #[test]

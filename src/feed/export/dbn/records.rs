@@ -397,19 +397,21 @@ fn source_schema(primary: &Primary, instrument: &Instrument) -> Result<Schema, S
     if primary.kind() == Some(PrimaryKind::Top) {
         return Err("a level without the record that it belongs to".into());
     }
-    let told = u8::try_from(primary.count).ok();
-    let schema = match told {
-        Some(letter) if ACTIONS.contains(&letter) => match Schema::of_rtype(primary.source_channel) {
-            _ if instrument.has(Channel::Orders) => Some(Schema::Mbo),
-            levels @ Some(Schema::Trades | Schema::Mbp1 | Schema::Mbp10) => levels,
-            _ => None,
-        },
-        Some(rtype) => Schema::of_rtype(rtype).filter(|schema| {
+    let schema = match u8::try_from(primary.count) {
+        Ok(letter) if ACTIONS.contains(&letter) && instrument.has(Channel::Orders) => Some(Schema::Mbo),
+        Ok(letter) if ACTIONS.contains(&letter) => Schema::of_rtype(primary.source_channel)
+            .filter(|schema| matches!(schema, Schema::Trades | Schema::Mbp1 | Schema::Mbp10)),
+        Ok(rtype) => Schema::of_rtype(rtype).filter(|schema| {
             schema.carried_bytes().is_some() || matches!(schema, Schema::Bbo1S | Schema::Bbo1M)
         }),
-        None => None,
+        Err(_) => None,
     };
-    schema.ok_or_else(|| format!("the source's action is {}; DBN has A, C, M, R, T, F and N", primary.count))
+    schema.ok_or_else(|| {
+        format!(
+            "the source's action is {}, its channel {}; no record of DBN was taken in so",
+            primary.count, primary.source_channel
+        )
+    })
 }
 
 /// The actions of the records that a primary of another source becomes; `None` where DBN has no place for it.
