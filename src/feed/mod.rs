@@ -6,6 +6,8 @@
 //! [`repair`] saves what a crash left. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 
 mod columns;
+#[cfg(feature = "dbn")]
+mod databento;
 mod error;
 pub mod export;
 pub mod format;
