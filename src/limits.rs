@@ -90,6 +90,10 @@ pub const FEED_KEYFRAME_SHARE: u64 = 16;
 /// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
 pub const REPLAY_FILES_MAX: usize = 256;
 
+/// Records that a seek passes over before it gives way: a few milliseconds of work, after which another seek or the
+/// server's end is heard.
+pub const REPLAY_PASS_RECORDS: usize = 16_384;
+
 /// Nanoseconds that one pass of a looped, timed replay takes at the least, so that a recording without any duration
 /// does not announce a new epoch in every breath.
 pub const REPLAY_PASS_NS_MIN: u64 = 1_000_000;

@@ -303,7 +303,10 @@ fn source(settings: SourceSettings) -> Result<(Box<dyn Source>, Option<ReplayHan
             Ok((Box::new(simulation), None))
         }
         SourceSettings::Replay { files, speed, looped, start_paused } => {
-            let replay = Replay::open(&files, ReplaySettings { speed, start_paused, looped })?;
+            let replay = Replay::open(
+                &files,
+                ReplaySettings { speed, start_paused, looped, ..ReplaySettings::default() },
+            )?;
             let handle = replay.handle();
             Ok((Box::new(replay), Some(handle)))
         }

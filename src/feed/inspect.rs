@@ -8,12 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use self::tally::Tally;
 use super::error::FeedError;
 use super::format::RECORD_BYTES;
+use super::moment::rfc3339;
 use super::reader::Reader;
 use crate::model::{Decimal, Deriver, PrimaryKind};
 
@@ -272,13 +271,6 @@ fn span(times: Option<(u64, u64)>) -> Option<Span> {
         first: rfc3339(first),
         last: rfc3339(last),
     })
-}
-
-fn rfc3339(ns: u64) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(ns))
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .expect("every u64 of nanoseconds is before the year 2555")
 }
 
 fn decimal(mantissa: i64, exponent: i8) -> String {
