@@ -108,6 +108,22 @@ pub const IMPORT_METADATA_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 /// Records that an importer holds back while it does not know whether the exchange event of the first has ended.
 pub const IMPORT_LOOKAHEAD_MAX: usize = 65_536;
 
+/// Resting orders that an importer keeps, of all instruments together, where a source names orders and not what they
+/// were: about 40 bytes each. A busy day on Nasdaq has some two million at a time.
+pub const IMPORT_ORDERS_MAX: usize = 8 * 1_024 * 1_024;
+
+/// Bytes of one line of a foreign recording. A whole book of Coinbase's is some 3 MiB of JSON in one line.
+pub const IMPORT_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Damaged places of which an import's report tells; the others are counted. Who sees eight knows what is wrong.
+pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;
+
+/// Types of unknown messages that an import counts one by one, so that a made-up file cannot fill the report.
+pub const IMPORT_UNKNOWN_TYPES_MAX: usize = 64;
+
+/// Notes in an import's report.
+pub const IMPORT_NOTES_MAX: usize = 64;
+
 // What a client sends.
 
 /// Bytes of a text message from a client (longer: close 1009) and of a control message to one (longer: paged), so

@@ -72,7 +72,7 @@ fn feed(folder: &Path) -> PathBuf {
 fn what_cannot_be_asked_is_refused_with_2() {
     assert_fails(&[], 2, &["Usage: tickcast"]);
     assert_fails(&["fly"], 2, &["'fly'"]);
-    for verb in ["serve", "watch", "import", "inspect"] {
+    for verb in ["serve", "watch", "import", "export", "inspect"] {
         assert_fails(&[verb, "--wings"], 2, &["unexpected argument '--wings'"]);
     }
     assert_fails(&["serve", "stray"], 2, &["'stray'"]);
@@ -84,6 +84,16 @@ fn what_cannot_be_asked_is_refused_with_2() {
         &["\"http://x\" is no address", "ws://127.0.0.1:8765/ws"],
     );
     assert_fails(&["import", "--from", "csv", "in", "--out", "out"], 2, &["'csv'", "dbn"]);
+    assert_fails(&["export", "in", "--to", "xml", "--out", "out"], 2, &["'xml'", "csv, jsonl, dbn"]);
+    let import = |from: &'static str, date: &'static str| {
+        ["import", "--from", from, "in", "--out", "out", "--date", date]
+    };
+    assert_fails(
+        &import("itch", "30.1.2019"),
+        2,
+        &["\"30.1.2019\" (flag --date); allowed: a day such as 2019-01-30"],
+    );
+    assert_fails(&import("dbn", "2019-01-30"), 2, &["allowed: only with --from itch"]);
     assert_fails(&["inspect"], 2, &["were not provided:\n  <FILE>"]);
 }
 
@@ -226,6 +236,43 @@ fn a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_expected() {
 }
 
 #[test]
+fn import_reports_for_people_and_for_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (input, out, again) = (path("day.itch"), path("people.feed"), path("programs.feed"));
+    // A start of the day, an unknown type, and a message that is cut.
+    let event = |kind: &[u8]| [b"\0\x0c", kind, &[0; 10], b"O"].concat();
+    std::fs::write(&input, [event(b"S"), event(b"z"), event(b"S")[..9].to_vec()].concat()).unwrap();
+    let told = |output: &Output| {
+        assert!(output.status.success());
+        let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            warnings.contains("day.itch: byte 28: the file ends 7 bytes into a message of 12"),
+            "{warnings}"
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let arguments = |out| ["import", "--from", "itch", &input, "--out", out];
+    let text = told(&tickcast(&arguments(&out)));
+    for line in [
+        "damaged and left out: 1",
+        "not known: type \"z\": 1",
+        "no place in a feed file: S (system event): 1",
+        "note: day.itch has no date in its name, and ITCH none in its messages: 1970-01-01 is assumed",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    let json = told(&tickcast(&[&arguments(&again)[..], &["--json"]].concat()));
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&report["source_records"], &report["findings"]["damaged"]), (&2.into(), &1.into()));
+    assert_eq!(report["findings"]["damage"][0]["place"]["byte"], 28);
+
+    let strict = path("strict.feed");
+    assert_fails(&[&arguments(&strict)[..], &["--strict"]].concat(), 1, &["byte 28", "nothing was written"]);
+    assert!(!Path::new(&strict).exists());
+}
+
+#[test]
 fn a_signal_ends_the_server_well() {
     for signal in ["TERM", "INT"] {
         let server = Server::start(&["--rate", "100"]);
@@ -256,8 +303,30 @@ fn watch_prints_lines_and_ends_quietly() {
 }
 
 #[test]
+fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
+    let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
+    let output = tickcast(&["export", feed, "--to", "csv", "--channels", "status", "--out", "-"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "symbol,first_seq,last_seq,ts_ns,sent_ns,snapshot,more,status\n");
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("-: 0 written of 26943 records"));
+
+    let program = env!("CARGO_BIN_EXE_tickcast");
+    let piped = format!("set -o pipefail; '{program}' export '{feed}' --to jsonl --out - | head -n 2");
+    let output = Command::new("bash").args(["-c", &piped]).output().unwrap();
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && notes.is_empty(), "{}: {notes}", output.status);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
+    assert_fails(
+        &["export", feed, "--to", "csv", "--channels", "book", "--out", feed],
+        1,
+        &[feed, "overwrites nothing"],
+    );
+}
+
+#[test]
 fn every_verb_shows_an_example() {
-    for verb in [&[][..], &["serve"], &["watch"], &["import"], &["inspect"]] {
+    for verb in [&[][..], &["serve"], &["watch"], &["import"], &["export"], &["inspect"]] {
         let output = tickcast(&[verb, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{verb:?}");
         let help = String::from_utf8(output.stdout).unwrap();

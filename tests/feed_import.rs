@@ -1,6 +1,7 @@
 //! Importing DBN: what is refused, and what instruments are called. The input is made with Databento's own encoder.
 #![cfg(feature = "dbn")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use dbn::encode::{EncodeRecord, dbn::Encoder as DbnEncoder};
@@ -10,7 +11,7 @@ use dbn::{
 };
 use tempfile::TempDir;
 use tickcast::feed::Reader;
-use tickcast::feed::import::{Imported, dbn as importer};
+use tickcast::feed::import::{Damage, ImportError, ImportOptions, Imported, Place, dbn as importer};
 use tickcast::feed::inspect::inspect;
 use tickcast::model::{Primary, PrimaryKind};
 
@@ -39,15 +40,28 @@ impl Case {
         self.folder.path().join("out.feed")
     }
 
-    fn import(&self) -> Imported {
-        importer::import(&self.inputs, &self.out(), &mut |_| {}).unwrap()
+    fn try_import(&self, strict: bool) -> Result<Imported, ImportError> {
+        importer::import(&self.inputs, &self.out(), ImportOptions { strict }, &mut |_| {})
     }
 
-    /// The refusal; nothing may have been written.
+    /// Imports what is whole.
+    fn import(&self) -> Imported {
+        self.try_import(false).unwrap()
+    }
+
+    /// What is refused where no damage is tolerated; nothing may have been written.
     fn refusal(&self) -> String {
-        let error = importer::import(&self.inputs, &self.out(), &mut |_| {}).unwrap_err().to_string();
+        let error = self.try_import(true).unwrap_err().to_string();
         assert!(!self.out().exists(), "{error}");
         error
+    }
+
+    /// Imports what is whole, where it is so many records and one damage; the feed file goes away again.
+    fn damage(&self, records: u64) -> Damage {
+        let imported = self.import();
+        std::fs::remove_file(self.out()).unwrap();
+        assert_eq!((imported.source_records, imported.findings.damaged), (records, 1), "{imported:?}");
+        imported.findings.damage[0].clone()
     }
 
     fn symbols(&self) -> Vec<String> {
@@ -111,6 +125,12 @@ fn order(action: u8) -> MboMsg {
     }
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn trades(records: &[TradeMsg]) -> Vec<u8> {
     encode(&metadata(Some(Schema::Trades), vec![]), records)
 }
@@ -139,12 +159,14 @@ fn what_is_no_dbn_is_refused_by_name() {
         text.contains("the length of the metadata is 4294967295; allowed: at most 268435456 bytes"),
         "{text}"
     );
-    let missing = importer::import(&[PathBuf::from("/nonexistent/a.dbn")], Path::new("x"), &mut |_| {});
-    assert!(missing.unwrap_err().to_string().starts_with("cannot open /nonexistent/a.dbn"));
-    let none = importer::import(&[], Path::new("x"), &mut |_| {}).unwrap_err().to_string();
-    assert_eq!(none, "0 input files given; 1 to 1024 can be imported together");
-    let text =
-        importer::import(&[std::env::temp_dir()], Path::new("x"), &mut |_| {}).unwrap_err().to_string();
+    let refusal = |inputs: &[PathBuf]| {
+        importer::import(inputs, Path::new("x"), ImportOptions::default(), &mut |_| {})
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refusal(&[PathBuf::from("/nonexistent/a.dbn")]).starts_with("cannot open /nonexistent/a.dbn"));
+    assert_eq!(refusal(&[]), "0 input files given; 1 to 1024 can be imported together");
+    let text = refusal(&[std::env::temp_dir()]);
     assert!(text.contains("directory"), "{text}");
 }
 
@@ -165,41 +187,73 @@ fn other_schemas_are_refused_by_name() {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_refused_with_the_records_before_the_cut() {
+fn of_a_file_cut_anywhere_the_records_before_the_cut_are_taken() {
     let bytes = trades(&[trade(2, 1, DAY_NS), trade(2, 1, DAY_NS + 1)]);
     let start = bytes.len() - 2 * size_of::<TradeMsg>();
     for length in 1..bytes.len() {
         let case = Case::new().bytes("in.dbn", &bytes[..length]);
+        let records = (length.saturating_sub(start) / size_of::<TradeMsg>()) as u64;
         if length >= start && (length - start).is_multiple_of(size_of::<TradeMsg>()) {
-            assert_eq!(case.import().source_records, ((length - start) / size_of::<TradeMsg>()) as u64);
+            assert_eq!(case.import().source_records, records);
             continue;
         }
+        let truncated = format!("in.dbn is truncated: after {records} whole records");
         let text = case.refusal();
-        let records = length.saturating_sub(start) / size_of::<TradeMsg>();
-        assert!(
-            text.contains(&format!("in.dbn is truncated: after {records} whole records")),
-            "{length}: {text}"
-        );
+        assert!(text.contains(&truncated) && text.ends_with("; nothing was written"), "{length}: {text}");
+        if records > 0 {
+            let damage = case.damage(records);
+            assert!(damage.to_string().contains(&truncated), "{length}: {damage}");
+        } else {
+            assert!(case.try_import(false).unwrap_err().to_string().contains(&truncated), "{length}");
+        }
     }
     // Compressed data that ends too early is noticed even where the records do not show it.
-    let packed = zstd::encode_all(&bytes[..], 3).unwrap();
-    for length in 5..packed.len() {
-        let text = Case::new().bytes("in.dbn.zst", &packed[..length]).refusal();
-        assert!(text.contains("in.dbn.zst is truncated: after "), "{length}: {text}");
+    for packed in [zstd::encode_all(&bytes[..], 3).unwrap(), gzip(&bytes)] {
+        for length in 5..packed.len() {
+            let text = Case::new().bytes("in.dbn.packed", &packed[..length]).refusal();
+            assert!(text.contains("in.dbn.packed is truncated: after "), "{length}: {text}");
+        }
+        assert_eq!(Case::new().bytes("in.dbn.packed", &packed).import().source_records, 2);
     }
+}
+
+#[test]
+fn damaged_records_are_left_out_and_located() {
+    let (first, last) = (order(b'A'), MboMsg { order_id: 8, ..order(b'A') });
+    let case = Case::new().bytes("in.dbn", &orders(&[first.clone(), order(b'Z'), last.clone()]));
+    let damage = case.damage(2);
+    assert_eq!(damage.place, Place::Record(1));
+    assert_eq!(damage.problem, "action 'Z'; allowed: A, C, M, R, T, F and N");
+
+    // Behind a length that cannot be nobody knows where the next record starts.
+    let mut bytes = orders(&[first, order(b'A'), last]);
+    let second = bytes.len() - 2 * size_of::<MboMsg>();
+    bytes[second] = 1;
+    let damage = Case::new().bytes("in.dbn", &bytes).damage(1);
+    assert_eq!(damage.place, Place::Record(1));
+    assert!(damage.problem.ends_with("nothing after it can be read"), "{damage}");
+
+    // Of many only the first are told.
+    let many: Vec<MboMsg> = std::iter::once(order(b'A')).chain((0..100).map(|_| order(b'Z'))).collect();
+    let findings = Case::new().bytes("in.dbn", &orders(&many)).import().findings;
+    assert_eq!((findings.damaged, findings.damage.len()), (100, 8));
+
+    // Nothing but damage is no recording.
+    let error = Case::new().bytes("in.dbn", &orders(&[order(b'Z')])).try_import(false).unwrap_err();
+    assert!(matches!(error, ImportError::Damaged(_)), "{error}");
 }
 
 #[test]
 fn flipped_bits_never_panic() {
     let mut bytes = trades(&[trade(2, 1, DAY_NS), trade(2, 1, DAY_NS + 1)]);
-    // A second input that is cut keeps the first from being written (and waited for) each time.
-    let cut = bytes[..bytes.len() - 1].to_vec();
-    let case = Case::new().bytes("in.dbn", &bytes).bytes("cut.dbn", &cut);
+    let case = Case::new().bytes("in.dbn", &bytes);
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&case.inputs[0], &bytes).unwrap();
-        let text = case.refusal();
-        assert!(text.contains("in.dbn") || text.contains("cut.dbn is truncated"), "bit {bit}: {text}");
+        if let Err(error) = case.try_import(true) {
+            assert!(error.to_string().contains("in.dbn") && !case.out().exists(), "bit {bit}: {error}");
+        }
+        let _ = std::fs::remove_file(case.out());
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
 }
@@ -297,7 +351,7 @@ fn an_existing_feed_file_is_not_overwritten() {
     let case = Case::new().bytes("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
     case.import();
     let before = std::fs::read(case.out()).unwrap();
-    let text = importer::import(&case.inputs, &case.out(), &mut |_| {}).unwrap_err().to_string();
+    let text = case.try_import(false).unwrap_err().to_string();
     assert!(
         text.ends_with("out.feed exists; an import overwrites nothing: remove it, or name another file"),
         "{text}"
@@ -309,7 +363,8 @@ fn an_existing_feed_file_is_not_overwritten() {
 fn progress_ends_at_its_total() {
     let case = Case::new().bytes("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
     let mut heard = Vec::new();
-    importer::import(&case.inputs, &case.out(), &mut |progress| heard.push(progress)).unwrap();
+    let options = ImportOptions::default();
+    importer::import(&case.inputs, &case.out(), options, &mut |progress| heard.push(progress)).unwrap();
     let bytes = std::fs::metadata(&case.inputs[0]).unwrap().len();
     let last = heard.last().unwrap();
     assert_eq!((last.done, last.total), (2 * bytes, 2 * bytes));

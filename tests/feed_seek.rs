@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use tickcast::feed::import::{self, ImportOptions};
 use tickcast::feed::{
     Description, KeyframeSettings, Reader, Replay, ReplayHandle, ReplaySettings, Speed, Writer,
     pacing_time_ns,
@@ -43,7 +44,7 @@ fn recorded() -> Option<Recording> {
     let source = common::recorded("dbn/esh4-glbx-mdp3-20231225.mbo.dbn.zst")?;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("esh4.feed");
-    tickcast::feed::import::dbn::import(&[source], &path, &mut |_| {}).unwrap();
+    import::dbn::import(&[source], &path, ImportOptions { strict: true }, &mut |_| {}).unwrap();
     let mut reader = Reader::open(&path).unwrap();
     let mut records = Vec::new();
     while let Some(block) = reader.next_block().unwrap() {

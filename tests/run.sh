@@ -88,6 +88,7 @@ step_tools() {
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    browser >/dev/null || missing+=(chromium)
     if ((${#missing[@]} == 0)); then
         echo "all there"
     elif [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
@@ -110,6 +111,7 @@ step_lint() { check cargo clippy --all-targets --locked --quiet -- -D warnings; 
 step_rust() {
     prepare_python || true
     prepare_node || true
+    prepare_browser || true
     cargo_test
 }
 
@@ -139,6 +141,14 @@ prepare_node() {
     TICKCAST_NODE=$(command -v node)
     export TICKCAST_NODE
 }
+
+# The browser: TICKCAST_CHROMIUM.
+prepare_browser() {
+    unset TICKCAST_CHROMIUM
+    TICKCAST_CHROMIUM=$(browser) && export TICKCAST_CHROMIUM
+}
+
+browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 
 step_python() {
     if ! prepare_python; then

@@ -222,7 +222,7 @@ mod tests {
             for message in frame::messages(&plain) {
                 match takeover {
                     true => drop(context.push(&mut bytes, &message, 9, &mut Vec::new())),
-                    false => assert!(deflater.push(&mut bytes, &message, 15, 9)),
+                    false => assert!(deflater.push(&mut bytes, &message, 15, 9).pays()),
                 }
                 frame::push(&mut bytes, opcode::PING, b"");
             }

@@ -4,19 +4,21 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
+use time::Date;
 
 use super::progress;
-use crate::feed::import::Imported;
+use crate::config::{Place, Problem, Problems};
+use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch};
 
 /// Take a foreign recording into a feed file.
 ///
-/// The inputs are read twice: first to learn their instruments and to check every record, then to write. Of inputs
-/// that are truncated or not understood nothing is written. Several inputs are merged by receive time.
+/// The inputs are read twice: first to learn their instruments, then to write. Each may be plain or packed with gzip or
+/// zstd. Several inputs are merged by time. What is damaged or cut off is left out and reported, the rest is taken in.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   tickcast import --from dbn monday.mbo.dbn.zst --out monday.feed
+  tickcast import --from itch 01302019.NASDAQ_ITCH50.gz --out nasdaq.feed
   tickcast inspect monday.feed")]
 pub struct ImportArgs {
     /// What kind of recording it is.
@@ -28,50 +30,126 @@ pub struct ImportArgs {
     /// The feed file to write; it must not exist yet.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// The day in New York (YYYY-MM-DD) of an ITCH recording; without it, the one in the file's name.
+    #[arg(long)]
+    date: Option<String>,
+    /// Refuse damaged recordings: the first damage is an error, and nothing is written.
+    #[arg(long)]
+    strict: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// The recordings that can be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Databento (.dbn, .dbn.zst; versions 1 to 3; schemas mbo, mbp-1, mbp-10, trades).
+    /// Databento (.dbn; versions 1 to 3; schemas mbo, mbp-1, mbp-10, trades).
     Dbn,
+    /// Nasdaq TotalView-ITCH 5.0 (messages behind their lengths, as in Nasdaq's daily files).
+    Itch,
+}
+
+impl ImportArgs {
+    /// The day that was given; an error where it is none, or where the recording says its days itself.
+    fn date(&self) -> Result<Option<Date>, Problems> {
+        let Some(text) = &self.date else { return Ok(None) };
+        let allowed = match self.from {
+            Format::Itch => match Date::parse(text, &time::format_description::well_known::Iso8601::DATE) {
+                Ok(date) => return Ok(Some(date)),
+                Err(_) => "a day such as 2019-01-30",
+            },
+            Format::Dbn => "only with --from itch: other recordings say their days themselves",
+        };
+        let mut problems = Problems::default();
+        let place = Some(Place::Flag("--date".into()));
+        problems.add(Problem { key: "date".into(), value: text.clone(), place, allowed: allowed.into() });
+        Err(problems)
+    }
 }
 
 /// Does it and prints what was written.
 pub fn run(args: ImportArgs) -> anyhow::Result<()> {
     let bar = progress::bar("{wide_bar} {bytes}/{total_bytes} {eta}");
-    let imported = match args.from {
-        Format::Dbn => import_dbn(&args, &bar)?,
-    };
+    let imported = import(&args, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
     bar.finish_and_clear();
-    let written = imported.written;
-    writeln!(
-        io::stdout().lock(),
-        "{}: {} records of {} source records; instruments {}, blocks {}, bytes {}",
-        args.out.display(),
-        written.records,
-        imported.source_records,
-        imported.instruments,
-        written.blocks,
-        written.bytes
-    )?;
+    let imported = imported?;
+    warn(&imported.findings);
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &imported)?;
+        writeln!(out)?;
+    } else {
+        print(&args, &imported, &mut out)?;
+    }
     Ok(())
 }
 
+fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Imported> {
+    let options = ImportOptions { strict: args.strict };
+    let date = args.date()?;
+    match args.from {
+        Format::Dbn => import_dbn(args, options, progress),
+        Format::Itch => Ok(itch::import(&args.inputs, &args.out, date, options, progress)?),
+    }
+}
+
 #[cfg(feature = "dbn")]
-fn import_dbn(args: &ImportArgs, bar: &ProgressBar) -> anyhow::Result<Imported> {
-    let imported = crate::feed::import::dbn::import(&args.inputs, &args.out, &mut |progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    })?;
-    Ok(imported)
+fn import_dbn(
+    args: &ImportArgs,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Imported> {
+    Ok(crate::feed::import::dbn::import(&args.inputs, &args.out, options, progress)?)
 }
 
 #[cfg(not(feature = "dbn"))]
-fn import_dbn(_: &ImportArgs, _: &ProgressBar) -> anyhow::Result<Imported> {
+fn import_dbn(_: &ImportArgs, _: ImportOptions, _: &mut dyn FnMut(Progress)) -> anyhow::Result<Imported> {
     anyhow::bail!(
         "this tickcast was built without the feature \"dbn\", which reads Databento files; build it with it"
     )
+}
+
+/// Says on standard error what was left out.
+fn warn(findings: &Findings) {
+    for damage in &findings.damage {
+        eprintln!("warning: {damage}");
+    }
+    let more = findings.damaged - findings.damage.len() as u64;
+    if more > 0 {
+        eprintln!("warning: and {more} more");
+    }
+}
+
+fn print(args: &ImportArgs, imported: &Imported, out: &mut impl Write) -> io::Result<()> {
+    let Imported { source_records, instruments, written, findings } = imported;
+    writeln!(
+        out,
+        "{}: {} records of {source_records} source records; instruments {instruments}, blocks {}, bytes {}",
+        args.out.display(),
+        written.records,
+        written.blocks,
+        written.bytes
+    )?;
+    if findings.damaged > 0 {
+        writeln!(out, "damaged and left out: {}", findings.damaged)?;
+    }
+    for (name, count) in &findings.unknown {
+        writeln!(out, "not known: {name}: {count}")?;
+    }
+    for (name, count) in &findings.left_out {
+        writeln!(out, "no place in a feed file: {name}: {count}")?;
+    }
+    for (what, count) in &findings.odd {
+        writeln!(out, "odd: {what}: {count}")?;
+    }
+    for note in &findings.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where results are printed")]
 
 mod bench;
+mod export;
 mod import;
 mod inspect;
 mod progress;
@@ -33,6 +34,7 @@ enum Verb {
     Serve(serve::ServeArgs),
     Watch(watch::WatchArgs),
     Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
     Simulate(simulate::SimulateArgs),
     Bench(Box<bench::BenchArgs>),
@@ -59,6 +61,7 @@ pub fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(args),
         Verb::Watch(args) => watch::run(args),
         Verb::Import(args) => import::run(args),
+        Verb::Export(args) => export::run(args),
         Verb::Inspect(args) => inspect::run(args),
         Verb::Simulate(args) => simulate::run(args),
         Verb::Bench(args) => bench::run(*args),

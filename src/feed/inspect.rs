@@ -12,8 +12,8 @@ use serde::Serialize;
 use self::tally::Tally;
 use super::error::FeedError;
 use super::format::RECORD_BYTES;
-use super::moment::rfc3339;
 use super::reader::Reader;
+use super::time::rfc3339;
 use crate::model::{Decimal, Deriver, PrimaryKind};
 
 /// Levels a side that a report shows.

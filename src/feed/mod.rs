@@ -1,29 +1,30 @@
 //! Feed files: what a source said, kept, and said again.
 //!
 //! [`mod@format`] is the bytes; [`Writer`] and [`Reader`] put them on a disk and take them from there; [`Replay`] is a
-//! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`inspect`]
-//! tells what is in one. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
+//! [`crate::source::Source`] over one or more files; [`import`] makes feed files of foreign recordings; [`export`]
+//! makes tables and foreign recordings of them; [`inspect`] tells what is in one. Nothing here knows a socket, and nothing but the command line's progress reads a clock.
 
 mod error;
+pub mod export;
 pub mod format;
 mod handle;
 pub mod import;
 pub mod inspect;
 mod keyframe;
-mod moment;
 mod pace;
 mod reader;
 mod replay;
+mod time;
 mod writer;
 
 pub use error::{Fault, FeedError};
 pub use format::Description;
 pub use handle::{ReplayHandle, ReplayState, ReplayStatus};
 pub use keyframe::KeyframeSettings;
-pub use moment::{TIME_ALLOWED, parse_time_ns, rfc3339};
 pub use pace::{Pacer, Speed, SpeedError};
 pub use reader::{Keyframe, Reader};
 pub use replay::{Replay, ReplaySettings};
+pub use time::{TIME_FORMS, parse_time_ns};
 pub use writer::{Sink, Writer, Written};
 
 use crate::model::{ABSENT_TIME, Primary};

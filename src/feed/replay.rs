@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::error::FeedError;
 use super::handle::{NO_SEEK, ReplayHandle, Shared};
-use super::moment::rfc3339;
 use super::pace::{Pacer, Speed};
 use super::reader::Reader;
+use super::time::rfc3339;
 use crate::limits;
 use crate::model::{Catalog, Primary, ResetReason};
 use crate::source::{Next, Source, SourceError};

@@ -39,7 +39,7 @@ impl Sink for Vec<u8> {
 }
 
 /// What a finished file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Written {
     /// Records.
     pub records: u64,

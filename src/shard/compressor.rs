@@ -110,23 +110,24 @@ impl Compressor {
         if frames.len() < limits::DEFLATE_BYTES_MIN {
             return None;
         }
-        let (before_ns, before) = ((self.stopwatch)(), self.deflater.work());
-        let (mut out, mut pays) = (std::mem::take(&mut self.shared), false);
+        let (before_ns, mut work) = ((self.stopwatch)(), Work::default());
+        let mut out = std::mem::take(&mut self.shared);
         out.clear();
         // A burst's memory goes back.
         out.shrink_to(limits::FLUSH_BYTES_KEPT);
         for message in frame::messages(frames) {
-            let is_done = is_worth(&message, limits::DEFLATE_BYTES_MIN)
-                && self.has_time(&message)
-                && self.deflater.push(&mut out, &message, window_bits, self.settings.fragment_bytes);
-            if !is_done {
+            let mut done = Work::default();
+            if is_worth(&message, limits::DEFLATE_BYTES_MIN) && self.has_time(&message) {
+                done = self.deflater.push(&mut out, &message, window_bits, self.settings.fragment_bytes);
+            }
+            if !done.pays() {
                 out.extend_from_slice(message.frames);
             }
-            pays |= is_done;
+            work += done;
         }
-        self.count(before_ns, self.deflater.work() - before);
+        self.count(before_ns, work);
         self.shared = out;
-        pays.then_some(&self.shared)
+        work.pays().then_some(&self.shared)
     }
 
     /// Whether there is time to compress a message; then it is taken.

@@ -3,7 +3,7 @@
 //! A server's compressed message is the same for everybody who gets it, as long as it refers to no message before it: so
 //! [`Deflater`] compresses once for all. [`Context`] belongs to one client and refers back.
 
-use std::ops::{AddAssign, Sub};
+use std::ops::AddAssign;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
@@ -24,15 +24,22 @@ const LEVEL: u32 = 1;
 /// Room that is made at a time, beside what the input needs.
 const ROOM_BYTES: usize = 64;
 
-/// What a compressor has done so far.
+/// What a compressor has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Messages compressed.
     pub messages: u64,
     /// Bytes of their payload before.
     pub bytes_in: u64,
-    /// And after.
+    /// And after; the same where compressing did not make them fewer.
     pub bytes_out: u64,
+}
+
+impl Work {
+    /// Whether anything became shorter.
+    pub fn pays(&self) -> bool {
+        self.bytes_out < self.bytes_in
+    }
 }
 
 impl AddAssign for Work {
@@ -43,37 +50,24 @@ impl AddAssign for Work {
     }
 }
 
-impl Sub for Work {
-    type Output = Work;
-
-    fn sub(self, before: Work) -> Work {
-        Work {
-            messages: self.messages - before.messages,
-            bytes_in: self.bytes_in - before.bytes_in,
-            bytes_out: self.bytes_out - before.bytes_out,
-        }
-    }
-}
-
 /// Compresses messages each by itself (`server_no_context_takeover`), whoever they are for.
 #[derive(Debug, Default)]
 pub struct Deflater {
     /// One a window, made when it is first used: some 300 KiB each.
     windows: [Option<Compress>; (WINDOW_BITS_MAX - WINDOW_BITS_MIN) as usize + 1],
     scratch: Vec<u8>,
-    work: Work,
 }
 
 impl Deflater {
     /// Compresses a message for clients whose window has 2^`window_bits` bytes and appends it to `out`, in fragments of at
-    /// most `fragment` bytes. `false`, and nothing appended, where that would not make it shorter.
+    /// most `fragment` bytes; nothing is appended where that [does not pay](Work::pays).
     pub fn push(
         &mut self,
         out: &mut Vec<u8>,
         message: &Message<'_>,
         window_bits: u8,
         fragment: usize,
-    ) -> bool {
+    ) -> Work {
         // No reference leaves the message: one that fits into the smaller window is the same with the largest.
         let fits = message.payload_bytes <= 1 << window_bits;
         let bits = if fits { WINDOW_BITS_MAX } else { window_bits.clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX) };
@@ -82,21 +76,15 @@ impl Deflater {
         compress.reset();
         self.scratch.clear();
         let is_done = squeeze(compress, message, &mut self.scratch);
-        self.work.messages += 1;
-        self.work.bytes_in += message.payload_bytes as u64;
-        let pays = is_done && self.scratch.len() < message.payload_bytes;
-        self.work.bytes_out += if pays { self.scratch.len() } else { message.payload_bytes } as u64;
-        if pays {
+        let shortest =
+            if is_done { self.scratch.len().min(message.payload_bytes) } else { message.payload_bytes };
+        let work = Work { messages: 1, bytes_in: message.payload_bytes as u64, bytes_out: shortest as u64 };
+        if work.pays() {
             frame::push_message(out, message.opcode, true, &self.scratch, fragment);
         }
         // A burst's memory goes back.
         self.scratch.shrink_to(limits::FLUSH_BYTES_KEPT);
-        pays
-    }
-
-    /// What it has done so far.
-    pub fn work(&self) -> Work {
-        self.work
+        work
     }
 }
 
@@ -173,7 +161,6 @@ fn squeeze(compress: &mut Compress, message: &Message<'_>, out: &mut Vec<u8>) ->
 pub struct Inflater {
     /// Made when it is first used: some 40 KiB.
     decompress: Option<Box<Decompress>>,
-    messages: u64,
 }
 
 impl Inflater {
@@ -186,7 +173,6 @@ impl Inflater {
     pub fn inflate(&mut self, message: &[u8], rules: &Rules) -> Result<Vec<u8>, Violation> {
         let decompress = self.decompress.get_or_insert_with(|| Box::new(Decompress::new(false)));
         decompress.reset(false);
-        self.messages += 1;
         let mut out = Vec::new();
         for input in [message, &TAIL] {
             let mut rest = input;
@@ -216,11 +202,6 @@ impl Inflater {
                 return Ok(out);
             }
         }
-    }
-
-    /// Messages inflated, or tried.
-    pub fn messages(&self) -> u64 {
-        self.messages
     }
 }
 

@@ -35,13 +35,13 @@ pub fn recorded(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// The program that an environment variable names (`TICKCAST_PYTHON`, `TICKCAST_NODE`: set by `tests/run.sh` where it
-/// could install the clients' packages). Where it is not set the skip is reported and `None` returned.
+/// The program that an environment variable names (`TICKCAST_PYTHON`, `TICKCAST_NODE`, `TICKCAST_CHROMIUM`: set by
+/// `tests/run.sh` where it could install the clients' packages). Where it is not set the skip is reported and `None` returned.
 pub fn program(variable: &str) -> Option<PathBuf> {
     let program = std::env::var_os(variable).map(PathBuf::from);
     if program.is_none() {
         skip(&format!(
-            "{variable} is not set: run through tests/run.sh, which installs the client's packages"
+            "{variable} is not set: run through tests/run.sh, which installs what the clients need"
         ));
     }
     program

@@ -9,8 +9,9 @@ use crate::common;
 use crate::raw::{BINARY, JSON};
 use crate::server::{Client, Server, number};
 
-/// What each of these clients read of a feed file; (what it is, its end).
-fn read_by(compression: &str, clients: &[(&str, &str, Vec<&str>)]) -> Vec<(String, Value)> {
+/// What each of these clients read of a feed file: (what it is, its end). A client is the programs that it needs, the first of
+/// which runs it and is told of the others, its script, protocol, and whether it offers compression.
+fn read_by(compression: &str, clients: &[(&[&str], &str, [&str; 2])]) -> Vec<(String, Value)> {
     let feed = Path::new(env!("CARGO_MANIFEST_DIR")).join("feeds/halt.feed");
     let feed = feed.to_str().unwrap();
     let server = Server::start(&[
@@ -27,10 +28,12 @@ fn read_by(compression: &str, clients: &[(&str, &str, Vec<&str>)]) -> Vec<(Strin
         compression,
     ]);
     let mut running: Vec<(String, Client)> = Vec::new();
-    for (variable, script, arguments) in clients {
-        let Some(program) = common::program(variable) else { continue };
-        let arguments = [&[script, &server.address[..]], &arguments[..]].concat();
-        running.push((arguments[2..].join(" "), Client::start(&program, &arguments)));
+    for (variables, script, asked) in clients {
+        let programs: Option<Vec<_>> = variables.iter().map(|variable| common::program(variable)).collect();
+        let Some(programs) = programs else { continue };
+        let mut arguments = vec![*script, &server.address, asked[0], asked[1]];
+        arguments.extend(programs[1..].iter().map(|program| program.to_str().unwrap()));
+        running.push((format!("{script} {}", asked.join(" ")), Client::start(&programs[0], &arguments)));
     }
     running.iter_mut().for_each(|(_, client)| client.expect_line("ready"));
     server.http("POST", "/api/v1/replay", r#"{"action":"play"}"#);
@@ -53,12 +56,14 @@ fn read_by(compression: &str, clients: &[(&str, &str, Vec<&str>)]) -> Vec<(Strin
 #[test]
 fn every_client_reads_the_same_with_and_without_compression() {
     let clients = [
-        ("TICKCAST_PYTHON", "python/deflate_live.py", vec![BINARY, "on"]),
-        ("TICKCAST_PYTHON", "python/deflate_live.py", vec![BINARY, "off"]),
-        ("TICKCAST_PYTHON", "python/deflate_live.py", vec![JSON, "on"]),
-        ("TICKCAST_PYTHON", "python/deflate_live.py", vec![JSON, "off"]),
-        ("TICKCAST_NODE", "js/deflate_live.mjs", vec!["on"]),
-        ("TICKCAST_NODE", "js/deflate_live.mjs", vec!["off"]),
+        (&["TICKCAST_PYTHON"][..], "python/deflate_live.py", [BINARY, "on"]),
+        (&["TICKCAST_PYTHON"], "python/deflate_live.py", [BINARY, "off"]),
+        (&["TICKCAST_PYTHON"], "python/deflate_live.py", [JSON, "on"]),
+        (&["TICKCAST_PYTHON"], "python/deflate_live.py", [JSON, "off"]),
+        (&["TICKCAST_NODE"], "js/deflate_live.mjs", [BINARY, "on"]),
+        (&["TICKCAST_NODE"], "js/deflate_live.mjs", [BINARY, "off"]),
+        (&["TICKCAST_NODE", "TICKCAST_CHROMIUM"], "js/deflate_browser.mjs", [BINARY, "on"]),
+        (&["TICKCAST_NODE", "TICKCAST_CHROMIUM"], "js/deflate_browser.mjs", [JSON, "on"]),
     ];
     for compression in ["shared", "dedicated", "off"] {
         // Of binary and of JSON. In which order streams follow each other is a matter of the run.

@@ -6,6 +6,7 @@ mod bad_input;
 mod bombs;
 mod checker;
 mod churn;
+mod dribble;
 mod garbage;
 mod idle;
 mod server;

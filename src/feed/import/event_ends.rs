@@ -7,6 +7,18 @@ use rustc_hash::FxHashMap;
 use crate::limits;
 use crate::model::{Primary, primary_flags};
 
+/// What a source says of the end of an exchange event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// The event ends here.
+    #[default]
+    Here,
+    /// More of it follows.
+    Later,
+    /// The source does not say.
+    Unsaid,
+}
+
 /// Holds records back until it is known whether they end their exchange event, and flags those that do.
 ///
 /// A record ends its event where the source says so. Where it does not, it ends it nevertheless if the next record of
@@ -22,9 +34,8 @@ pub(super) struct EventEnds {
 }
 
 impl EventEnds {
-    /// Takes what one record of the source became: primaries of one instrument and one time. `ends`: the source says
-    /// that its event ends here.
-    pub fn push(&mut self, primaries: &[Primary], ends: bool) {
+    /// Takes what one record of the source became; `ends` is about the last of these.
+    pub fn push(&mut self, primaries: &[Primary], ends: Ends) {
         let Some(last) = primaries.last() else { return };
         if let Some(number) = self.open.remove(&last.instrument) {
             let before = self.held_mut(number);
@@ -38,10 +49,12 @@ impl EventEnds {
         }
         self.held.extend(primaries);
         let number = self.released + self.held.len() as u64 - 1;
-        if ends {
-            self.held_mut(number).flags |= primary_flags::LAST;
-        } else {
-            self.open.insert(last.instrument, number);
+        match ends {
+            Ends::Here => self.held_mut(number).flags |= primary_flags::LAST,
+            Ends::Later => {}
+            Ends::Unsaid => {
+                self.open.insert(last.instrument, number);
+            }
         }
     }
 
@@ -94,7 +107,8 @@ mod tests {
         let mut ends = EventEnds::default();
         let mut out = Vec::new();
         for (instrument, time, snapshot, flagged) in records {
-            ends.push(&[primary(*instrument, *time, *snapshot)], *flagged);
+            let said = if *flagged { Ends::Here } else { Ends::Unsaid };
+            ends.push(&[primary(*instrument, *time, *snapshot)], said);
             out.extend(std::iter::from_fn(|| ends.pop()));
         }
         ends.finish();
@@ -142,10 +156,10 @@ mod tests {
     #[test]
     fn an_instrument_that_falls_silent_holds_nothing_up_for_long() {
         let mut ends = EventEnds::default();
-        ends.push(&[primary(0, 1, false)], false);
+        ends.push(&[primary(0, 1, false)], Ends::Unsaid);
         for number in 0..limits::IMPORT_LOOKAHEAD_MAX as u64 {
             assert!(ends.pop().is_none());
-            ends.push(&[primary(1, number, false)], true);
+            ends.push(&[primary(1, number, false)], Ends::Here);
         }
         assert!(ends.pop().is_some_and(|first| first.instrument == 0 && first.is_last()));
     }

@@ -9,6 +9,7 @@ use crate::wire::guard::opcode::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
 
 mod deflate;
 mod refused;
+mod tungstenite;
 
 const LIMITS: Rules = Rules { bytes: 300, fragments: 8, inflate_ratio: 256, binary: false, deflate: false };
 
@@ -107,6 +108,14 @@ fn read_every_way(bytes: &[u8], limits: Rules) -> Vec<Incoming> {
         }
         whole
     })
+}
+
+/// The bytes in pieces.
+fn cut_at(bytes: &[u8], cuts: Vec<prop::sample::Index>) -> Vec<&[u8]> {
+    let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+    cuts.extend([0, bytes.len()]);
+    cuts.sort_unstable();
+    cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
 fn text(text: &str) -> Incoming {
@@ -322,11 +331,7 @@ proptest! {
         }
         expected.push(Incoming::Eof);
 
-        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.extend([0, bytes.len()]);
-        cuts.sort_unstable();
-        let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-        prop_assert_eq!(read_pieces(pieces, LIMITS), expected);
+        prop_assert_eq!(read_pieces(cut_at(&bytes, cuts), LIMITS), expected);
     }
 
     /// Noise ends in a violation or an end, never in a panic, and the same way however it is cut.

@@ -1,10 +1,10 @@
 // Everything that a replay says, as one hash: the same with and without compression. The twin of deflate_live.py, for
-// tickcast.v1.bin: node deflate_live.mjs ADDRESS on|off
+// tickcast.v1.bin alone: node deflate_live.mjs ADDRESS PROTOCOL on|off
 
 import { createHash } from 'node:crypto';
 import WebSocket from 'ws';
 
-const [address, compression] = process.argv.slice(2);
+const [address, protocol, compression] = process.argv.slice(2);
 const channels = ['quotes', 'trades', 'book', 'orders', 'ticker', 'bars', 'status'];
 const sha = createHash('sha256');
 let messages = 0;
@@ -19,7 +19,7 @@ function take(frame) {
   }
 }
 
-const socket = new WebSocket(`ws://${address}/ws`, ['tickcast.v1.bin'], { perMessageDeflate: compression === 'on' });
+const socket = new WebSocket(`ws://${address}/ws`, [protocol], { perMessageDeflate: compression === 'on' });
 socket.on('open', () => socket.send(JSON.stringify({ op: 'subscribe', symbols: ['*'], channels, snapshot: false })));
 socket.on('message', (data, isBinary) => {
   if (isBinary) return take(data);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use tickcast::feed::Reader;
-use tickcast::feed::import::{ImportError, dbn};
+use tickcast::feed::import::{ImportError, ImportOptions, dbn};
 use tickcast::feed::inspect::inspect;
 
 /// Feed records that one DBN record may become: itself, and ten levels a side.
@@ -24,13 +24,16 @@ pub fn run(data: &[u8]) {
     let (input, out) = (folder().join("in.dbn"), folder().join("out.feed"));
     std::fs::write(&input, data).expect("the input is written");
     let (mut last, mut total) = (0, 0);
-    let imported = dbn::import(&[input], &out, &mut |progress| {
+    // Half of the inputs tolerate damage.
+    let options = ImportOptions { strict: data.len() % 2 == 0 };
+    let imported = dbn::import(&[input], &out, options, &mut |progress| {
         assert!(progress.done >= last && progress.done <= progress.total, "{progress:?} after {last}");
         (last, total) = (progress.done, progress.total);
     });
     match imported {
         Ok(imported) => {
             assert_eq!(last, total, "it is done");
+            assert!(!options.strict || imported.findings.damaged == 0);
             let mut reader = Reader::open(&out).expect("what was written is a feed file");
             assert!(reader.is_complete());
             assert_eq!(reader.catalog().len(), imported.instruments);

@@ -1,8 +1,7 @@
 //! One DBN file being read: opened with care, record by record, to an end that is checked.
 
 use std::cell::Cell;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -12,14 +11,15 @@ use ::dbn::{Metadata, VersionUpgradePolicy};
 use super::record::{Record, Schema};
 use super::symbols::Symbols;
 use crate::feed::format::printable;
-use crate::feed::import::ImportError;
+use crate::feed::import::event_ends::Ends;
+use crate::feed::import::passes::{Piece, Reading, Recording};
+use crate::feed::import::stored::{Counted, Stored};
+use crate::feed::import::{Damage, ImportError, Place};
 use crate::limits;
-use crate::model::Primary;
 
 /// "DBN", the version, and the length of the metadata.
 const PRELUDE_BYTES: usize = 8;
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-const EXPECTED: &str = "a DBN file (\"DBN\" and its version), plain or compressed with zstd";
+const EXPECTED: &str = "a DBN file (\"DBN\" and its version), plain or packed with zstd or gzip";
 const VERSIONS: &str = "1, 2 and 3";
 const SCHEMAS: &str = "mbo, mbp-1, mbp-10 and trades";
 
@@ -28,54 +28,37 @@ pub(super) struct Input {
     path: String,
     /// The last part of the path.
     name: String,
-    decoder: DbnDecoder<Counted<Box<dyn Read>>>,
+    decoder: DbnDecoder<Orderly<Counted<Box<dyn Read>>>>,
     schema: Schema,
     symbols: Symbols,
-    /// Whole records taken.
+    /// Records in the file so far, and those of them that were taken.
+    seen: u64,
     records: u64,
-    /// Bytes that prelude, metadata and those records have, unpacked.
+    /// Bytes that prelude, metadata and the records seen have, unpacked, and bytes that were unpacked.
     used: u64,
+    unpacked: Rc<Cell<u64>>,
     /// Bytes of the file as stored, and how many of them were read.
     bytes: u64,
     bytes_read: Rc<Cell<u64>>,
+    /// Nothing can be read from here on.
+    ended: bool,
     record: Record,
+    piece: Piece,
 }
 
 impl Input {
     /// Opens the file, reads its metadata and refuses what cannot be imported.
     pub fn open(path: &Path) -> Result<Input, ImportError> {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let path = path.display().to_string();
-        let io = |error| ImportError::Io { action: "read", path: path.clone(), error };
-        let file = File::open(&path).map_err(|error| ImportError::Io {
-            action: "open",
-            path: path.clone(),
-            error,
-        })?;
-        let metadata = file.metadata().map_err(io)?;
-        if metadata.is_dir() {
-            return Err(io(io::Error::from(io::ErrorKind::IsADirectory)));
-        }
-        let bytes_read = Rc::new(Cell::new(0));
-        let mut stored = BufReader::new(Counted { inner: file, count: Rc::clone(&bytes_read) });
-        let start = stored.fill_buf().map_err(io)?;
-        if start.is_empty() {
-            return Err(ImportError::Empty { path, expected: EXPECTED });
-        }
-        let is_zstd = start.starts_with(&ZSTD_MAGIC);
-        let mut plain: Box<dyn Read> = if is_zstd {
-            Box::new(zstd::stream::read::Decoder::with_buffer(stored).map_err(io)?)
-        } else {
-            Box::new(stored)
-        };
+        let Stored { path, name, bytes, bytes_read, mut plain } = Stored::open(path, EXPECTED)?;
         let prelude = read_prelude(&mut plain, &path)?;
         let metadata_bytes = u64::from(u32::from_le_bytes([prelude[4], prelude[5], prelude[6], prelude[7]]));
         let used = PRELUDE_BYTES as u64 + metadata_bytes;
+        let unpacked = Rc::new(Cell::new(0));
         let counted = Counted {
             inner: Box::new(Cursor::new(prelude).chain(plain)) as Box<dyn Read>,
-            count: Rc::new(Cell::new(0)),
+            count: Rc::clone(&unpacked),
         };
-        let decoder = DbnDecoder::with_upgrade_policy(counted, VersionUpgradePolicy::AsIs)
+        let decoder = DbnDecoder::with_upgrade_policy(Orderly(counted), VersionUpgradePolicy::AsIs)
             .map_err(|error| metadata_error(error, &path))?;
         let schema = importable(decoder.metadata(), &path)?;
         let symbols = Symbols::new(decoder.metadata());
@@ -85,85 +68,90 @@ impl Input {
             decoder,
             schema,
             symbols,
+            seen: 0,
             records: 0,
             used,
-            bytes: metadata.len(),
+            unpacked,
+            bytes,
             bytes_read,
+            ended: false,
             record: Record::default(),
+            piece: Piece::default(),
         })
     }
+}
 
-    /// Takes the next record in hand; false at the end of a file that ends where a record does.
-    pub fn advance(&mut self) -> Result<bool, ImportError> {
-        let fault = |problem| ImportError::Record { path: self.path.clone(), record: self.records, problem };
-        match self.decoder.decode_record_ref() {
-            Ok(Some(record)) => {
-                self.used += record.header().record_size() as u64;
-                self.record.read(record, self.schema).map_err(fault)?;
-                self.records += 1;
-                Ok(true)
-            }
-            Ok(None) => self.check_end().map(|()| false),
-            Err(::dbn::Error::Io { source, .. }) => Err(ImportError::Truncated {
-                path: self.path.clone(),
-                records: self.records,
-                detail: format!("the compressed data cannot be unpacked further ({source})"),
-            }),
-            Err(error) => Err(fault(error.to_string())),
+impl Recording for Input {
+    fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError> {
+        while !self.ended {
+            let (place, problem) = match self.decoder.decode_record_ref() {
+                Ok(Some(record)) => {
+                    self.used += record.header().record_size() as u64;
+                    self.seen += 1;
+                    match self.record.read(record, self.schema, &mut self.piece.primaries) {
+                        Ok(()) => {
+                            let instrument = self.symbols.number(
+                                &self.record,
+                                self.schema,
+                                &mut reading.listing,
+                                &self.path,
+                            )?;
+                            for primary in &mut self.piece.primaries {
+                                primary.instrument = instrument;
+                            }
+                            self.piece.time_ns = self.record.ts_index;
+                            self.piece.ends = if self.record.ends { Ends::Here } else { Ends::Unsaid };
+                            self.records += 1;
+                            return Ok(true);
+                        }
+                        Err(problem) => (Place::Record(self.seen - 1), problem),
+                    }
+                }
+                Ok(None) => {
+                    self.ended = true;
+                    // The decoder ends in silence where bytes of a record are missing; here they are missed.
+                    match self.unpacked.get().saturating_sub(self.used) {
+                        0 => return Ok(false),
+                        left => (Place::End(self.seen), format!("the file ends {left} bytes into the next")),
+                    }
+                }
+                Err(::dbn::Error::Io { source, .. }) => {
+                    self.ended = true;
+                    let problem = format!("the compressed data cannot be unpacked further ({source})");
+                    (Place::End(self.seen), problem)
+                }
+                Err(error) => {
+                    // Its length is not to be relied on, so nobody knows where the next one starts.
+                    self.ended = true;
+                    (Place::Record(self.seen), format!("{error}; nothing after it can be read"))
+                }
+            };
+            reading.findings.damage(&self.path, place, problem)?;
         }
+        Ok(false)
     }
 
-    /// The decoder ends in silence where bytes of a record are missing; here they are missed.
-    fn check_end(&self) -> Result<(), ImportError> {
-        match self.decoder.get_ref().count.get().saturating_sub(self.used) {
-            0 => Ok(()),
-            left => Err(ImportError::Truncated {
-                path: self.path.clone(),
-                records: self.records,
-                detail: format!("the file ends {left} bytes into the next"),
-            }),
-        }
+    fn piece(&self) -> &Piece {
+        &self.piece
     }
 
-    /// The record in hand.
-    pub fn record(&self) -> &Record {
-        &self.record
-    }
-
-    /// What the record in hand became.
-    pub fn primaries_mut(&mut self) -> &mut [Primary] {
-        &mut self.record.primaries
-    }
-
-    pub fn path(&self) -> &str {
+    fn path(&self) -> &str {
         &self.path
     }
 
-    pub fn schema(&self) -> Schema {
-        self.schema
-    }
-
-    pub fn symbols(&self) -> &Symbols {
-        &self.symbols
-    }
-
-    /// Records taken so far.
-    pub fn records(&self) -> u64 {
+    fn records(&self) -> u64 {
         self.records
     }
 
-    /// Bytes of the file.
-    pub fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes of the file read so far.
-    pub fn bytes_read(&self) -> u64 {
+    fn bytes_read(&self) -> u64 {
         self.bytes_read.get()
     }
 
-    /// A line for the feed file's description.
-    pub fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let metadata = self.decoder.metadata();
         format!(
             "{}: dbn version {}, {} {}, {} records",
@@ -179,7 +167,7 @@ impl Input {
 /// Reads the prelude and refuses what is no DBN, of another version, or of a length beyond the bound: the decoder would
 /// reserve that length at once.
 fn read_prelude(plain: &mut impl Read, path: &str) -> Result<[u8; PRELUDE_BYTES], ImportError> {
-    let truncated = |detail: String| ImportError::Truncated { path: path.to_owned(), records: 0, detail };
+    let truncated = |problem| truncated(path, problem);
     let mut prelude = [0; PRELUDE_BYTES];
     let mut filled = 0;
     while filled < PRELUDE_BYTES {
@@ -220,13 +208,14 @@ fn read_prelude(plain: &mut impl Read, path: &str) -> Result<[u8; PRELUDE_BYTES]
 
 const _: () = assert!(limits::IMPORT_METADATA_BYTES_MAX == 268_435_456);
 
+/// It ends before its first record.
+fn truncated(path: &str, problem: String) -> ImportError {
+    ImportError::Damaged(Damage { path: path.to_owned(), place: Place::End(0), problem })
+}
+
 fn metadata_error(error: ::dbn::Error, path: &str) -> ImportError {
     match error {
-        ::dbn::Error::Io { source, .. } => ImportError::Truncated {
-            path: path.to_owned(),
-            records: 0,
-            detail: format!("it ends in the metadata ({source})"),
-        },
+        ::dbn::Error::Io { source, .. } => truncated(path, format!("it ends in the metadata ({source})")),
         other => ImportError::Unsupported {
             path: path.to_owned(),
             thing: "the metadata",
@@ -250,20 +239,15 @@ fn importable(metadata: &Metadata, path: &str) -> Result<Schema, ImportError> {
     })
 }
 
-/// Counts the bytes that pass. An end that comes too early for the decompressor becomes an error of another kind, since
-/// the decoder takes `UnexpectedEof` for an orderly end.
-struct Counted<R> {
-    inner: R,
-    count: Rc<Cell<u64>>,
-}
+/// An end that comes too early for the decompressor becomes an error of another kind, since the decoder takes
+/// `UnexpectedEof` for an orderly end.
+struct Orderly<R>(R);
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Orderly<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.inner.read(buffer).map_err(|error| match error.kind() {
+        self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
             _ => error,
-        })?;
-        self.count.set(self.count.get() + bytes as u64);
-        Ok(bytes)
+        })
     }
 }

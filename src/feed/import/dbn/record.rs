@@ -5,7 +5,8 @@ use std::os::raw::c_char;
 use ::dbn::{BidAskPair, FlagSet, MboMsg, Mbp1Msg, Mbp10Msg, RecordHeader, RecordRef, TradeMsg};
 use ::dbn::{HasRType, UNDEF_ORDER_SIZE, UNDEF_PRICE};
 
-use crate::model::{ABSENT, Channel, ChannelSet, Primary, PrimaryKind, Side, primary_flags};
+use crate::feed::import::listing::Tells;
+use crate::model::{ABSENT, Primary, PrimaryKind, Side, primary_flags};
 
 /// The schemas that can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +40,16 @@ impl Schema {
     }
 
     /// What can be told from it.
-    pub fn channels(self) -> ChannelSet {
-        use Channel::{Bars, Book, Orders, Quotes, Ticker, Trades};
+    pub fn tells(self) -> Tells {
         match self {
-            Schema::Mbo => ChannelSet::of(&[Quotes, Trades, Book, Orders, Ticker, Bars]),
-            Schema::Mbp1 | Schema::Mbp10 => ChannelSet::of(&[Quotes, Trades, Book, Ticker, Bars]),
-            Schema::Trades => ChannelSet::of(&[Trades, Ticker, Bars]),
+            Schema::Mbo => Tells::ORDERS.and(Tells::TRADES),
+            Schema::Mbp1 | Schema::Mbp10 => Tells::BOOK.and(Tells::TRADES),
+            Schema::Trades => Tells::TRADES,
         }
     }
 
     /// Levels a side that it tells of; 0: all, or none at all.
-    pub fn depth(self) -> usize {
+    pub fn depth(self) -> u16 {
         match self {
             Schema::Mbp1 => 1,
             Schema::Mbp10 => 10,
@@ -58,7 +58,7 @@ impl Schema {
     }
 }
 
-/// A record of the source and what became of it.
+/// What a record of the source says beside its primaries.
 #[derive(Default)]
 pub(super) struct Record {
     pub publisher: u16,
@@ -67,8 +67,6 @@ pub(super) struct Record {
     pub ts_index: u64,
     /// The source says that the exchange event ends here.
     pub ends: bool,
-    /// Without the instrument's number in the catalog.
-    pub primaries: Vec<Primary>,
 }
 
 /// What records of all four schemas have.
@@ -101,9 +99,15 @@ macro_rules! head {
 }
 
 impl Record {
-    /// Takes a record of that schema; the error says what is wrong with it.
-    pub fn read(&mut self, record: RecordRef<'_>, schema: Schema) -> Result<(), String> {
-        self.primaries.clear();
+    /// Takes a record of that schema. What becomes of it replaces `primaries`, without the instrument's number in the
+    /// catalog; the error says what is wrong with it.
+    pub fn read(
+        &mut self,
+        record: RecordRef<'_>,
+        schema: Schema,
+        primaries: &mut Vec<Primary>,
+    ) -> Result<(), String> {
+        primaries.clear();
         match schema {
             Schema::Mbo => {
                 let message = exact::<MboMsg>(record, schema)?;
@@ -115,7 +119,7 @@ impl Record {
                     primary.flags |= primary_flags::ORDER_OF_TRADE;
                 }
                 check_order(&primary, &head)?;
-                self.primaries.push(primary);
+                primaries.push(primary);
             }
             Schema::Trades => {
                 let message = exact::<TradeMsg>(record, schema)?;
@@ -129,19 +133,19 @@ impl Record {
                     ));
                 }
                 primary.level = message.depth;
-                self.primaries.push(primary);
+                primaries.push(primary);
             }
             Schema::Mbp1 => {
                 let message = exact::<Mbp1Msg>(record, schema)?;
                 let mut primary = self.take(&head!(message))?;
                 primary.level = message.depth;
-                self.restate(primary, &message.levels)?;
+                restate(primary, &message.levels, primaries)?;
             }
             Schema::Mbp10 => {
                 let message = exact::<Mbp10Msg>(record, schema)?;
                 let mut primary = self.take(&head!(message))?;
                 primary.level = message.depth;
-                self.restate(primary, &message.levels)?;
+                restate(primary, &message.levels, primaries)?;
             }
         }
         Ok(())
@@ -189,33 +193,33 @@ impl Record {
         self.ts_index = crate::feed::pacing_time_ns(&primary).unwrap_or(u64::MAX);
         Ok(primary)
     }
+}
 
-    /// The trade, or a note of what else happened, then the levels as they stand.
-    fn restate(&mut self, head: Primary, levels: &[BidAskPair]) -> Result<(), String> {
-        let kind = if head.kind() == Some(PrimaryKind::Trade) { head.kind } else { PrimaryKind::Note as u8 };
-        self.primaries.push(Primary { kind, ..head });
-        for (number, level) in levels.iter().enumerate() {
-            for (side, source_price, size, count) in [
-                (Side::Bid, level.bid_px, level.bid_sz, level.bid_ct),
-                (Side::Ask, level.ask_px, level.ask_sz, level.ask_ct),
-            ] {
-                let price = price(source_price)?;
-                if price == ABSENT && size > 0 {
-                    return Err(format!("level {number} has size {size} and no price"));
-                }
-                self.primaries.push(Primary {
-                    kind: PrimaryKind::Top as u8,
-                    side: side as u8,
-                    price,
-                    quantity: i64::from(size),
-                    count,
-                    level: number as u8,
-                    ..head
-                });
+/// The trade, or a note of what else happened, then the levels as they stand.
+fn restate(head: Primary, levels: &[BidAskPair], primaries: &mut Vec<Primary>) -> Result<(), String> {
+    let kind = if head.kind() == Some(PrimaryKind::Trade) { head.kind } else { PrimaryKind::Note as u8 };
+    primaries.push(Primary { kind, ..head });
+    for (number, level) in levels.iter().enumerate() {
+        for (side, source_price, size, count) in [
+            (Side::Bid, level.bid_px, level.bid_sz, level.bid_ct),
+            (Side::Ask, level.ask_px, level.ask_sz, level.ask_ct),
+        ] {
+            let price = price(source_price)?;
+            if price == ABSENT && size > 0 {
+                return Err(format!("level {number} has size {size} and no price"));
             }
+            primaries.push(Primary {
+                kind: PrimaryKind::Top as u8,
+                side: side as u8,
+                price,
+                quantity: i64::from(size),
+                count,
+                level: number as u8,
+                ..head
+            });
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// The record as that type, if it has its kind and its length.

@@ -140,10 +140,6 @@ proptest! {
             expected.push(Incoming::Text(message));
         }
         expected.push(Incoming::Eof);
-        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.extend([0, bytes.len()]);
-        cuts.sort_unstable();
-        let pieces = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]);
-        prop_assert_eq!(read_pieces(pieces, RULES), expected);
+        prop_assert_eq!(read_pieces(cut_at(&bytes, cuts), RULES), expected);
     }
 }

@@ -1,0 +1,165 @@
+//! `tickcast export`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::progress;
+use crate::feed::export::{self, ExportError, Exported, Selection};
+use crate::feed::{TIME_FORMS, parse_time_ns};
+use crate::model::{Channel, ChannelSet};
+
+/// Write what is in a feed file in another format.
+///
+/// `csv` and `jsonl` hold what clients would have been told, with its sequences; prices and quantities are exact
+/// decimals, times nanoseconds since 1970. Nothing is overwritten.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  tickcast export monday.feed --to csv --channels trades --out trades.csv
+  tickcast export monday.feed --to csv --out monday        (a folder with a table for each channel)
+  tickcast export monday.feed --to dbn --out monday.dbn.zst
+  tickcast export monday.feed --to jsonl --symbols 'ES*' --start 2023-12-25T23:00:00Z --out - | head")]
+pub struct ExportArgs {
+    /// The feed file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What to write.
+    #[arg(long, value_enum)]
+    to: Format,
+    /// Where to: a file that does not exist yet (packed where it ends with .zst), or - for standard output; several
+    /// channels as csv: a new folder.
+    #[arg(long, value_name = "PATH")]
+    out: PathBuf,
+    /// Only these channels: quotes, trades, book, orders, ticker, bars, status, separated by commas. Default: all.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = channel)]
+    channels: Vec<Channel>,
+    /// Only these instruments: symbols, or prefixes that end with *, separated by commas. Default: all.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    symbols: Vec<String>,
+    /// Only from this time on (RFC 3339, or nanoseconds since 1970): the receive time, or the event time of recordings
+    /// that have no other. How things stood then comes first.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    start: Option<u64>,
+    /// Only up to this time, which itself is left out.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    end: Option<u64>,
+}
+
+/// What can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for each channel.
+    Csv,
+    /// JSON lines: the instruments, then every message of the protocol's JSON form.
+    Jsonl,
+    /// Databento (DBN version 3): imported recordings as they were; orders and trades of others where its units hold them.
+    Dbn,
+}
+
+fn channel(text: &str) -> Result<Channel, String> {
+    Channel::from_name(text).ok_or_else(|| {
+        let names = Channel::ALL.map(Channel::name).join(", ");
+        format!("no such channel; allowed: {names}")
+    })
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    parse_time_ns(text).ok_or_else(|| format!("no time; allowed: {TIME_FORMS}"))
+}
+
+/// Does it and says on standard error what was written: standard output may be the export itself.
+pub fn run(args: ExportArgs) -> anyhow::Result<()> {
+    let selection = Selection {
+        channels: (!args.channels.is_empty()).then(|| ChannelSet::of(&args.channels)),
+        symbols: args.symbols,
+        start_ns: args.start,
+        end_ns: args.end,
+    };
+    let bar = progress::bar("{wide_bar} {human_pos}/{human_len} records {eta}");
+    let mut advance = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let exported = match args.to {
+        Format::Csv => export::csv(&args.file, &selection, &args.out, &mut advance),
+        Format::Jsonl => export::json_lines(&args.file, &selection, &args.out, &mut advance),
+        Format::Dbn if selection.channels.is_some() => anyhow::bail!(
+            "--channels goes with csv and jsonl: what is in a DBN file follows from the instruments"
+        ),
+        Format::Dbn => export_dbn(&args.file, &selection, &args.out, &mut advance)?,
+    };
+    bar.finish_and_clear();
+    match exported {
+        Ok(exported) => report(&args.file, &args.out, &exported),
+        // As of `head`, which has read enough.
+        Err(error) if error.is_broken_pipe() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+#[cfg(feature = "dbn")]
+fn export_dbn(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    advance: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<Result<Exported, ExportError>> {
+    Ok(export::dbn::export(file, selection, out, advance))
+}
+
+#[cfg(not(feature = "dbn"))]
+fn export_dbn(
+    _: &Path,
+    _: &Selection,
+    _: &Path,
+    _: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<Result<Exported, ExportError>> {
+    anyhow::bail!(
+        "this tickcast was built without the feature \"dbn\", which writes Databento files; build it with it"
+    )
+}
+
+fn report(file: &Path, out: &Path, exported: &Exported) {
+    let Exported { records, written, left_out, fault } = exported;
+    eprintln!("{}: {written} written of {records} records", out.display());
+    if *left_out > 0 {
+        eprintln!("{left_out} records left out: the format has no place for them");
+    }
+    if let Some(fault) = fault {
+        eprintln!("{} is not complete ({fault}); what comes before that was exported", file.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_taken_or_refused_by_name() {
+        let command = ExportArgs::augment_args(clap::Command::new("export"));
+        command.clone().debug_assert();
+        let parse = |arguments: &[&str]| {
+            let given = ["export", "a.feed", "--to", "csv", "--out", "b"].iter().chain(arguments);
+            command.clone().try_get_matches_from(given)
+        };
+        let matches =
+            parse(&["--channels", "trades,book", "--start", "2023-12-25T00:00:00Z", "--end", "5"]).unwrap();
+        let channels: Vec<&Channel> = matches.get_many("channels").unwrap().collect();
+        assert_eq!(channels, [&Channel::Trades, &Channel::Book]);
+        assert_eq!(matches.get_one::<u64>("start"), Some(&1_703_462_400_000_000_000));
+        for (arguments, reason) in [
+            (["--channels", "level2"].as_slice(), "no such channel; allowed: quotes, trades, book"),
+            (
+                &["--start", "monday"],
+                "invalid value 'monday' for '--start <TIME>': no time; allowed: a time such as",
+            ),
+            (&["--to", "xml"], "cannot be used multiple times"),
+            (&["c.feed"], "unexpected argument 'c.feed'"),
+        ] {
+            let error = parse(arguments).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Databento files (DBN version 3) out of feed files.
+//!
+//! What was imported from DBN comes out as it was, record for record and field for field (`docs/export.md`, "DBN").
+//! Orders of other sources come out as `mbo`, trades as `trades`, where DBN's units hold them.
+
+mod metadata;
+mod records;
+
+use std::path::Path;
+
+use self::records::Records;
+use super::output::Output;
+use super::selection::Selection;
+use super::{ExportError, Exported};
+use crate::feed::reader::Reader;
+
+/// Writes the records that were chosen; [`Selection::channels`] must be `None`. `progress` hears how many records of how
+/// many were read.
+pub fn export(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, ExportError> {
+    let mut reader = Reader::open(file)?;
+    let chosen = selection.choose(&reader)?;
+    let origin = metadata::Origin::of(reader.description());
+    let schema = records::common_schema(&chosen, reader.path())?;
+    let metadata = metadata::metadata(&reader, &chosen, &origin, schema)?;
+    let total = reader.records();
+    let mut records = Records::new(schema, origin, reader.path());
+    let mut out = Output::create(out)?;
+    out.write(&metadata)?;
+    let (mut read, mut bytes) = (0, Vec::new());
+    while let Some(block) = reader.next_block()? {
+        for primary in block {
+            if let Some(instrument) = chosen.catalog.get(primary.instrument).filter(|_| chosen.takes(primary))
+            {
+                records.take(read, primary, instrument, &mut bytes)?;
+            }
+            read += 1;
+        }
+        out.write(&bytes)?;
+        bytes.clear();
+        progress(read, total);
+    }
+    records.end(&chosen.catalog)?;
+    out.finish()?;
+    let fault = reader.fault().cloned();
+    Ok(Exported { records: read, written: records.written, left_out: records.left_out, fault })
+}

@@ -1,0 +1,170 @@
+//! Feed files, taken out: as what a client would have been told (CSV, JSON lines), or as Databento records.
+//!
+//! An export reads block by block and writes as it reads, so it needs no more memory for a long file than for a short
+//! one, the books of its instruments apart. It overwrites nothing.
+
+mod csv;
+#[cfg(feature = "dbn")]
+pub mod dbn;
+mod jsonl;
+mod output;
+mod selection;
+mod told;
+
+use std::io;
+use std::path::Path;
+
+use self::csv::Csv;
+use self::jsonl::JsonLines;
+use self::told::{Sheet, tell};
+use super::error::{Fault, FeedError};
+use super::reader::Reader;
+use crate::model::{Channel, ChannelSet};
+
+pub use self::selection::Selection;
+
+/// As `out`: standard output.
+pub const STANDARD_OUTPUT: &str = "-";
+
+/// What an export did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Records of the feed file that were read.
+    pub records: u64,
+    /// Messages, or records of the other format, that were written.
+    pub written: u64,
+    /// Chosen records that the other format has no place for.
+    pub left_out: u64,
+    /// Where what could be read of a feed file that is not complete ends; all before it was exported.
+    pub fault: Option<Fault>,
+}
+
+/// Why a feed file cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The feed file cannot be read. What came before was written.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The output is there already.
+    #[error("{path} exists; an export overwrites nothing: remove it, or name another place")]
+    Exists {
+        /// The file or folder.
+        path: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {error}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A pattern that means nothing in this file.
+    #[error(
+        "no instrument of {file} is {pattern:?}; `tickcast inspect` lists them; PREFIX* means all that start so"
+    )]
+    Symbol {
+        /// The feed file.
+        file: String,
+        /// The pattern.
+        pattern: String,
+    },
+    /// A channel that no chosen instrument has.
+    #[error("no chosen instrument of {file} has channel {channel}; they have {has}")]
+    Channel {
+        /// The feed file.
+        file: String,
+        /// The channel.
+        channel: Channel,
+        /// What they have.
+        has: String,
+    },
+    /// A range that nothing can be in.
+    #[error("the range starts at {start_ns} and ends at {end_ns}; it must end after it starts")]
+    Range {
+        /// Its start, nanoseconds since the Unix epoch.
+        start_ns: u64,
+        /// Its end.
+        end_ns: u64,
+    },
+    /// Several tables, one stream.
+    #[error(
+        "CSV on standard output is one table, and {0} channels are chosen; choose one with --channels, or name a folder"
+    )]
+    Tables(usize),
+    /// What the other format cannot hold.
+    #[error("{file}: instrument {symbol}: {problem}")]
+    Unfit {
+        /// The feed file.
+        file: String,
+        /// The instrument.
+        symbol: String,
+        /// What does not fit, and what would.
+        problem: String,
+    },
+    /// What a DBN file cannot say of itself.
+    #[error("{file}: the metadata of a DBN file of it cannot be written: {problem}")]
+    Metadata {
+        /// The feed file.
+        file: String,
+        /// Why.
+        problem: String,
+    },
+    /// Instruments that no single file of the other format can hold.
+    #[error(
+        "{file} has instruments of the schemas {one} and {other}; a DBN file has one: choose with --symbols"
+    )]
+    Schemas {
+        /// The feed file.
+        file: String,
+        /// One schema.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+}
+
+impl ExportError {
+    /// Whether the reader of the output went away: nobody is left to be told of it.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, ExportError::Io { error, .. } if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Writes what clients would have been told as CSV: one channel into the file `out` (or standard output), several into
+/// the folder `out`, one file each. `progress` hears how many records of how many were read.
+pub fn csv(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, ExportError> {
+    export(file, selection, progress, |_, channels| Csv::create(out, channels))
+}
+
+/// Writes what clients would have been told as JSON lines: the instruments, then one message a line, all channels in
+/// the order in which they were told. The rest as [`csv`].
+pub fn json_lines(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, ExportError> {
+    export(file, selection, progress, |chosen, _| JsonLines::create(out, chosen))
+}
+
+fn export<S: Sheet>(
+    file: &Path,
+    selection: &Selection,
+    progress: &mut dyn FnMut(u64, u64),
+    sheet: impl FnOnce(&selection::Chosen, ChannelSet) -> Result<S, ExportError>,
+) -> Result<Exported, ExportError> {
+    let mut reader = Reader::open(file)?;
+    let chosen = selection.choose(&reader)?;
+    let mut sheet = sheet(&chosen, chosen.channels())?;
+    let exported = tell(&mut reader, &chosen, &mut sheet, progress)?;
+    sheet.finish()?;
+    Ok(exported)
+}

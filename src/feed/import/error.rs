@@ -1,0 +1,85 @@
+//! What can go wrong with an import as a whole.
+
+use std::io;
+
+use super::Damage;
+use crate::feed::FeedError;
+use crate::limits;
+
+/// Why a recording cannot be taken in. Nothing was written then, but for [`ImportError::Feed`].
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// No input, or too many.
+    #[error("{0} input files given; 1 to {max} can be imported together", max = limits::IMPORT_FILES_MAX)]
+    Files(usize),
+    /// The feed file is there already.
+    #[error("{path} exists; an import overwrites nothing: remove it, or name another file")]
+    Exists {
+        /// The feed file.
+        path: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {error}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The input.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A file of no bytes.
+    #[error("{path} is empty; expected {expected}")]
+    Empty {
+        /// The input.
+        path: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Another kind of file.
+    #[error("{path} starts with {found}; expected {expected}")]
+    Foreign {
+        /// The input.
+        path: String,
+        /// Its first bytes, printable.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A feature of the format that is not understood.
+    #[error("{path}: {thing} is {found}; allowed: {allowed}")]
+    Unsupported {
+        /// The input.
+        path: String,
+        /// What it is about.
+        thing: &'static str,
+        /// What the input has.
+        found: String,
+        /// What can be imported.
+        allowed: &'static str,
+    },
+    /// Nothing of an input can be read, or the first damage where none is tolerated.
+    #[error("{0}; nothing was written")]
+    Damaged(Damage),
+    /// Two inputs that both tell of one instrument's book, or of its trades, in different ways.
+    #[error(
+        "symbol {symbol:?} comes as {one} and as {other}; import one schema of an instrument into a feed file"
+    )]
+    Schemas {
+        /// The instrument.
+        symbol: String,
+        /// One schema.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// The second reading found what the first did not.
+    #[error("{path} changed while it was read; nothing was written: import it when it is complete")]
+    Changed {
+        /// The input.
+        path: String,
+    },
+    /// The feed file could not be written; what is there of it has no index.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+}

@@ -1,0 +1,201 @@
+//! The messages of a file, each behind its length.
+
+use std::io::{self, Read};
+
+use super::message;
+
+/// Bytes that are unpacked at a time; a message has at most 65,535.
+const BUFFER_BYTES: usize = 256 * 1_024;
+/// Bytes of a length.
+const PREFIX_BYTES: usize = 2;
+
+/// Bytes of a foreign file that an error shows.
+const START_BYTES: usize = 4;
+
+/// A file being cut into messages.
+pub(super) struct Framing {
+    plain: Box<dyn Read>,
+    buffer: Vec<u8>,
+    /// What of the buffer is filled and not taken.
+    start: usize,
+    end: usize,
+    /// Bytes before `start`, unpacked.
+    offset: u64,
+    /// Nothing comes after what is in the buffer.
+    ended: bool,
+    /// Why, where that is not the end.
+    broken: Option<String>,
+}
+
+/// What comes next.
+pub(super) enum Next {
+    /// A message of so many bytes, which is to be [taken](Framing::take).
+    Message(usize),
+    /// The end.
+    End,
+    /// Why nothing more can be read.
+    Broken(String),
+}
+
+impl Framing {
+    pub fn new(plain: Box<dyn Read>) -> Framing {
+        Framing {
+            plain,
+            buffer: vec![0; BUFFER_BYTES],
+            start: 0,
+            end: 0,
+            offset: 0,
+            ended: false,
+            broken: None,
+        }
+    }
+
+    /// Bytes before the message to come, unpacked.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The first bytes of a file that does not begin with a message of a known type and its length.
+    pub fn foreign_start(&mut self) -> Option<Vec<u8>> {
+        // Fills the buffer; what is wrong beyond the start is met again.
+        self.next();
+        let start = &self.buffer[self.start..self.end];
+        let [high, low, kind, ..] = *start else { return None };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let is_message = message::bytes_of(kind).is_some_and(|bytes| length == 0 || length == bytes);
+        (!is_message).then(|| start[..start.len().min(START_BYTES)].to_vec())
+    }
+
+    /// Looks for the next message. Where a length is 0, as in files that lost them, it follows from the type; at the
+    /// very end it is the terminator.
+    pub fn next(&mut self) -> Next {
+        match self.fill(PREFIX_BYTES) {
+            0 => return self.broken.clone().map_or(Next::End, Next::Broken),
+            1 => return self.cut("the file ends within a length".into()),
+            _ => {}
+        }
+        let length = usize::from(u16::from_be_bytes([self.buffer[self.start], self.buffer[self.start + 1]]));
+        let wanted = if length == 0 { 1 } else { length };
+        let filled = self.fill(PREFIX_BYTES + wanted) - PREFIX_BYTES;
+        if length > 0 {
+            return self.whole(length, filled);
+        }
+        if filled == 0 {
+            return self.broken.clone().map_or(Next::End, Next::Broken);
+        }
+        let kind = self.buffer[self.start + PREFIX_BYTES];
+        let Some(length) = message::bytes_of(kind) else {
+            return Next::Broken(format!(
+                "length 0, and byte {kind} behind it is no type of message; nothing after it can be read"
+            ));
+        };
+        let filled = self.fill(PREFIX_BYTES + length) - PREFIX_BYTES;
+        self.whole(length, filled)
+    }
+
+    /// The message that [`Framing::next`] found.
+    pub fn take(&mut self, length: usize) -> &[u8] {
+        let from = self.start + PREFIX_BYTES;
+        self.start = from + length;
+        self.offset += (PREFIX_BYTES + length) as u64;
+        &self.buffer[from..from + length]
+    }
+
+    fn whole(&self, length: usize, filled: usize) -> Next {
+        if filled < length {
+            return self.cut(format!("the file ends {filled} bytes into a message of {length}"));
+        }
+        Next::Message(length)
+    }
+
+    /// It ends in the middle, or cannot be unpacked from there on.
+    fn cut(&self, problem: String) -> Next {
+        Next::Broken(self.broken.clone().unwrap_or(problem))
+    }
+
+    /// Fills the buffer until it holds so many bytes, or all that there are; gives how many of these it holds.
+    #[inline]
+    fn fill(&mut self, bytes: usize) -> usize {
+        if self.end - self.start < bytes && !self.ended {
+            self.read(bytes);
+        }
+        (self.end - self.start).min(bytes)
+    }
+
+    #[cold]
+    fn read(&mut self, bytes: usize) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        while self.end < bytes {
+            match self.plain.read(&mut self.buffer[self.end..]) {
+                Ok(0) => {
+                    self.ended = true;
+                    break;
+                }
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.ended = true;
+                    self.broken = Some(format!("it cannot be read further ({error})"));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads from a source that gives a few bytes at a time: the messages, and how it ended.
+    fn messages(bytes: &[u8]) -> (Vec<Vec<u8>>, Option<String>) {
+        struct Drops(io::Cursor<Vec<u8>>);
+        impl Read for Drops {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let bytes = buffer.len().min(3);
+                self.0.read(&mut buffer[..bytes])
+            }
+        }
+        let mut framing = Framing::new(Box::new(Drops(io::Cursor::new(bytes.to_vec()))));
+        let mut messages = Vec::new();
+        loop {
+            match framing.next() {
+                Next::Message(length) => messages.push(framing.take(length).to_vec()),
+                Next::End => return (messages, None),
+                Next::Broken(problem) => return (messages, Some(problem)),
+            }
+        }
+    }
+
+    #[test]
+    fn messages_stand_behind_their_lengths_up_to_the_end_or_a_terminator() {
+        let long = [&[0xff, 0xff][..], &vec![b'z'; 65_535]].concat();
+        let bytes = [&b"\0\x03abc"[..], &long, b"\0\x01d"].concat();
+        let expected = vec![b"abc".to_vec(), vec![b'z'; 65_535], b"d".to_vec()];
+        assert_eq!(messages(&bytes), (expected.clone(), None));
+        assert_eq!(messages(&[&bytes[..], b"\0\0"].concat()), (expected, None));
+    }
+
+    #[test]
+    fn lengths_that_were_lost_follow_from_the_types() {
+        let event = [b"S".as_slice(), &[0; 11]].concat();
+        let bytes = [b"\0\0", &event[..], b"\0\0", &event[..], b"\0\0"].concat();
+        assert_eq!(messages(&bytes), (vec![event.clone(), event], None));
+    }
+
+    #[test]
+    fn ends_within_a_message_are_told() {
+        for (bytes, problem) in [
+            (&b"\0\x03abc\0"[..], "the file ends within a length"),
+            (b"\0\x03abc\0\x05ab", "the file ends 2 bytes into a message of 5"),
+            (b"\0\x03abc\0\0S1", "the file ends 2 bytes into a message of 12"),
+            (b"\0\x03abc\0\0?", "length 0, and byte 63 behind it is no type of message"),
+        ] {
+            let (whole, broken) = messages(bytes);
+            assert_eq!(whole, [b"abc"]);
+            assert!(broken.as_deref().is_some_and(|text| text.starts_with(problem)), "{broken:?}");
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! One ITCH file being read.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+
+use time::Date;
+use zerocopy::FromBytes;
+
+use super::framing::{Framing, Next};
+use super::message::{self, AddOrder, Executed, Head, Stock};
+use super::orders::{Order, Orders, Refused};
+use crate::feed::format::printable;
+use crate::feed::import::findings::Findings;
+use crate::feed::import::listing::{Exponents, Key, Listing, Shape, Tells};
+use crate::feed::import::passes::{Piece, Reading, Recording};
+use crate::feed::import::stored::Stored;
+use crate::feed::import::{ImportError, Place, eastern};
+use crate::model::{ABSENT, Primary, PrimaryKind, Side, Status, primary_flags};
+
+const EXPECTED: &str =
+    "an ITCH 5.0 file (each message behind its length in two bytes), plain or packed with gzip or zstd";
+/// Power of ten of ITCH's prices.
+const PRICE_EXPONENT: i8 = -4;
+
+const NEVER_ADDED: &str = "references to orders that were never added, or are gone";
+const ADDED_TWICE: &str = "orders added while one of the same reference rests";
+const TOO_MANY: &str = "orders that rest beyond the number that is kept";
+const MORE_THAN_RESTS: &str = "executions and cancels of more than rests";
+
+/// An ITCH file being read.
+pub(super) struct Input {
+    path: String,
+    name: String,
+    bytes: u64,
+    bytes_read: Rc<Cell<u64>>,
+    framing: Framing,
+    midnight_ns: u64,
+    date: Date,
+    /// What there is to say of the date.
+    note: Option<String>,
+    clears_at_start: bool,
+    /// The instrument of each stock locate code.
+    instruments: Vec<Option<u32>>,
+    orders: Orders,
+    messages: u64,
+    ended: bool,
+    piece: Piece,
+}
+
+impl Input {
+    pub fn open(path: &Path, date: Option<Date>, clears_at_start: bool) -> Result<Input, ImportError> {
+        let Stored { path, name, bytes, bytes_read, plain } = Stored::open(path, EXPECTED)?;
+        let mut framing = Framing::new(plain);
+        if let Some(start) = framing.foreign_start() {
+            return Err(ImportError::Foreign { path, found: printable(&start), expected: EXPECTED });
+        }
+        let (date, note) = match date.or_else(|| eastern::date_in_name(&name)) {
+            Some(date) => (date, None),
+            None => {
+                let note = format!(
+                    "{name} has no date in its name, and ITCH none in its messages: 1970-01-01 is assumed"
+                );
+                (Date::from_ordinal_date(1970, 1).unwrap_or(Date::MIN), Some(note))
+            }
+        };
+        let midnight_ns = eastern::midnight_ns(date).ok_or_else(|| ImportError::Unsupported {
+            path: path.clone(),
+            thing: "the date",
+            found: date.to_string(),
+            allowed: "1970-01-01 and later",
+        })?;
+        Ok(Input {
+            path,
+            name,
+            bytes,
+            bytes_read,
+            framing,
+            midnight_ns,
+            date,
+            note,
+            clears_at_start,
+            instruments: vec![None; usize::from(u16::MAX) + 1],
+            orders: Orders::default(),
+            messages: 0,
+            ended: false,
+            piece: Piece::default(),
+        })
+    }
+}
+
+impl Recording for Input {
+    fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError> {
+        if let Some(note) = self.note.take() {
+            reading.findings.note(note);
+        }
+        while !self.ended {
+            let offset = self.framing.offset();
+            let length = match self.framing.next() {
+                Next::Message(length) => length,
+                Next::End => {
+                    self.ended = true;
+                    return Ok(false);
+                }
+                Next::Broken(problem) => {
+                    self.ended = true;
+                    reading.findings.damage(&self.path, Place::Byte(offset), problem)?;
+                    return Ok(false);
+                }
+            };
+            let mut taker = Taker {
+                path: &self.path,
+                midnight_ns: self.midnight_ns,
+                clears_at_start: self.clears_at_start,
+                instruments: &mut self.instruments,
+                orders: &mut self.orders,
+                primaries: &mut self.piece.primaries,
+                listing: &mut reading.listing,
+                findings: &mut reading.findings,
+                time_ns: 0,
+            };
+            taker.primaries.clear();
+            match taker.take(self.framing.take(length)) {
+                Ok(()) => {
+                    self.messages += 1;
+                    self.piece.time_ns = taker.time_ns;
+                    if !self.piece.primaries.is_empty() {
+                        return Ok(true);
+                    }
+                }
+                Err(Fault::Damage(problem)) => {
+                    reading.findings.damage(&self.path, Place::Byte(offset), problem)?;
+                }
+                Err(Fault::Import(error)) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    fn piece(&self) -> &Piece {
+        &self.piece
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn records(&self) -> u64 {
+        self.messages
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+
+    fn describe(&self) -> String {
+        format!("{}: ITCH 5.0 of {}, {} messages", self.name, self.date, self.messages)
+    }
+}
+
+/// What can be wrong with a message.
+enum Fault {
+    /// The message.
+    Damage(String),
+    /// The import cannot go on.
+    Import(ImportError),
+}
+
+impl From<String> for Fault {
+    fn from(problem: String) -> Fault {
+        Fault::Damage(problem)
+    }
+}
+
+impl From<ImportError> for Fault {
+    fn from(error: ImportError) -> Fault {
+        Fault::Import(error)
+    }
+}
+
+/// Takes one message.
+struct Taker<'a> {
+    path: &'a str,
+    midnight_ns: u64,
+    clears_at_start: bool,
+    instruments: &'a mut [Option<u32>],
+    orders: &'a mut Orders,
+    primaries: &'a mut Vec<Primary>,
+    listing: &'a mut Listing,
+    findings: &'a mut Findings,
+    /// The time of the message, nanoseconds since the Unix epoch.
+    time_ns: u64,
+}
+
+impl Taker<'_> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let kind = bytes[0];
+        let Some(expected) = message::bytes_of(kind) else {
+            self.findings.unknown(&format!("type {}", printable(&[kind])));
+            return Ok(());
+        };
+        if bytes.len() != expected {
+            let found = bytes.len();
+            let kind = printable(&[kind]);
+            return Err(format!("type {kind} of {found} bytes; a message of that type has {expected}").into());
+        }
+        let head = layout::<Head>(&bytes[..size_of::<Head>()])?;
+        self.time_ns = eastern::time_ns(self.midnight_ns, head.time_ns())?;
+        match kind {
+            b'A' => self.add(layout(bytes)?),
+            b'F' => self.add(&layout::<message::AddAttributed>(bytes)?.order),
+            b'E' => self.execute(layout(bytes)?, None, true),
+            b'C' => {
+                let message = layout::<message::ExecutedWithPrice>(bytes)?;
+                let is_printable = match message.printable {
+                    b'Y' => true,
+                    b'N' => false,
+                    other => return Err(not_allowed("printable flag", other, "Y and N").into()),
+                };
+                self.execute(&message.executed, Some(message.price.get()), is_printable)
+            }
+            b'X' => {
+                let message = layout::<message::Cancel>(bytes)?;
+                self.cancel(head, message.reference.get(), Some(message.shares.get()))
+            }
+            b'D' => self.cancel(head, layout::<message::Delete>(bytes)?.reference.get(), None),
+            b'U' => self.replace(layout(bytes)?),
+            b'P' => {
+                let message = layout::<message::Trade>(bytes)?;
+                let instrument = self.instrument(head, &message.stock)?;
+                self.trade(
+                    head,
+                    instrument,
+                    message.price.get(),
+                    message.shares.get().into(),
+                    message.match_number.get(),
+                );
+                Ok(())
+            }
+            b'Q' => {
+                let message = layout::<message::CrossTrade>(bytes)?;
+                let instrument = self.instrument(head, &message.stock)?;
+                let shares = i64::try_from(message.shares.get())
+                    .map_err(|_| format!("{} shares; allowed: at most {}", message.shares, i64::MAX))?;
+                self.trade(head, instrument, message.price.get(), shares, message.match_number.get());
+                Ok(())
+            }
+            b'B' => {
+                let match_number = layout::<message::BrokenTrade>(bytes)?.match_number.get();
+                if let Some(instrument) = self.known(head) {
+                    let note = self.primary(PrimaryKind::Note, head, instrument);
+                    self.primaries.push(Primary { order_id: match_number, ..note });
+                }
+                Ok(())
+            }
+            b'R' => {
+                self.instrument(head, &layout::<message::StockDirectory>(bytes)?.stock)?;
+                Ok(())
+            }
+            b'H' => {
+                let message = layout::<message::TradingAction>(bytes)?;
+                let status = match message.state {
+                    b'T' => Status::Trading,
+                    b'H' | b'P' => Status::Halted,
+                    b'Q' => Status::Auction,
+                    other => return Err(not_allowed("trading state", other, "H, P, Q and T").into()),
+                };
+                let instrument = self.instrument(head, &message.stock)?;
+                self.status(head, instrument, status);
+                Ok(())
+            }
+            b'h' => {
+                let message = layout::<message::OperationalHalt>(bytes)?;
+                let status = match message.action {
+                    b'T' => Status::Trading,
+                    b'H' => Status::Halted,
+                    other => return Err(not_allowed("halt action", other, "H and T").into()),
+                };
+                let instrument = self.instrument(head, &message.stock)?;
+                if message.market == b'Q' {
+                    self.status(head, instrument, status);
+                } else {
+                    self.findings.left_out(message::name_of(kind));
+                }
+                Ok(())
+            }
+            b'S' => {
+                self.system_event(head, layout::<message::SystemEvent>(bytes)?.event);
+                Ok(())
+            }
+            _ => {
+                self.findings.left_out(message::name_of(kind));
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, message: &AddOrder) -> Result<(), Fault> {
+        let side = match message.side {
+            b'B' => Side::Bid,
+            b'S' => Side::Ask,
+            other => return Err(not_allowed("side", other, "B and S").into()),
+        };
+        let shares = some_shares(message.shares.get())?;
+        let instrument = self.instrument(&message.head, &message.stock)?;
+        let order = Order { instrument, price: message.price.get(), shares, side };
+        self.join(&message.head, message.reference.get(), order);
+        Ok(())
+    }
+
+    fn join(&mut self, head: &Head, reference: u64, order: Order) {
+        let mut kind = PrimaryKind::Add;
+        if self.listing.is_closed() {
+            match self.orders.add(reference, order) {
+                Ok(()) => {}
+                Err(Refused::Full) => self.findings.odd(TOO_MANY),
+                Err(Refused::Duplicate) => {
+                    self.findings.odd(ADDED_TWICE);
+                    kind = PrimaryKind::Note;
+                }
+            }
+        }
+        let primary = self.primary(kind, head, order.instrument);
+        self.primaries.push(Primary {
+            order_id: reference,
+            price: order.price.into(),
+            quantity: order.shares.into(),
+            side: order.side as u8,
+            ..primary
+        });
+    }
+
+    /// A fill of a resting order, at its own price or at another. What is not printable is part of an auction's trade,
+    /// which is told by itself.
+    fn execute(&mut self, message: &Executed, price: Option<u32>, is_printable: bool) -> Result<(), Fault> {
+        let (head, shares) = (&message.head, some_shares(message.shares.get())?);
+        let reference = message.reference.get();
+        let Some(order) = self.reduce(head, reference, shares) else { return Ok(()) };
+        let leaves = self.primary(PrimaryKind::Execute, head, order.instrument);
+        self.primaries.push(Primary {
+            order_id: reference,
+            price: order.price.into(),
+            quantity: shares.min(order.shares).into(),
+            side: order.side as u8,
+            ..leaves
+        });
+        if is_printable {
+            let match_number = message.match_number.get();
+            self.trade(head, order.instrument, price.unwrap_or(order.price), shares.into(), match_number);
+            if let Some(trade) = self.primaries.last_mut() {
+                trade.side = order.side.opposite() as u8;
+            }
+        }
+        Ok(())
+    }
+
+    /// So much of a resting order leaves, or all of it.
+    fn cancel(&mut self, head: &Head, reference: u64, shares: Option<u32>) -> Result<(), Fault> {
+        let shares = shares.map(some_shares).transpose()?;
+        let order = match shares {
+            Some(shares) => self.reduce(head, reference, shares),
+            None => self.remove(head, reference),
+        };
+        if let Some(order) = order {
+            let shares = shares.unwrap_or(order.shares).min(order.shares);
+            self.leave(head, reference, Order { shares, ..order });
+        }
+        Ok(())
+    }
+
+    /// An order leaves, and one that has the rest of what is known of it from the first joins.
+    fn replace(&mut self, message: &message::Replace) -> Result<(), Fault> {
+        let (head, shares) = (&message.head, some_shares(message.shares.get())?);
+        let Some(order) = self.remove(head, message.reference.get()) else { return Ok(()) };
+        self.leave(head, message.reference.get(), order);
+        let order = Order { price: message.price.get(), shares, ..order };
+        self.join(head, message.new_reference.get(), order);
+        Ok(())
+    }
+
+    fn leave(&mut self, head: &Head, reference: u64, order: Order) {
+        let primary = self.primary(PrimaryKind::Cancel, head, order.instrument);
+        self.primaries.push(Primary {
+            order_id: reference,
+            price: order.price.into(),
+            quantity: order.shares.into(),
+            side: order.side as u8,
+            ..primary
+        });
+    }
+
+    /// A trade that no resting order is known of; without shares or a price, as of an auction in which nobody traded, a
+    /// note.
+    fn trade(&mut self, head: &Head, instrument: u32, price: u32, shares: i64, match_number: u64) {
+        let kind = if shares > 0 && price > 0 { PrimaryKind::Trade } else { PrimaryKind::Note };
+        let primary = self.primary(kind, head, instrument);
+        self.primaries.push(Primary {
+            order_id: match_number,
+            price: price.into(),
+            quantity: shares,
+            ..primary
+        });
+    }
+
+    fn status(&mut self, head: &Head, instrument: u32, status: Status) {
+        let primary = self.primary(PrimaryKind::Status, head, instrument);
+        self.primaries.push(Primary { level: status as u8, flags: primary_flags::LAST, ..primary });
+    }
+
+    /// The start of a day clears every book where a day came before; after its end nothing trades.
+    fn system_event(&mut self, head: &Head, event: u8) {
+        match event {
+            b'O' if self.clears_at_start => {
+                for instrument in 0..self.listing.len() as u32 {
+                    let primary = self.primary(PrimaryKind::Clear, head, instrument);
+                    self.primaries.push(Primary { flags: primary_flags::LAST, ..primary });
+                }
+            }
+            b'E' => {
+                for at in 0..self.instruments.len() {
+                    if let Some(instrument) = self.instruments[at] {
+                        self.status(head, instrument, Status::Closed);
+                    }
+                }
+            }
+            _ => self.findings.left_out(message::name_of(head.kind)),
+        }
+    }
+
+    /// Takes an order away; where there is none, leaves a note.
+    fn remove(&mut self, head: &Head, reference: u64) -> Option<Order> {
+        let order = self.orders.remove(reference);
+        if order.is_none() {
+            self.miss(head, reference, ABSENT);
+        }
+        order
+    }
+
+    /// Takes so much of an order away, and gives it as it was; where there is none, leaves a note.
+    fn reduce(&mut self, head: &Head, reference: u64, shares: u32) -> Option<Order> {
+        let order = self.orders.reduce(reference, shares);
+        match order {
+            None => self.miss(head, reference, shares.into()),
+            Some(order) if shares > order.shares => self.findings.odd(MORE_THAN_RESTS),
+            Some(_) => {}
+        }
+        order
+    }
+
+    /// No such order rests. (The first reading, which keeps no orders, misses them all.)
+    fn miss(&mut self, head: &Head, reference: u64, quantity: i64) {
+        if self.listing.is_closed() {
+            self.findings.odd(NEVER_ADDED);
+            if let Some(instrument) = self.known(head) {
+                let note = self.primary(PrimaryKind::Note, head, instrument);
+                self.primaries.push(Primary { order_id: reference, quantity, ..note });
+            }
+        }
+    }
+
+    /// The instrument of a message that names its stock.
+    #[inline]
+    fn instrument(&mut self, head: &Head, stock: &Stock) -> Result<u32, ImportError> {
+        match self.known(head) {
+            Some(instrument) => Ok(instrument),
+            None => self.list(head, stock),
+        }
+    }
+
+    #[cold]
+    fn list(&mut self, head: &Head, stock: &Stock) -> Result<u32, ImportError> {
+        let locate = head.stock_locate.get();
+        let key = Key { symbol: String::from_utf8_lossy(stock).trim_end().to_owned(), ..Key::default() };
+        let shape = Shape {
+            schema: "itch",
+            tells: Tells::ORDERS.and(Tells::TRADES).and(Tells::STATUS),
+            depth: 0,
+            source_id: locate.into(),
+            exponents: Exponents::Fixed(PRICE_EXPONENT, 0),
+        };
+        let instrument = self.listing.instrument(key, shape, self.path)?;
+        self.instruments[usize::from(locate)] = Some(instrument);
+        Ok(instrument)
+    }
+
+    /// The instrument of a message that does not.
+    fn known(&self, head: &Head) -> Option<u32> {
+        self.instruments[usize::from(head.stock_locate.get())]
+    }
+
+    fn primary(&self, kind: PrimaryKind, head: &Head, instrument: u32) -> Primary {
+        let primary = Primary::new(kind, instrument, self.time_ns);
+        Primary { price: ABSENT, quantity: ABSENT, count: head.kind.into(), ..primary }
+    }
+}
+
+/// The bytes as that message; their number has been checked.
+fn layout<T: FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned>(
+    bytes: &[u8],
+) -> Result<&T, Fault> {
+    T::ref_from_bytes(bytes)
+        .map_err(|_| Fault::Damage(format!("{} bytes where {} are needed", bytes.len(), size_of::<T>())))
+}
+
+fn some_shares(shares: u32) -> Result<u32, Fault> {
+    if shares == 0 { Err(Fault::Damage("0 shares; allowed: 1 or more".into())) } else { Ok(shares) }
+}
+
+fn not_allowed(field: &str, found: u8, allowed: &str) -> String {
+    format!("{field} is {}; allowed: {allowed}", printable(&[found]))
+}

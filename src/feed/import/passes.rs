@@ -1,0 +1,206 @@
+//! What all importers share: two readings of every input, the first to learn, the second to write.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::path::{Path, PathBuf};
+
+use super::event_ends::{Ends, EventEnds};
+use super::findings::Findings;
+use super::listing::Listing;
+use super::{Damage, ImportError, ImportOptions, Imported, Place, Progress};
+use crate::feed::format::Description;
+use crate::feed::keyframe::KeyframeSettings;
+use crate::feed::writer::{Writer, Written};
+use crate::limits;
+use crate::model::Primary;
+
+/// Files named in a feed file's description; of more, the number.
+const FILES_NAMED_MAX: usize = 8;
+
+/// A kind of recording that can be taken in.
+pub(super) trait Format {
+    /// One input of it, being read.
+    type Recording: Recording;
+
+    /// Opens an input and reads as much of it as tells whether it is of this kind.
+    fn open(&self, path: &Path) -> Result<Self::Recording, ImportError>;
+}
+
+/// One input being read, from its start to its end. Both readings do the same; what they need of each other is in the
+/// [`Listing`]. Memory must not grow with the input.
+pub(super) trait Recording {
+    /// Takes the next piece in hand; false at the end. Damage is noted in the findings and passed over; an error ends
+    /// the import.
+    fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError>;
+
+    /// The piece in hand.
+    fn piece(&self) -> &Piece;
+
+    /// The input as messages call it.
+    fn path(&self) -> &str;
+
+    /// Records of the source taken so far.
+    fn records(&self) -> u64;
+
+    /// Bytes of the input, as stored.
+    fn bytes(&self) -> u64;
+
+    /// How many of them were read.
+    fn bytes_read(&self) -> u64;
+
+    /// A line on the input for the feed file's description.
+    fn describe(&self) -> String;
+}
+
+/// What a part of an input became.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    /// The time by which several inputs are merged, nanoseconds since the Unix epoch.
+    pub time_ns: u64,
+    /// The records. Events that end before the last of them are flagged by the importer.
+    pub primaries: Vec<Primary>,
+    /// Whether the last of them ends its exchange event.
+    pub ends: Ends,
+}
+
+/// What one reading of the inputs finds.
+pub(super) struct Reading {
+    /// The instruments.
+    pub listing: Listing,
+    /// What is to be reported.
+    pub findings: Findings,
+}
+
+/// Reads the inputs and writes the feed file `out`, which must not exist. `progress` hears now and then how far it is.
+pub(super) fn import<F: Format>(
+    format: &F,
+    inputs: &[PathBuf],
+    out: &Path,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    if inputs.is_empty() || inputs.len() > limits::IMPORT_FILES_MAX {
+        return Err(ImportError::Files(inputs.len()));
+    }
+    if out.exists() {
+        return Err(ImportError::Exists { path: out.display().to_string() });
+    }
+    let mut watched = Watched { progress, done: 0, total: 0 };
+    for path in inputs {
+        watched.total += 2 * format.open(path)?.bytes();
+    }
+    let mut reading = Reading { listing: Listing::default(), findings: Findings::new(options.strict) };
+    let sources = survey(format, inputs, &mut reading, &mut watched)?;
+    let description = reading.listing.close(describe(&sources));
+    let instruments = reading.listing.len();
+    // The second reading meets all of it again.
+    reading.findings = Findings::new(options.strict);
+    let (source_records, written) = write(format, inputs, &description, out, &mut reading, &mut watched)
+        .inspect_err(|error| {
+            // A fault of the input that only the second reading met. A feed file that could not be written stays, as
+            // after a crash.
+            if !matches!(error, ImportError::Feed(_)) {
+                let _ = std::fs::remove_file(out);
+            }
+        })?;
+    Ok(Imported { source_records, instruments, written, findings: reading.findings })
+}
+
+/// Who hears of the progress, and what was told.
+struct Watched<'a> {
+    progress: &'a mut dyn FnMut(Progress),
+    done: u64,
+    total: u64,
+}
+
+impl Watched<'_> {
+    /// Reports every this many pieces.
+    const EVERY: u64 = 65_536;
+
+    fn tell(&mut self, within: u64) {
+        (self.progress)(Progress { done: (self.done + within).min(self.total), total: self.total });
+    }
+}
+
+/// Reads all inputs once and lists their instruments. Gives a line on each input.
+fn survey<F: Format>(
+    format: &F,
+    inputs: &[PathBuf],
+    reading: &mut Reading,
+    watched: &mut Watched<'_>,
+) -> Result<Vec<String>, ImportError> {
+    let mut sources = Vec::new();
+    for path in inputs {
+        let mut input = format.open(path)?;
+        let damaged_before = reading.findings.damaged;
+        let mut pieces = 0_u64;
+        while input.advance(reading)? {
+            pieces += 1;
+            if pieces.is_multiple_of(Watched::EVERY) {
+                watched.tell(input.bytes_read());
+            }
+        }
+        if input.records() == 0 && reading.findings.damaged > damaged_before {
+            let mut shown = reading.findings.damage.iter();
+            let damage = shown.find(|damage| damage.path == input.path()).cloned().unwrap_or_else(|| {
+                let problem = "it has not one whole record".into();
+                Damage { path: input.path().to_owned(), place: Place::End(0), problem }
+            });
+            return Err(ImportError::Damaged(damage));
+        }
+        watched.done += input.bytes();
+        watched.tell(0);
+        sources.push(input.describe());
+    }
+    Ok(sources)
+}
+
+/// Reads all inputs again, merged, and writes what they say. Gives the number of the source's records too.
+fn write<F: Format>(
+    format: &F,
+    inputs: &[PathBuf],
+    description: &Description,
+    out: &Path,
+    reading: &mut Reading,
+    watched: &mut Watched<'_>,
+) -> Result<(u64, Written), ImportError> {
+    let mut open = inputs.iter().map(|path| format.open(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut order = BinaryHeap::new();
+    for (number, input) in open.iter_mut().enumerate() {
+        if input.advance(reading)? {
+            order.push(Reverse((input.piece().time_ns, number)));
+        }
+    }
+    let mut writer = Writer::create(out, description)?.with_keyframes(KeyframeSettings::default());
+    let mut ends = EventEnds::default();
+    let mut pieces = 0_u64;
+    while let Some(Reverse((_, number))) = order.pop() {
+        let input = &mut open[number];
+        let piece = input.piece();
+        ends.push(&piece.primaries, piece.ends);
+        while let Some(primary) = ends.pop() {
+            writer.push(&primary)?;
+        }
+        if input.advance(reading)? {
+            order.push(Reverse((input.piece().time_ns, number)));
+        }
+        pieces += 1;
+        if pieces.is_multiple_of(Watched::EVERY) {
+            watched.tell(open.iter().map(Recording::bytes_read).sum());
+        }
+    }
+    ends.finish();
+    while let Some(primary) = ends.pop() {
+        writer.push(&primary)?;
+    }
+    watched.tell(open.iter().map(Recording::bytes).sum());
+    Ok((open.iter().map(Recording::records).sum(), writer.finish()?))
+}
+
+fn describe(sources: &[String]) -> String {
+    let named = sources.iter().take(FILES_NAMED_MAX).cloned().collect::<Vec<_>>().join("; ");
+    match sources.len().saturating_sub(FILES_NAMED_MAX) {
+        0 => named,
+        more => format!("{named}; and {more} more files"),
+    }
+}

@@ -1,0 +1,79 @@
+//! A recording as it lies on the disk: plain, or packed with gzip or zstd, which its first bytes tell.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::rc::Rc;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::ImportError;
+
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Bytes that are read from the disk at a time.
+const READ_BYTES: usize = 256 * 1_024;
+
+/// A file that was opened.
+pub(super) struct Stored {
+    /// The whole path, for messages.
+    pub path: String,
+    /// Its last part.
+    pub name: String,
+    /// Bytes of the file, as stored.
+    pub bytes: u64,
+    /// How many of them were read.
+    pub bytes_read: Rc<Cell<u64>>,
+    /// What is in it, unpacked. An error means that it cannot be unpacked further.
+    pub plain: Box<dyn Read>,
+}
+
+impl Stored {
+    /// Opens a file; `expected` is what an error says it should be.
+    pub fn open(path: &Path, expected: &'static str) -> Result<Stored, ImportError> {
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let path = path.display().to_string();
+        let fault = |action| {
+            let path = path.clone();
+            move |error| ImportError::Io { action, path, error }
+        };
+        let file = File::open(&path).map_err(fault("open"))?;
+        let metadata = file.metadata().map_err(fault("read"))?;
+        if metadata.is_dir() {
+            return Err(fault("read")(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let bytes_read = Rc::new(Cell::new(0));
+        let counted = Counted { inner: file, count: Rc::clone(&bytes_read) };
+        let mut stored = BufReader::with_capacity(READ_BYTES, counted);
+        let start = stored.fill_buf().map_err(fault("read"))?;
+        if start.is_empty() {
+            return Err(ImportError::Empty { path, expected });
+        }
+        let plain: Box<dyn Read> = if start.starts_with(&ZSTD_MAGIC) {
+            Box::new(zstd::stream::read::Decoder::with_buffer(stored).map_err(fault("read"))?)
+        } else if start.starts_with(&GZIP_MAGIC) {
+            Box::new(MultiGzDecoder::new(stored))
+        } else {
+            Box::new(stored)
+        };
+        Ok(Stored { path, name, bytes: metadata.len(), bytes_read, plain })
+    }
+}
+
+/// Counts the bytes that pass.
+pub(super) struct Counted<R> {
+    /// Where they come from.
+    pub inner: R,
+    /// How many there were.
+    pub count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + bytes as u64);
+        Ok(bytes)
+    }
+}
