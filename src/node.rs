@@ -14,7 +14,7 @@ use crate::bus::{Tap, bus};
 use crate::clock::Clock;
 use crate::config::{Settings, SourceSettings, Symbols};
 use crate::door::{BindError, Door, DoorSettings, Market, Readiness, ReplayControl, State};
-use crate::feed::{FeedError, Replay, ReplayHandle, ReplaySettings};
+use crate::feed::{FeedError, Replay, ReplayHandle};
 use crate::limits;
 use crate::model::{Catalog, Event};
 use crate::pump::{Pump, PumpError, PumpHandle};
@@ -302,11 +302,8 @@ fn source(settings: SourceSettings) -> Result<(Box<dyn Source>, Option<ReplayHan
             let simulation = Simulation::new(SimulationSettings { seed, instruments, rate, ticks })?;
             Ok((Box::new(simulation), None))
         }
-        SourceSettings::Replay { files, speed, looped, start_paused } => {
-            let replay = Replay::open(
-                &files,
-                ReplaySettings { speed, start_paused, looped, ..ReplaySettings::default() },
-            )?;
+        SourceSettings::Replay { files, playback } => {
+            let replay = Replay::open(&files, playback)?;
             let handle = replay.handle();
             Ok((Box::new(replay), Some(handle)))
         }

@@ -1,5 +1,6 @@
 //! Settings: what may be set, where it is set, what is wrong with it.
 
+mod duration;
 mod keys;
 mod layers;
 mod problem;

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
 
+use super::duration::parse_duration_ns;
 use super::{Layers, Problem, Problems, Written};
 use crate::door::Origin;
-use crate::feed::Speed;
+use crate::feed::{ReplaySettings, Speed, TIME_FORMS, parse_time_ns};
 use crate::limits;
 use crate::shard::SlowConsumer;
 use crate::sim::Rate;
@@ -84,12 +85,8 @@ pub enum SourceSettings {
     Replay {
         /// The files, at least one.
         files: Vec<PathBuf>,
-        /// The pace.
-        speed: Speed,
-        /// Whether it begins again at the end.
-        looped: bool,
-        /// Whether it waits for `play` before the first event.
-        start_paused: bool,
+        /// How they are played.
+        playback: ReplaySettings,
     },
 }
 
@@ -229,18 +226,25 @@ impl Check<'_> {
         let rate = self.rate().unwrap_or(Rate::PerSecond(20_000));
         let seed = self.whole("seed", 0..=u64::MAX).unwrap_or(1);
         let ticks = self.whole("ticks", 1..=u64::MAX);
-        let speed = self.speed().unwrap_or(Speed::NORMAL);
-        let looped = self.switch("loop");
-        let start_paused = self.switch("start_paused");
+        let playback = ReplaySettings {
+            speed: self.speed().unwrap_or(Speed::NORMAL),
+            looped: self.switch("loop"),
+            start_paused: self.switch("start_paused"),
+            from_ns: self.one("from", TIME_FORMS, parse_time_ns),
+            to_ns: self.one("to", TIME_FORMS, parse_time_ns),
+            max_idle_ns: self.max_idle(),
+        };
 
         if is_replay {
             for name in ["symbols", "rate", "seed", "ticks"] {
                 self.forbid(name, "only for the simulated market: leave it out, or leave out replay");
             }
-            return SourceSettings::Replay { files, speed, looped, start_paused };
+            return SourceSettings::Replay { files, playback };
         }
-        self.forbid("speed", ONLY_REPLAY);
-        for (name, on) in [("loop", looped), ("start_paused", start_paused)] {
+        for name in ["speed", "from", "to", "max_idle"] {
+            self.forbid(name, ONLY_REPLAY);
+        }
+        for (name, on) in [("loop", playback.looped), ("start_paused", playback.start_paused)] {
             if on {
                 self.forbid(name, ONLY_REPLAY);
             }
@@ -280,6 +284,13 @@ impl Check<'_> {
     fn speed(&mut self) -> Option<Speed> {
         let allowed = "0.1 to 1000 times real time with at most three decimals, or max";
         self.one("speed", allowed, |text| text.parse().ok())
+    }
+
+    fn max_idle(&mut self) -> Option<u64> {
+        let allowed = "a time from 1ms to 24h, such as 500ms, 1.5s, 2m or 1h";
+        self.one("max_idle", allowed, |text| {
+            parse_duration_ns(text).filter(|ns| limits::REPLAY_IDLE_NS.contains(ns))
+        })
     }
 
     fn send_buffer(&mut self) -> Option<usize> {

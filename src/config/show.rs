@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::duration::duration;
 use super::{LogFormat, Settings, SourceSettings, Symbols};
+use crate::feed::rfc3339;
 use crate::wire::deflate::Mode;
 
 /// TOML, one setting a line, defaults included: reading it back gives the same settings.
@@ -22,11 +24,19 @@ impl fmt::Display for Settings {
                     writeln!(f, "ticks = {}", quoted(&ticks.to_string()))?;
                 }
             }
-            SourceSettings::Replay { files, speed, looped, start_paused } => {
+            SourceSettings::Replay { files, playback } => {
                 writeln!(f, "replay = {}", array(files.iter().map(|path| path.to_string_lossy())))?;
-                writeln!(f, "speed = {}", quoted(&speed.to_string()))?;
-                writeln!(f, "loop = {looped}")?;
-                writeln!(f, "start_paused = {start_paused}")?;
+                writeln!(f, "speed = {}", quoted(&playback.speed.to_string()))?;
+                writeln!(f, "loop = {}", playback.looped)?;
+                writeln!(f, "start_paused = {}", playback.start_paused)?;
+                for (name, time_ns) in [("from", playback.from_ns), ("to", playback.to_ns)] {
+                    if let Some(time_ns) = time_ns {
+                        writeln!(f, "{name} = {}", quoted(&rfc3339(time_ns)))?;
+                    }
+                }
+                if let Some(idle_ns) = playback.max_idle_ns {
+                    writeln!(f, "max_idle = {}", quoted(&duration(idle_ns)))?;
+                }
             }
         }
         writeln!(f, "slow_consumer = {}", quoted(self.slow_consumer.name()))?;

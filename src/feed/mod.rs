@@ -24,7 +24,7 @@ pub use keyframe::KeyframeSettings;
 pub use pace::{Pacer, Speed, SpeedError};
 pub use reader::{Keyframe, Reader};
 pub use replay::{Replay, ReplaySettings};
-pub use time::{TIME_FORMS, parse_time_ns};
+pub use time::{TIME_FORMS, parse_time_ns, rfc3339};
 pub use writer::{Sink, Writer, Written};
 
 use crate::model::{ABSENT_TIME, Primary};
