@@ -93,6 +93,9 @@ pub const REPLAY_FILES_MAX: usize = 256;
 /// Nanoseconds that the longest wait of a replay may be set to: a millisecond to a day.
 pub const REPLAY_IDLE_NS: std::ops::RangeInclusive<u64> = 1_000_000..=86_400_000_000_000;
 
+/// Exchange events that one request may have a paused replay send.
+pub const REPLAY_STEP_EVENTS_MAX: u32 = 1_000_000;
+
 /// Records that a seek passes over before it gives way: a few milliseconds of work, after which another seek or the
 /// server's end is heard.
 pub const REPLAY_PASS_RECORDS: usize = 16_384;

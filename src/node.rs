@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bus::{Tap, bus};
 use crate::clock::Clock;
 use crate::config::{Settings, SourceSettings, Symbols};
-use crate::door::{BindError, Door, DoorSettings, Market, Readiness, ReplayControl, State};
+use crate::door::{BindError, Door, DoorSettings, Market, Readiness, State};
 use crate::feed::{FeedError, Replay, ReplayHandle};
 use crate::limits;
 use crate::model::{Catalog, Event};
@@ -22,7 +22,7 @@ use crate::shard::{CompressionSettings, CoreSettings, Shard, ShardHandle, mailbo
 use crate::sim::{
     Faults, InstrumentProfile, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml,
 };
-use crate::source::Source;
+use crate::source::{ReplayControl, Source};
 use crate::stats::Stats;
 
 /// Why a server cannot start, or cannot go on.
@@ -124,6 +124,7 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         replay.attach(pump_handle.unparker());
     }
 
+    let replay = replay.map(|replay| Arc::new(replay) as Arc<dyn ReplayControl>);
     let (failed, failures) = mpsc::channel(1);
     let mut crew = Crew { failed, threads: Vec::new() };
     let core = CoreSettings {
@@ -142,7 +143,9 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
     let shards: Result<Vec<_>, NodeError> = taps
         .into_iter()
         .enumerate()
-        .map(|(number, tap)| start_shard(&mut crew, number, tap, &catalog, epoch, core, clock, &stats))
+        .map(|(number, tap)| {
+            start_shard(&mut crew, number, tap, &catalog, epoch, core, clock, &stats, replay.clone())
+        })
         .collect();
     let shards = shards?;
     let readiness = Readiness::default();
@@ -151,7 +154,7 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         shards: shards.clone(),
         stats: stats.clone(),
         clock,
-        replay: replay.map(|replay| Arc::new(replay) as Arc<dyn ReplayControl>),
+        replay,
         readiness: readiness.clone(),
     };
     let (close_door, closed) = oneshot::channel();
@@ -278,11 +281,12 @@ fn start_shard(
     settings: CoreSettings,
     clock: Clock,
     stats: &Stats,
+    replay: Option<Arc<dyn ReplayControl>>,
 ) -> Result<ShardHandle, NodeError> {
     let (stats, source) = (stats.shards[number].clone(), stats.source.clone());
     let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let catalog = catalog.clone();
-    let shard = Shard { catalog, epoch, settings, tap, letters, clock, stats, source };
+    let shard = Shard { catalog, epoch, settings, tap, letters, clock, stats, source, replay };
     let name = format!("shard-{number}");
     let thread = name.clone();
     let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_utils::sync::Unparker;
 use serde::{Deserialize, Serialize};
 
-use super::Speed;
+use super::{Speed, SpeedError};
+use crate::source::{ReplayAction, ReplayControl};
 
 /// What a replay is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,6 +162,25 @@ impl ReplayHandle {
         if let Some(unparker) = self.0.waker.get() {
             unparker.unpark();
         }
+    }
+}
+
+impl ReplayControl for ReplayHandle {
+    fn state(&self) -> String {
+        serde_json::to_string(&ReplayHandle::state(self)).expect("a state is made of text, numbers and lists")
+    }
+
+    fn steer(&self, action: &ReplayAction) -> Result<(), String> {
+        match action {
+            ReplayAction::Play => self.play(),
+            ReplayAction::Pause => self.pause(),
+            ReplayAction::Seek { time_ns } => self.seek(*time_ns),
+            ReplayAction::Speed(speed) => {
+                self.set_speed(speed.parse().map_err(|error: SpeedError| error.to_string())?);
+            }
+            ReplayAction::Step { events } => self.step(*events),
+        }
+        Ok(())
     }
 }
 
