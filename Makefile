@@ -1,7 +1,7 @@
 # Everything a contributor types. `make` alone shows the list.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test load delivery simulate conformance fuzz mutants fmt lint doc bench bench-rivals feeds advisories
+.PHONY: help run test load delivery simulate conformance fuzz damage mutants fmt lint doc bench bench-rivals feeds advisories
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ conformance: ## All 517 cases of the Autobahn suite against the echo, plain and 
 
 fuzz: ## Fuzz what strangers send and what files hold, TIME=60 seconds for each target (one: TARGET=reader); needs a C++ compiler
 	@tests/fuzz/run.py --self-test --seconds $(or $(TIME),60) $(TARGET)
+
+damage: ## Check and repair a feed file cut at every byte and flipped at every bit: some minutes
+	TICKCAST_FEED_DAMAGE=full cargo test --release --locked --test feed_damage -- --nocapture
 
 mutants: ## Change one thing at a time in what delivers and see that a test fails, for hours (some: ARGS="--re outbox"; every tenth: ARGS="--shard 0/10 --sharding round-robin")
 	@test -x target/tools/bin/cargo-mutants || cargo install --locked --quiet cargo-mutants --version 27.0.0 --root target/tools
@@ -60,7 +63,7 @@ bench-rivals: ## Tickcast and its rivals in turns, half an hour (some: WORKLOAD=
 feeds: ## Make the files of feeds/ anew, by the commands in feeds/README.md
 	@cargo build --release --locked --quiet
 	@rm -f feeds/*.feed
-	@sed -n 's/^tickcast //p' feeds/README.md | while read -r arguments; do target/release/tickcast $$arguments || exit; done
+	@sed -n 's/^tickcast \(simulate .*\)/\1/p' feeds/README.md | while read -r arguments; do target/release/tickcast $$arguments || exit; done
 
 advisories: ## Look the dependencies up in the RustSec database (needs cargo-deny and a network)
 	cargo deny check advisories

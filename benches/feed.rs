@@ -1,8 +1,11 @@
-//! Writing, reading and replaying feed files: records a second, in memory but for the replay.
+//! Writing, reading and replaying feed files: records a second, in memory but for the replay. Where the real recording is
+//! there, reading it beside the `dbn` crate, which reads the file that it was imported from.
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 use std::hint::black_box;
 use std::io::Cursor;
+#[cfg(feature = "dbn")]
+use std::path::PathBuf;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tickcast::feed::{Description, Reader, Replay, ReplaySettings, Speed, Writer};
@@ -97,5 +100,56 @@ fn feed(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, feed);
+/// The real recording, in the folder `TICKCAST_TEST_DATA`.
+#[cfg(feature = "dbn")]
+fn recorded(criterion: &mut Criterion) {
+    use dbn::decode::{DbnDecoder, DecodeRecord};
+    use tickcast::feed::import::ImportOptions;
+    use tickcast::feed::import::dbn::import;
+
+    let folder = std::env::var_os("TICKCAST_TEST_DATA")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into(), PathBuf::from);
+    let source = folder.join("dbn/esh4-glbx-mdp3-20231225.mbo.dbn.zst");
+    if !source.exists() {
+        println!("skipped: no recording {}", source.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("esh4.feed");
+    let records = import(std::slice::from_ref(&source), &path, ImportOptions::default(), &mut |_| {})
+        .unwrap()
+        .written
+        .records;
+    let [packed, bytes] = [&source, &path].map(|path| std::fs::read(path).unwrap());
+    println!("{records} records: {} bytes as a feed file, {} as DBN with zstd", bytes.len(), packed.len());
+
+    let mut group = criterion.benchmark_group("recorded");
+    group.throughput(Throughput::Elements(records)).sample_size(20);
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| {
+            let mut reader = Reader::new(Cursor::new(black_box(&bytes)), "memory").unwrap();
+            let mut sum = 0_i64;
+            while let Some(block) = reader.next_block().unwrap() {
+                sum = block.iter().fold(sum, |sum, primary| sum.wrapping_add(primary.price));
+            }
+            sum
+        });
+    });
+    group.bench_function("dbn", |bencher| {
+        bencher.iter(|| {
+            let mut decoder = DbnDecoder::with_zstd(Cursor::new(black_box(&packed))).unwrap();
+            let mut sum = 0_i64;
+            while let Some(order) = decoder.decode_record::<dbn::MboMsg>().unwrap() {
+                sum = sum.wrapping_add(order.price);
+            }
+            sum
+        });
+    });
+    group.finish();
+}
+
+#[cfg(not(feature = "dbn"))]
+fn recorded(_: &mut Criterion) {}
+
+criterion_group!(benches, feed, recorded);
 criterion_main!(benches);

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod model;
 pub mod node;
 pub mod pump;
+pub mod recorder;
 pub mod shard;
 pub mod sim;
 pub mod source;

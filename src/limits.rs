@@ -79,6 +79,48 @@ pub const FEED_DESCRIPTION_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Bytes of a feed file's index: 40 for each block, so about 1.6 million blocks or 6 billion records.
 pub const FEED_INDEX_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 
+/// Bytes of a damaged feed file that a search for the next whole block may check for nothing, beside
+/// [`FEED_SEARCH_TIMES`] the file's own: what looks like a block and is none costs its length.
+pub const FEED_SEARCH_BYTES: u64 = 64 * 1_024 * 1_024;
+
+/// See [`FEED_SEARCH_BYTES`].
+pub const FEED_SEARCH_TIMES: u64 = 16;
+
+/// Faults of one feed file that are told one by one; further ones are counted.
+pub const FEED_FAULTS_TOLD: usize = 1_000;
+
+/// Losses declared in one feed file that a replay logs one by one.
+pub const REPLAY_LOSSES_LOGGED: usize = 100;
+
+/// Records that wait for a recorder at the most: 18 MiB of them, some ten seconds of a market of 20,000 ticks a second.
+/// What comes while so many wait is not recorded, and declared lost.
+pub const RECORD_QUEUE_RECORDS_MAX: usize = 262_144;
+
+/// Batches that wait for a recorder at the most.
+pub const RECORD_QUEUE_CHUNKS_MAX: usize = 16_384;
+
+/// Records of snapshots that the publisher makes for a recorder at a time, after a loss, before it asks its source again:
+/// a tenth of a millisecond of work. The snapshot of one instrument is always made whole.
+pub const RECORD_SNAPSHOT_RECORDS: usize = 4_096;
+
+/// Least bytes after which a recording may begin its next file: less would be little but snapshots.
+pub const RECORD_ROTATE_BYTES_MIN: u64 = 64 * 1_024;
+
+/// Least time after which a recording may begin its next file.
+pub const RECORD_ROTATE_MIN: Duration = Duration::from_secs(1);
+
+/// How long a record may wait in memory before it is written, unless set otherwise: what a crash loses.
+pub const RECORD_FLUSH_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Least that it may be set to: each time is a block of its own, and little blocks pack badly.
+pub const RECORD_FLUSH_MIN: Duration = Duration::from_millis(10);
+
+/// Most that it may be set to.
+pub const RECORD_FLUSH_MAX: Duration = Duration::from_secs(3_600);
+
+/// Milliseconds after which a recorder tries again to write what the disk did not take.
+pub const RECORD_RETRY_MS: u64 = 1_000;
+
 /// Records between two keyframes of a feed file, at the least: a seek reads about that many, some hundredths of a second
 /// of work.
 pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
@@ -120,6 +162,10 @@ pub const IMPORT_ORDERS_MAX: usize = 8 * 1_024 * 1_024;
 
 /// Bytes of one line of a foreign recording. A whole book of Coinbase's is some 3 MiB of JSON in one line.
 pub const IMPORT_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Levels of changes that an importer holds back until the snapshot comes that they go on from: 64 MiB of them. A busy
+/// book changes some thousand levels a second, and a snapshot is fetched within seconds.
+pub const IMPORT_HELD_LEVELS_MAX: usize = 1 << 20;
 
 /// Damaged places of which an import's report tells; the others are counted. Who sees eight knows what is wrong.
 pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;

@@ -14,10 +14,11 @@ use crate::bus::{Tap, bus};
 use crate::clock::Clock;
 use crate::config::{Settings, SourceSettings, Symbols};
 use crate::door::{BindError, Door, DoorSettings, Market, Readiness, State};
-use crate::feed::{FeedError, Replay, ReplayHandle};
+use crate::feed::{Description, FeedError, Replay, ReplayHandle};
 use crate::limits;
 use crate::model::{Catalog, Event};
-use crate::pump::{Pump, PumpError, PumpHandle};
+use crate::pump::{Pump, PumpError, PumpHandle, Tape};
+use crate::recorder::{RecordError, Recorder, RecorderHandle};
 use crate::shard::{CompressionSettings, CoreSettings, Shard, ShardHandle, mailbox};
 use crate::sim::{
     Faults, InstrumentProfile, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml,
@@ -53,6 +54,9 @@ pub enum NodeError {
     /// A feed file cannot be replayed.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// What is published cannot be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The source failed while it ran.
     #[error(transparent)]
     Pump(#[from] PumpError),
@@ -81,6 +85,7 @@ pub struct Node {
     close_door: oneshot::Sender<()>,
     pump: PumpHandle,
     shards: Vec<ShardHandle>,
+    recorder: Option<RecorderHandle>,
     threads: Vec<JoinHandle<()>>,
     /// What ends a thread before it was told to.
     failures: mpsc::Receiver<NodeError>,
@@ -92,7 +97,8 @@ pub struct Node {
 /// What makes it impossible: nothing of it runs then.
 pub fn start(settings: Settings) -> Result<Node, NodeError> {
     let (source, replay) = source(settings.source.clone())?;
-    run(settings, source, replay)
+    let described = described(&settings.source);
+    run(settings, source, replay, described)
 }
 
 /// Starts a server with a source of your own, as [`start`] does; `settings.source` is not looked at. Where the source
@@ -101,10 +107,26 @@ pub fn start(settings: Settings) -> Result<Node, NodeError> {
 /// # Errors
 /// What makes it impossible: nothing of it runs then.
 pub fn start_with(settings: Settings, source: Box<dyn Source>) -> Result<Node, NodeError> {
-    run(settings, source, None)
+    run(settings, source, None, "a source of its own".into())
 }
 
-fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>) -> Result<Node, NodeError> {
+/// Where the records of a recording come from, for people.
+fn described(source: &SourceSettings) -> String {
+    match source {
+        SourceSettings::Simulation { seed, .. } => format!("a simulated market, seed {seed}"),
+        SourceSettings::Replay { files, .. } => {
+            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            format!("a replay of {}", files.join(", "))
+        }
+    }
+}
+
+fn run(
+    settings: Settings,
+    source: Box<dyn Source>,
+    replay: Option<ReplayHandle>,
+    described: String,
+) -> Result<Node, NodeError> {
     let clock = Clock::start();
     let door = Door::bind(DoorSettings {
         allow_origin: settings.allow_origin,
@@ -118,7 +140,15 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
     // Epochs only grow, over restarts too: microseconds leave room for a thousand loops a millisecond.
     let epoch = clock.unix_ns() / 1_000;
     let (publisher, taps) = bus(settings.shards, limits::QUEUE_CHUNKS_MAX, limits::QUEUE_RECORDS_MAX);
-    let pump = Pump::new(source, publisher, epoch, clock, stats.source.clone());
+    let mut pump = Pump::new(source, publisher, epoch, clock, stats.source.clone());
+    let mut recorder = None;
+    if let Some(settings) = settings.record {
+        let description =
+            Description::new(format!("recorded of {described}"), catalog.instruments().to_vec());
+        let (tape, tap) = Tape::new(catalog.len(), stats.record.clone());
+        pump = pump.with_tape(tape);
+        recorder = Some(Recorder::create(settings, description, tap, stats.record.clone(), clock)?);
+    }
     let pump_handle = pump.handle();
     if let Some(replay) = &replay {
         replay.attach(pump_handle.unparker());
@@ -167,6 +197,14 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         };
         runtime.block_on(door.serve(market, until_closed)).map_err(error)
     })?;
+    let mut recorder_handle = None;
+    if let Some((recorder, handle)) = recorder {
+        recorder_handle = Some(handle);
+        crew.start("recorder", move || {
+            recorder.run();
+            Ok(())
+        })?;
+    }
     crew.start("pump", move || {
         // The kernel may let a sleeper lie 50 µs longer to save itself a wake-up; what is due is to be published then.
         // Where it cannot be told so, it is that much later.
@@ -183,6 +221,7 @@ fn run(settings: Settings, source: Box<dyn Source>, replay: Option<ReplayHandle>
         close_door,
         pump: pump_handle,
         shards,
+        recorder: recorder_handle,
         threads: crew.threads,
         failures,
     })
@@ -225,6 +264,9 @@ impl Node {
         // A door that is gone needs no telling.
         let _ = self.close_door.send(());
         self.pump.stop();
+        if let Some(recorder) = &self.recorder {
+            recorder.hurry();
+        }
         self.shards.iter().for_each(ShardHandle::stop);
         for thread in self.threads {
             // A panic was reported when it happened.

@@ -1,5 +1,7 @@
 //! The publisher's thread: asks the source, derives, stamps, publishes.
 
+mod tape;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,6 +15,8 @@ use crate::limits;
 use crate::model::{Body, DeriveError, Deriver, Event, Primary, event_flags};
 use crate::source::{Next, Source, SourceError};
 use crate::stats::SourceStats;
+
+pub use tape::{Said, Tape};
 
 /// Why publishing stopped before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +43,8 @@ pub struct Pump {
     stop: Arc<AtomicBool>,
     parker: Parker,
     events: Vec<Event>,
+    /// Where what the source says is recorded.
+    tape: Option<Tape>,
 }
 
 /// Stops a pump, and wakes one that sleeps.
@@ -73,7 +79,13 @@ impl Pump {
         stats.epoch.set(epoch);
         let deriver = Deriver::new(source.catalog());
         let (stop, parker) = (Arc::default(), Parker::new());
-        Pump { source, deriver, publisher, epoch, clock, stats, stop, parker, events: Vec::new() }
+        Pump { source, deriver, publisher, epoch, clock, stats, stop, parker, events: Vec::new(), tape: None }
+    }
+
+    /// Puts what the source says on a tape too, once it is published.
+    pub fn with_tape(mut self, tape: Tape) -> Pump {
+        self.tape = Some(tape);
+        self
     }
 
     /// What stops and wakes it.
@@ -99,7 +111,11 @@ impl Pump {
             self.stats.due_ns.set(asked_ns.max(1));
             let next = self.source.poll(asked_ns, &mut primaries);
             // Also where the source failed: what it said before is published.
-            self.derive(&primaries)?;
+            let (taken, derived) = self.derive(&primaries);
+            if let Some(tape) = &mut self.tape {
+                tape.take(&primaries[..taken], &self.deriver);
+            }
+            derived?;
             primaries.clear();
             match next.map_err(PumpError::Source)? {
                 Next::Now => has_ended = false,
@@ -111,6 +127,9 @@ impl Pump {
                     self.epoch += 1;
                     self.stats.epoch.set(self.epoch);
                     self.deriver.reset(self.epoch, reason, self.clock.unix_ns(), &mut self.events);
+                    if let Some(tape) = &mut self.tape {
+                        tape.reset(&self.deriver);
+                    }
                     self.publish();
                 }
                 Next::Ended if has_ended => self.sleep_until_woken(),
@@ -142,19 +161,21 @@ impl Pump {
         self.parker.park();
     }
 
-    fn derive(&mut self, primaries: &[Primary]) -> Result<(), PumpError> {
-        let mut derived = Ok(());
+    /// How many of them were taken, and what is wrong with the next.
+    fn derive(&mut self, primaries: &[Primary]) -> (usize, Result<(), DeriveError>) {
+        let (mut derived, mut taken) = (Ok(()), 0);
         for primary in primaries {
             derived = self.deriver.apply(primary, &mut self.events);
             if derived.is_err() {
                 break;
             }
+            taken += 1;
             if self.events.len() >= limits::CHUNK_RECORDS_MAX {
                 self.publish();
             }
         }
         self.publish();
-        Ok(derived?)
+        (taken, derived)
     }
 
     /// Hands over what was derived, in chunks of whole exchange events (or pieces that were cut).

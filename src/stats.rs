@@ -69,6 +69,23 @@ impl SourceStats {
     }
 }
 
+/// What is counted of a recording of what is published.
+#[derive(Debug, Default)]
+pub struct RecordStats {
+    /// Records written to files. Written, as all that follow but one, by the recorder's thread.
+    pub records: Counter,
+    /// Bytes of those files.
+    pub bytes: Counter,
+    /// Files begun.
+    pub files: Counter,
+    /// Times that a file could not be written.
+    pub write_errors: Counter,
+    /// Records that wait to be written now.
+    pub waiting: Counter,
+    /// Records that were not recorded; each loss is declared in the file. Written by the publisher's thread.
+    pub lost: Counter,
+}
+
 /// What a client that resumed a stream got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
@@ -170,6 +187,8 @@ impl ShardStats {
 pub struct Stats {
     /// The publisher's.
     pub source: Arc<CachePadded<SourceStats>>,
+    /// Those of the recording; all 0 where nothing is recorded.
+    pub record: Arc<RecordStats>,
     /// One a shard.
     pub shards: Vec<Arc<CachePadded<ShardStats>>>,
 }
@@ -177,7 +196,11 @@ pub struct Stats {
 impl Stats {
     /// Counters for that many shards, all zero.
     pub fn new(shards: usize) -> Stats {
-        Stats { source: Arc::default(), shards: (0..shards).map(|_| Arc::default()).collect() }
+        Stats {
+            source: Arc::default(),
+            record: Arc::default(),
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+        }
     }
 
     /// The sum of one counter over all shards.

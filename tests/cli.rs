@@ -72,7 +72,7 @@ fn feed(folder: &Path) -> PathBuf {
 fn what_cannot_be_asked_is_refused_with_2() {
     assert_fails(&[], 2, &["Usage: tickcast"]);
     assert_fails(&["fly"], 2, &["'fly'"]);
-    for verb in ["serve", "watch", "import", "export", "inspect"] {
+    for verb in ["serve", "watch", "import", "export", "inspect", "verify", "repair"] {
         assert_fails(&[verb, "--wings"], 2, &["unexpected argument '--wings'"]);
     }
     assert_fails(&["serve", "stray"], 2, &["'stray'"]);
@@ -93,7 +93,7 @@ fn what_cannot_be_asked_is_refused_with_2() {
         2,
         &["\"30.1.2019\" (flag --date); allowed: a day such as 2019-01-30"],
     );
-    assert_fails(&import("dbn", "2019-01-30"), 2, &["allowed: only with --from itch"]);
+    assert_fails(&import("dbn", "2019-01-30"), 2, &["allowed: only with --from itch or lobster"]);
     assert_fails(&["inspect"], 2, &["were not provided:\n  <FILE>"]);
 }
 
@@ -218,6 +218,27 @@ fn a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_expected() {
     let report = String::from_utf8(output.stdout).unwrap();
     assert!(report.contains("byte"), "where it ends: {report}");
 
+    // And what is not whole is told, and saved.
+    let whole = folder.path().join("whole.feed");
+    let whole = whole.to_str().unwrap();
+    let output = tickcast(&["verify", whole, &cut]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains("whole.feed: ok, ") && told.contains("cut.feed: DAMAGED, 1 fault"), "{told}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("not whole: 1 of 2"));
+    let output = tickcast(&["verify", &cut, &foreign, "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &found[0]["ok"]), (Some(1), &serde_json::Value::Bool(false)));
+    assert_eq!(found[1]["faults"][0]["expected"], "the 8 bytes \"TICKFEED\"");
+    let output = tickcast(&["repair", &cut]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("recovered") && told.contains("cut.feed.damaged"), "{told}");
+    assert!(tickcast(&["verify", &cut]).status.success());
+    assert!(tickcast(&["inspect", &cut]).stdout.windows(13).any(|text| text == b"complete  yes"));
+    assert_fails(&["repair", &foreign], 1, &[&foreign, "not a feed file"]);
+    assert_fails(&["repair", whole, "--out", &cut], 1, &[&cut, "nothing is overwritten"]);
+
     let out = folder.path().join("out.feed");
     let out = out.to_str().unwrap();
     let newer_dbn = in_folder("newer.dbn", b"DBN\x09\x00\x00\x00\x00");
@@ -258,7 +279,7 @@ fn import_reports_for_people_and_for_programs() {
         "damaged and left out: 1",
         "not known: type \"z\": 1",
         "no place in a feed file: S (system event): 1",
-        "note: day.itch has no date in its name, and ITCH none in its messages: 1970-01-01 is assumed",
+        "note: day.itch has no date in its name, and ITCH none inside: 1970-01-01 is assumed",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
@@ -326,7 +347,9 @@ fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
 
 #[test]
 fn every_verb_shows_an_example() {
-    for verb in [&[][..], &["serve"], &["watch"], &["import"], &["export"], &["inspect"]] {
+    for verb in
+        [&[][..], &["serve"], &["watch"], &["import"], &["export"], &["inspect"], &["verify"], &["repair"]]
+    {
         let output = tickcast(&[verb, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{verb:?}");
         let help = String::from_utf8(output.stdout).unwrap();

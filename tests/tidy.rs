@@ -22,16 +22,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pump", &["clock", "model", "source", "bus"]),
     ("sim", &["clock", "model", "source", "wire"]),
     ("feed", &["clock", "model", "source", "wire"]),
+    ("recorder", &["clock", "model", "source", "bus", "pump", "feed"]),
     ("shard", &["clock", "model", "source", "wire", "bus"]),
     ("client", &["clock", "model", "wire"]),
     ("bench", &["clock", "model", "wire", "client"]),
     ("door", &["clock", "model", "source", "wire", "shard"]),
-    ("config", &["clock", "model", "source", "wire", "bus", "sim", "feed", "shard", "client", "door"]),
+    (
+        "config",
+        &["clock", "model", "source", "wire", "bus", "sim", "feed", "recorder", "shard", "client", "door"],
+    ),
     (
         "node",
         &[
-            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "door",
-            "config",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "recorder", "shard", "client",
+            "door", "config",
         ],
     ),
     (

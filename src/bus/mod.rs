@@ -105,6 +105,16 @@ impl<T: Copy> Publisher<T> {
         waits
     }
 
+    /// Hands one batch to every tap that has room, and never waits. Returns how many taps it is lost for; a tap that is
+    /// gone has lost nothing.
+    pub fn offer(&mut self, batch: &[T]) -> usize {
+        if batch.is_empty() {
+            return 0;
+        }
+        let chunk: Chunk<T> = Arc::from(batch);
+        self.lanes.iter().filter(|lane| lane.push(chunk.clone()).is_err()).count()
+    }
+
     /// Whether every tap is gone, so that publishing is of no use.
     pub fn is_abandoned(&self) -> bool {
         self.lanes.iter().all(|lane| lane.tap_gone.load(Ordering::Acquire))
@@ -213,6 +223,11 @@ impl<T> Tap<T> {
         .await
     }
 
+    /// Records that wait now.
+    pub fn records(&self) -> usize {
+        self.lane.records.load(Ordering::Relaxed)
+    }
+
     /// Chunks that wait now.
     pub fn len(&self) -> usize {
         self.lane.queue.len()
@@ -248,6 +263,20 @@ mod tests {
 
     fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn an_offer_never_waits_and_says_who_has_lost_it() {
+        let (mut publisher, mut taps) = bus::<u64>(2, 2, usize::MAX);
+        assert_eq!((publisher.offer(&[1, 2]), publisher.offer(&[3]), publisher.offer(&[])), (0, 0, 0));
+        assert_eq!(taps[0].try_pop().unwrap()[..], [1, 2]);
+        assert_eq!(publisher.offer(&[4]), 1, "one of two has no room");
+        assert_eq!((taps[0].records(), taps[1].records()), (2, 3));
+        taps.truncate(1);
+        assert_eq!(taps[0].try_pop().unwrap()[..], [3]);
+        assert_eq!(publisher.offer(&[5]), 0, "who is gone loses nothing");
+        assert_eq!(taps[0].try_pop().unwrap()[..], [4]);
+        assert_eq!(taps[0].try_pop().unwrap()[..], [5]);
     }
 
     async fn drain(mut tap: Tap<u64>) -> Vec<u64> {

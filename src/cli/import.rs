@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use time::Date;
+use time::format_description::well_known::Iso8601;
 
 use super::progress;
 use crate::config::{Place, Problem, Problems};
-use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch};
+use crate::feed::import::capture::{self, Exchange};
+use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch, lobster};
 
 /// Take a foreign recording into a feed file.
 ///
@@ -19,6 +21,8 @@ use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch};
 Example:
   tickcast import --from dbn monday.mbo.dbn.zst --out monday.feed
   tickcast import --from itch 01302019.NASDAQ_ITCH50.gz --out nasdaq.feed
+  tickcast import --from lobster AAPL_2012-06-21_34200000_57600000_message_10.csv --out aapl.feed
+  tickcast import --from kraken kraken.log --out kraken.feed
   tickcast inspect monday.feed")]
 pub struct ImportArgs {
     /// What kind of recording it is.
@@ -30,9 +34,12 @@ pub struct ImportArgs {
     /// The feed file to write; it must not exist yet.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The day in New York (YYYY-MM-DD) of an ITCH recording; without it, the one in the file's name.
+    /// The day in New York (YYYY-MM-DD) of an ITCH or LOBSTER recording; without it, the one in the file's name.
     #[arg(long)]
     date: Option<String>,
+    /// The stock of a LOBSTER recording; without it, what stands before the first `_` of the file's name.
+    #[arg(long)]
+    symbol: Option<String>,
     /// Refuse damaged recordings: the first damage is an error, and nothing is written.
     #[arg(long)]
     strict: bool,
@@ -48,23 +55,43 @@ enum Format {
     Dbn,
     /// Nasdaq TotalView-ITCH 5.0 (messages behind their lengths, as in Nasdaq's daily files).
     Itch,
+    /// LOBSTER message files; the order book file of the same name is found beside each.
+    Lobster,
+    /// A raw capture of Coinbase Exchange (level2, matches), a message a line.
+    Coinbase,
+    /// A raw capture of Kraken (book with checksums, trade; versions 1 and 2), a message a line.
+    Kraken,
+    /// A raw capture of Binance, spot or futures (depth, trade, aggTrade, REST snapshots), a message a line.
+    Binance,
 }
 
 impl ImportArgs {
-    /// The day that was given; an error where it is none, or where the recording says its days itself.
-    fn date(&self) -> Result<Option<Date>, Problems> {
-        let Some(text) = &self.date else { return Ok(None) };
-        let allowed = match self.from {
-            Format::Itch => match Date::parse(text, &time::format_description::well_known::Iso8601::DATE) {
-                Ok(date) => return Ok(Some(date)),
-                Err(_) => "a day such as 2019-01-30",
-            },
-            Format::Dbn => "only with --from itch: other recordings say their days themselves",
-        };
+    /// The day and the symbol that were given; an error where one is none, or where the recording says it itself.
+    fn given(&self) -> Result<(Option<Date>, Option<String>), Problems> {
         let mut problems = Problems::default();
-        let place = Some(Place::Flag("--date".into()));
-        problems.add(Problem { key: "date".into(), value: text.clone(), place, allowed: allowed.into() });
-        Err(problems)
+        let mut refuse = |key: &str, value: &str, allowed: &str| {
+            let place = Some(Place::Flag(format!("--{key}")));
+            problems.add(Problem { key: key.into(), value: value.into(), place, allowed: allowed.into() });
+        };
+        let mut date = None;
+        if let Some(text) = &self.date {
+            date = Date::parse(text, &Iso8601::DATE).ok();
+            if !matches!(self.from, Format::Itch | Format::Lobster) {
+                refuse(
+                    "date",
+                    text,
+                    "only with --from itch or lobster: other recordings say their days themselves",
+                );
+            } else if date.is_none() {
+                refuse("date", text, "a day such as 2019-01-30");
+            }
+        }
+        if let Some(text) = &self.symbol
+            && self.from != Format::Lobster
+        {
+            refuse("symbol", text, "only with --from lobster: other recordings say their symbols themselves");
+        }
+        if problems.is_empty() { Ok((date, self.symbol.clone())) } else { Err(problems) }
     }
 }
 
@@ -90,11 +117,27 @@ pub fn run(args: ImportArgs) -> anyhow::Result<()> {
 
 fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Result<Imported> {
     let options = ImportOptions { strict: args.strict };
-    let date = args.date()?;
+    let (date, symbol) = args.given()?;
     match args.from {
         Format::Dbn => import_dbn(args, options, progress),
         Format::Itch => Ok(itch::import(&args.inputs, &args.out, date, options, progress)?),
+        Format::Lobster => {
+            let given = lobster::Given { symbol, date };
+            Ok(lobster::import(&args.inputs, &args.out, given, options, progress)?)
+        }
+        Format::Coinbase => import_capture(Exchange::Coinbase, args, options, progress),
+        Format::Kraken => import_capture(Exchange::Kraken, args, options, progress),
+        Format::Binance => import_capture(Exchange::Binance, args, options, progress),
     }
+}
+
+fn import_capture(
+    exchange: Exchange,
+    args: &ImportArgs,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Imported> {
+    Ok(capture::import(exchange, &args.inputs, &args.out, options, progress)?)
 }
 
 #[cfg(feature = "dbn")]

@@ -6,8 +6,10 @@ mod export;
 mod import;
 mod inspect;
 mod progress;
+mod repair;
 mod serve;
 mod simulate;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ enum Verb {
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
     Simulate(simulate::SimulateArgs),
     Bench(Box<bench::BenchArgs>),
     BenchServer(bench::server::BenchServerArgs),
@@ -63,6 +67,8 @@ pub fn run() -> ExitCode {
         Verb::Import(args) => import::run(args),
         Verb::Export(args) => export::run(args),
         Verb::Inspect(args) => inspect::run(args),
+        Verb::Verify(args) => verify::run(args),
+        Verb::Repair(args) => repair::run(args),
         Verb::Simulate(args) => simulate::run(args),
         Verb::Bench(args) => bench::run(*args),
         Verb::BenchServer(args) => bench::server::run(args),

@@ -176,7 +176,7 @@ fn create(path: &Path, description: &Description) -> anyhow::Result<Writer> {
     let writer =
         Writer::create(path, description).map(|writer| writer.with_keyframes(KeyframeSettings::default()));
     writer.map_err(|error| match error {
-        FeedError::Io { path, error, .. } if error.kind() == io::ErrorKind::AlreadyExists => {
+        FeedError::Exists { path } => {
             anyhow::anyhow!("{path} exists; a simulation overwrites nothing: remove it, or name another file")
         }
         error => error.into(),

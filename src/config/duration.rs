@@ -1,22 +1,39 @@
-//! Lengths of time as settings write them.
+//! Times as settings and flags write them.
 
-use crate::model::{Decimal, parse_decimal};
+use std::time::Duration;
 
-/// Each unit in nanoseconds; `ms` before those whose letter it ends with.
-const UNITS: [(&str, i128); 4] =
-    [("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+/// What [`duration`] takes, in words.
+pub const DURATION_ALLOWED: &str = "a time such as 250ms, 1.5s, 10m, 24h or 7d; without a unit seconds";
 
-/// Nanoseconds of a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. `None`: it is none, is negative, or has a part of
-/// a nanosecond.
-pub(super) fn parse_duration_ns(text: &str) -> Option<u64> {
-    let (number, unit_ns) = UNITS.iter().find_map(|(unit, ns)| Some((text.strip_suffix(unit)?, ns)))?;
-    let billionths = i128::from(parse_decimal(number, -9)?) * unit_ns;
-    u64::try_from(billionths / 1_000_000_000).ok().filter(|_| billionths % 1_000_000_000 == 0)
+/// A time of a year at the most: a number with at most three decimals and a unit (`ms`, `s`, `m`, `h`, `d`; none: `s`).
+pub fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let thousandths = u64::try_from(crate::model::parse_decimal(number, -3)?).ok()?;
+    let microseconds = thousandths.checked_mul(unit_ms)?;
+    let year = Duration::from_secs(366 * 86_400);
+    Some(Duration::from_micros(microseconds)).filter(|time| *time <= year)
 }
 
-/// The same as text, in seconds.
-pub(super) fn duration(ns: u64) -> String {
-    format!("{}s", Decimal::new(i64::try_from(ns).unwrap_or(i64::MAX), -9))
+/// As [`duration`] takes it.
+pub(super) fn written(time: Duration) -> String {
+    let milliseconds = time.as_millis();
+    if milliseconds.is_multiple_of(1_000) {
+        format!("{}s", milliseconds / 1_000)
+    } else if time.subsec_nanos().is_multiple_of(1_000_000) {
+        format!("{milliseconds}ms")
+    } else {
+        let microseconds = time.as_micros();
+        format!("{}.{:03}ms", microseconds / 1_000, microseconds % 1_000)
+    }
 }
 
 #[cfg(test)]
@@ -24,18 +41,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_a_number_and_a_unit() {
-        for (text, ns) in [
-            ("500ms", 500_000_000),
-            ("1.5s", 1_500_000_000),
-            ("2m", 120_000_000_000),
-            ("0.5h", 1_800_000_000_000),
-        ] {
-            assert_eq!(parse_duration_ns(text), Some(ns), "{text}");
-            assert_eq!(parse_duration_ns(&duration(ns)), Some(ns));
+    fn times_are_exact_and_read_back_as_they_are_written() {
+        for (text, ms) in
+            [("250ms", 250), ("1", 1_000), ("1.5s", 1_500), ("10m", 600_000), ("24h", 86_400_000), ("0", 0)]
+        {
+            let time = duration(text).unwrap();
+            assert_eq!(time, Duration::from_millis(ms), "{text}");
+            assert_eq!(duration(&written(time)), Some(time), "{text}");
         }
-        for text in ["", "5", "s", "-1s", "1 s", "1d", "1e3s", "0.0000001ms", "9999999999h", "NaNs"] {
-            assert_eq!(parse_duration_ns(text), None, "{text}");
+        let odd = Duration::from_micros(1_234);
+        assert_eq!((duration("1.234ms"), duration(&written(odd))), (Some(odd), Some(odd)));
+        for text in
+            ["", "s", "-1s", "1 s", "1.2345s", "1w", "1e3", "NaN", "400d", "99999999999999999999s", "."]
+        {
+            assert_eq!(duration(text), None, "{text:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
+pub use duration::{DURATION_ALLOWED, duration};
 pub use keys::{Arity, KEYS, Key, VARIABLE_PREFIX};
 pub use layers::{Flags, Layers, Place, Written};
 pub use problem::{Problem, Problems};

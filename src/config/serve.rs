@@ -6,12 +6,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
-use super::duration::parse_duration_ns;
+use super::duration::{self, DURATION_ALLOWED};
 use super::{Layers, Problem, Problems, Written};
 use crate::door::Origin;
 use crate::feed::{ReplaySettings, Speed, TIME_FORMS, parse_time_ns};
 use crate::limits;
+use crate::recorder::RecordSettings;
 use crate::shard::SlowConsumer;
 use crate::sim::Rate;
 use crate::wire::deflate::Mode;
@@ -23,6 +25,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the market comes from.
     pub source: SourceSettings,
+    /// How what is published is recorded; `None`: it is not.
+    pub record: Option<RecordSettings>,
     /// What becomes of a client that reads too slowly.
     pub slow_consumer: SlowConsumer,
     /// Threads that serve clients, at least 1.
@@ -146,6 +150,7 @@ impl Settings {
         Settings {
             slow_consumer: check.slow_consumer(&source),
             source,
+            record: check.record(),
             listen: check
                 .one("listen", "IP address and port, such as 127.0.0.1:8765 or [::]:8765", address)
                 .unwrap_or(DEFAULT_LISTEN),
@@ -266,6 +271,33 @@ impl Check<'_> {
         policy.unwrap_or(SlowConsumer::Conflate)
     }
 
+    fn record(&mut self) -> Option<RecordSettings> {
+        let file = self.one("record", "path of a feed file that does not exist yet", |text| {
+            let path = PathBuf::from(text);
+            (path.file_name().is_some() && !text.ends_with('/')).then_some(path)
+        });
+        let rotate_bytes = self.whole("record_rotate_bytes", limits::RECORD_ROTATE_BYTES_MIN..=u64::MAX);
+        let rotate = self.time("record_rotate", limits::RECORD_ROTATE_MIN..=Duration::MAX);
+        let flush = self.time("record_flush", limits::RECORD_FLUSH_MIN..=limits::RECORD_FLUSH_MAX);
+        if self.layers.written("record").is_none() {
+            for name in ["record_rotate_bytes", "record_rotate", "record_flush"] {
+                self.forbid(name, "only with a recording (record FILE)");
+            }
+        }
+        let flush = flush.unwrap_or(limits::RECORD_FLUSH_DEFAULT);
+        file.map(|file| RecordSettings { file, rotate_bytes, rotate, flush })
+    }
+
+    fn time(&mut self, name: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let most = if *range.end() == Duration::MAX {
+            String::new()
+        } else {
+            format!(" to {}", duration::written(*range.end()))
+        };
+        let allowed = format!("{DURATION_ALLOWED}; from {}{most}", duration::written(*range.start()));
+        self.one(name, &allowed, |text| duration::duration(text).filter(|time| range.contains(time)))
+    }
+
     fn compression(&mut self) -> Option<Mode> {
         let mode = self.one("compression", "off, shared or dedicated", |text| match text {
             "off" => Some(None),
@@ -287,9 +319,10 @@ impl Check<'_> {
     }
 
     fn max_idle(&mut self) -> Option<u64> {
-        let allowed = "a time from 1ms to 24h, such as 500ms, 1.5s, 2m or 1h";
-        self.one("max_idle", allowed, |text| {
-            parse_duration_ns(text).filter(|ns| limits::REPLAY_IDLE_NS.contains(ns))
+        let allowed = format!("{DURATION_ALLOWED}; 1ms to 24h");
+        self.one("max_idle", &allowed, |text| {
+            let idle_ns = u64::try_from(duration::duration(text)?.as_nanos()).ok()?;
+            limits::REPLAY_IDLE_NS.contains(&idle_ns).then_some(idle_ns)
         })
     }
 

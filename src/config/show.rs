@@ -1,10 +1,12 @@
 //! Settings in force, as a file that would give them.
 
 use std::fmt;
+use std::time::Duration;
 
-use super::duration::duration;
+use super::duration;
 use super::{LogFormat, Settings, SourceSettings, Symbols};
 use crate::feed::rfc3339;
+use crate::recorder::RecordSettings;
 use crate::wire::deflate::Mode;
 
 /// TOML, one setting a line, defaults included: reading it back gives the same settings.
@@ -35,9 +37,19 @@ impl fmt::Display for Settings {
                     }
                 }
                 if let Some(idle_ns) = playback.max_idle_ns {
-                    writeln!(f, "max_idle = {}", quoted(&duration(idle_ns)))?;
+                    writeln!(f, "max_idle = {}", quoted(&duration::written(Duration::from_nanos(idle_ns))))?;
                 }
             }
+        }
+        if let Some(RecordSettings { file, rotate_bytes, rotate, flush }) = &self.record {
+            writeln!(f, "record = {}", quoted(&file.to_string_lossy()))?;
+            if let Some(bytes) = rotate_bytes {
+                writeln!(f, "record_rotate_bytes = {}", quoted(&bytes.to_string()))?;
+            }
+            if let Some(time) = rotate {
+                writeln!(f, "record_rotate = {}", quoted(&duration::written(*time)))?;
+            }
+            writeln!(f, "record_flush = {}", quoted(&duration::written(*flush)))?;
         }
         writeln!(f, "slow_consumer = {}", quoted(self.slow_consumer.name()))?;
         writeln!(f, "shards = {}", self.shards)?;

@@ -59,7 +59,7 @@ fn the_table_shows_the_defaults_that_hold() {
     let shown: Vec<_> = KEYS
         .iter()
         .filter(|key| !key.default.is_empty() && key.name != "shards")
-        .filter(|key| !["speed", "loop", "start_paused"].contains(&key.name))
+        .filter(|key| !["speed", "loop", "start_paused", "record_flush"].contains(&key.name))
         .map(|key| (key.name, [key.default]))
         .collect();
     let flags: Vec<(&'static str, &[&str])> = shown.iter().map(|(name, text)| (*name, &text[..])).collect();
@@ -68,6 +68,36 @@ fn the_table_shows_the_defaults_that_hold() {
     let shown: &[(&'static str, &[&str])] =
         &[("replay", &["a"]), ("speed", &["1"]), ("loop", &["false"]), ("start_paused", &["false"])];
     assert_eq!(settings("", &[], replay), settings("", &[], shown));
+    let record: &[(&'static str, &[&str])] = &[("record", &["a"])];
+    let shown: &[(&'static str, &[&str])] = &[("record", &["a"]), ("record_flush", &["1s"])];
+    assert_eq!(settings("", &[], record), settings("", &[], shown));
+}
+
+#[test]
+fn a_recording_is_set_or_refused_by_name() {
+    let file = "record = \"a/day.feed\"\nrecord_rotate = \"1.5h\"\nrecord_rotate_bytes = 1000000\nrecord_flush = \"250ms\"";
+    let set = settings(file, &[], &[]);
+    let record = set.record.clone().unwrap();
+    assert_eq!((record.file, record.rotate_bytes), (PathBuf::from("a/day.feed"), Some(1_000_000)));
+    assert_eq!(record.rotate, Some(std::time::Duration::from_secs(5_400)));
+    assert_eq!(record.flush, std::time::Duration::from_millis(250));
+    assert_eq!(settings(&set.to_string(), &[], &[]), set, "shown and read back");
+    let (_, problems, _) = load(
+        "record = \"day/\"\nrecord_rotate = \"0.5s\"\nrecord_rotate_bytes = 9\nrecord_flush = \"2h\"",
+        &[],
+        &[],
+    );
+    let times = "allowed: a time such as 250ms, 1.5s, 10m, 24h or 7d; without a unit seconds; from";
+    for begin in [
+        "record: \"day/\" (file FILE); allowed: path of a feed file that does not exist yet".to_owned(),
+        "record_rotate_bytes: \"9\" (file FILE); allowed: whole number, 65536 to ".into(),
+        format!("record_rotate: \"0.5s\" (file FILE); {times} 1s"),
+        format!("record_flush: \"2h\" (file FILE); {times} 10ms to 3600s"),
+    ] {
+        assert!(problems.iter().any(|problem| problem.starts_with(&begin)), "{begin}: {problems:#?}");
+    }
+    let (_, problems, _) = load("record_rotate = \"1h\"", &[], &[]);
+    assert_eq!(problems, ["record_rotate: \"1h\" (file FILE); allowed: only with a recording (record FILE)"]);
 }
 
 #[test]
@@ -223,7 +253,7 @@ proptest! {
                     start_paused: !looped,
                     from_ns: ticks,
                     to_ns: (!block).then_some(seed),
-                    max_idle_ns: ticks.map(|ticks| 1_000_000 + ticks % 86_000_000_000_000),
+                    max_idle_ns: ticks.map(|ticks| (1 + ticks % 86_000_000) * 1_000_000),
                 },
             },
             slow_consumer: if block { SlowConsumer::Block } else { SlowConsumer::Disconnect },

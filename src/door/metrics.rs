@@ -165,6 +165,7 @@ impl Collector for Counters {
             })?;
         }
         self.encode_resumes(&mut encoder)?;
+        self.encode_record(&mut encoder)?;
         self.encode_door(&mut encoder)?;
         encode_process(&mut encoder)
     }
@@ -198,6 +199,19 @@ impl Counters {
                 MetricType::Gauge,
             )
             .and_then(|out| ConstGauge::new(last).encode(out))
+    }
+
+    fn encode_record(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let record = &self.stats.record;
+        counter(encoder, "tickcast_record_records", "Records written to files", record.records.get())?;
+        counter(encoder, "tickcast_record_bytes", "Bytes of those files", record.bytes.get())?;
+        counter(encoder, "tickcast_record_files", "Files begun", record.files.get())?;
+        let help = "Records that were not recorded; the files declare each loss";
+        counter(encoder, "tickcast_record_lost", help, record.lost.get())?;
+        let help = "Times that a file could not be written";
+        counter(encoder, "tickcast_record_write_errors", help, record.write_errors.get())?;
+        let help = "Records that wait to be written now";
+        gauge(encoder, "tickcast_record_waiting", help, record.waiting.get() as i64)
     }
 
     fn encode_door(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

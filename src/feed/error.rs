@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::format::MAJOR;
+use super::format::{FILE_HEADER_BYTES, MAJOR};
 use crate::limits;
 use crate::model::CatalogError;
 
@@ -143,10 +143,42 @@ pub enum FeedError {
         /// Time of the last.
         last: String,
     },
+    /// Appending to a file that has no end.
+    #[error(
+        "{path} was not finished, or is damaged; `tickcast repair` makes it whole, then it can be appended to"
+    )]
+    Unfinished {
+        /// The file.
+        path: String,
+    },
+    /// A file stands where one is to be written.
+    #[error("{path} exists, and nothing is overwritten: move it away, or name another file")]
+    Exists {
+        /// The file.
+        path: String,
+    },
     /// Writing after a failure: what follows a torn block would never be read.
-    #[error("{path}: an earlier write failed; the file ends with its last whole block")]
+    #[error("{path}: an earlier write failed, and what it left of a block cannot be taken back")]
     Torn {
         /// The file.
         path: String,
     },
+}
+
+impl FeedError {
+    /// What is wrong with the bytes at a file's start, as a place in the file.
+    pub(super) fn into_fault(self) -> Fault {
+        match self {
+            FeedError::Damaged { fault, .. } => fault,
+            FeedError::Empty { .. } => Fault::new(0, "a feed file", "no bytes"),
+            FeedError::Foreign { found, .. } => Fault::new(0, "the 8 bytes \"TICKFEED\"", found),
+            FeedError::Version { found, .. } => {
+                Fault::new(12, format!("feed format version {MAJOR}"), found.to_string())
+            }
+            FeedError::Catalog { error, .. } => {
+                Fault::new(FILE_HEADER_BYTES as u64, "a table of instruments", error.to_string())
+            }
+            other => Fault::new(0, "a feed file", other.to_string()),
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub mod block_kind {
     pub const INDEX: u8 = 2;
     /// A keyframe, or a part of one: the state at this point, as primary records.
     pub const KEYFRAME: u8 = 3;
+    /// Records that should be here and are not: one [`super::Loss`].
+    pub const LOSS: u8 = 4;
 }
 
 /// How a block's payload is stored.
@@ -41,6 +43,8 @@ pub mod codec {
     pub const PLAIN: u8 = 0;
     /// One zstd frame.
     pub const ZSTD: u8 = 1;
+    /// The columns of the records (`super::super::columns`), in one zstd frame.
+    pub const COLUMNS: u8 = 2;
 }
 
 /// First 24 bytes of a file; the description follows.
@@ -113,6 +117,75 @@ pub struct BlockHeader {
     pub first_time_ns: u64,
     /// Pacing time of the last record; the same. Of a keyframe the greatest of all records before.
     pub last_time_ns: u64,
+}
+
+/// What a block of kind [`block_kind::LOSS`] holds: records that should stand where it stands. 16 bytes.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[repr(C)]
+pub struct Loss {
+    /// How many; [`Loss::UNKNOWN`] where nobody knows.
+    pub records: u64,
+    /// The instrument they are about; [`Loss::EVERY_INSTRUMENT`] where they may be about any.
+    pub instrument: u32,
+    /// [`loss_reason`].
+    pub reason: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// Why records are missing.
+pub mod loss_reason {
+    /// The recorder could not keep up with its source.
+    pub const SLOW: u8 = 1;
+    /// The medium refused to take them.
+    pub const REFUSED: u8 = 2;
+    /// What stood there was damaged; the file was repaired without it.
+    pub const DAMAGED: u8 = 3;
+    /// The recorder was told that it would not get them.
+    pub const DECLARED: u8 = 4;
+    /// The recorder was not connected.
+    pub const DISCONNECTED: u8 = 5;
+}
+
+impl Loss {
+    /// [`Loss::records`] where nobody knows how many.
+    pub const UNKNOWN: u64 = u64::MAX;
+    /// [`Loss::instrument`] of a loss that may be of any.
+    pub const EVERY_INSTRUMENT: u32 = u32::MAX;
+
+    /// So many records of any instrument.
+    pub fn new(records: u64, reason: u8) -> Loss {
+        Loss { records, instrument: Loss::EVERY_INSTRUMENT, reason, reserved: [0; 3] }
+    }
+
+    /// How many, where that is known.
+    pub fn known_records(&self) -> Option<u64> {
+        (self.records != Loss::UNKNOWN).then_some(self.records)
+    }
+
+    /// Why, in words.
+    pub fn reason(&self) -> &'static str {
+        match self.reason {
+            loss_reason::SLOW => "the recorder could not keep up",
+            loss_reason::REFUSED => "the disk did not take them",
+            loss_reason::DAMAGED => "what stood there was damaged",
+            loss_reason::DECLARED => "the server declared a gap",
+            loss_reason::DISCONNECTED => "the recorder was not connected",
+            _ => "for a reason that this version does not know",
+        }
+    }
 }
 
 /// Last 24 bytes of a finished file.
@@ -207,6 +280,10 @@ pub const TRAILER_BYTES: usize = size_of::<Trailer>();
 /// Bytes of a record.
 pub const RECORD_BYTES: usize = size_of::<Primary>();
 
+/// Bytes of a [`Loss`].
+pub const LOSS_BYTES: usize = size_of::<Loss>();
+
+const _: () = assert!(LOSS_BYTES == 16);
 const _: () = assert!(FILE_HEADER_BYTES == 24 && BLOCK_HEADER_BYTES == 48 && TRAILER_BYTES == 24);
 const _: () = assert!(limits::FEED_BLOCK_RECORDS <= limits::FEED_BLOCK_RECORDS_MAX);
 // Every length in a header is a u32.
@@ -285,6 +362,27 @@ impl BlockHeader {
         BLOCK_HEADER_BYTES as u64 + u64::from(self.stored_bytes)
     }
 
+    /// What the index says of the block of records at `offset`.
+    pub fn entry(&self, offset: u64) -> IndexEntry {
+        IndexEntry {
+            offset,
+            first_record: self.first_record,
+            first_time_ns: self.first_time_ns,
+            last_time_ns: self.last_time_ns,
+            bytes: self.block_bytes() as u32,
+            records: self.records,
+        }
+    }
+
+    /// The bound of a block that declares a loss, which starts at `offset`.
+    pub fn check_loss(&self, offset: u64) -> Result<(), Fault> {
+        if self.stored_bytes as usize == LOSS_BYTES && self.codec == codec::PLAIN {
+            return Ok(());
+        }
+        let found = format!("{} bytes with codec {}", self.stored_bytes, self.codec);
+        Err(Fault::new(offset, format!("a declared loss of {LOSS_BYTES} plain bytes"), found))
+    }
+
     /// The bounds of a block of records that starts at `offset`, known before anything is allocated for it.
     pub fn check_records(&self, offset: u64) -> Result<(), Fault> {
         let bound = |what: &str, value: u32, max: usize| {
@@ -301,14 +399,16 @@ impl BlockHeader {
             return Err(Fault::new(offset, expected, self.raw_bytes.to_string()));
         }
         match self.codec {
-            codec::ZSTD => Ok(()),
+            codec::ZSTD | codec::COLUMNS => Ok(()),
             codec::PLAIN if self.stored_bytes == self.raw_bytes => Ok(()),
             codec::PLAIN => Err(Fault::new(
                 offset,
                 format!("{} stored bytes", self.raw_bytes),
                 self.stored_bytes.to_string(),
             )),
-            other => Err(Fault::new(offset, "codec 0 (plain) or 1 (zstd)", format!("codec {other}"))),
+            other => {
+                Err(Fault::new(offset, "codec 0 (plain), 1 (zstd) or 2 (columns)", format!("codec {other}")))
+            }
         }
     }
 }

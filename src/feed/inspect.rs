@@ -10,10 +10,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::tally::Tally;
+pub(super) use self::text::grouped;
 use super::error::FeedError;
 use super::format::RECORD_BYTES;
 use super::reader::Reader;
 use super::time::rfc3339;
+use super::verify::DeclaredLoss;
 use crate::model::{Decimal, Deriver, PrimaryKind};
 
 /// Levels a side that a report shows.
@@ -44,6 +46,8 @@ pub struct Report {
     pub source_actions: BTreeMap<String, u64>,
     /// First and last event time.
     pub span: Option<Span>,
+    /// Losses that the file declares.
+    pub losses: Vec<DeclaredLoss>,
     /// Records that cannot be what they say, such as a cancel of an unknown order.
     pub inconsistencies: u64,
     /// By instrument.
@@ -248,6 +252,11 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
         kinds: by_name(&kinds, kind_name),
         source_actions: by_name(&actions[1..], |index| tally::action_name(index + 1)),
         span: span(tallies.iter().filter_map(|tally| tally.span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))),
+        losses: reader
+            .losses()
+            .iter()
+            .map(|loss| DeclaredLoss::new(loss, |id| Some(catalog.get(id)?.symbol.as_str())))
+            .collect(),
         inconsistencies: deriver.inconsistencies() + unknown,
         instruments,
     })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::format::{BlockHeader, block_kind, codec};
+use super::format::{BlockHeader, block_kind};
 use super::pacing_time_ns;
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Channel, Deriver, Event, Primary, PrimaryKind, primary_flags};
@@ -89,7 +89,6 @@ impl Keyframes {
         Some((0..=last).rev().zip(parts).map(move |(parts_left, records)| {
             let header = BlockHeader {
                 kind: block_kind::KEYFRAME,
-                codec: codec::ZSTD,
                 parts_left,
                 records: records.len() as u32,
                 raw_bytes: size_of_val(records) as u32,

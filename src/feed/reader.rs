@@ -1,23 +1,26 @@
 //! Reads a feed file: an exact prefix of what was written, or an error that says where.
 
 mod keyframes;
+mod losses;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 use super::error::{Fault, FeedError};
 use super::format::{
     self, BLOCK_HEADER_BYTES, BlockHeader, Description, FILE_HEADER_BYTES, FileHeader, Index, IndexEntry,
-    KindCount, TRAILER_BYTES, Trailer, block_kind, codec,
+    KindCount, LOSS_BYTES, Loss, TRAILER_BYTES, Trailer, block_kind, codec,
 };
+use super::payload::Unpacker;
 use crate::limits;
 use crate::model::{Catalog, Primary};
 
 pub use keyframes::Keyframe;
+pub use losses::LossAt;
 
 /// Bytes read at once where a block is checked but not kept.
 const CHECK_BYTES: usize = 64 * 1_024;
@@ -39,13 +42,14 @@ pub struct Reader<R = File> {
     /// By kind, as the index says; `None` without an index.
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
+    losses: Vec<LossAt>,
     /// Position in `blocks` of the block that is read next.
     next: usize,
     /// The block in hand, unpacked.
     records: Vec<Primary>,
     /// The block in hand as stored; reused.
     stored: Vec<u8>,
-    decompressor: zstd::bulk::Decompressor<'static>,
+    unpacker: Unpacker,
 }
 
 impl Reader<File> {
@@ -71,8 +75,9 @@ impl<R: Read + Seek> Reader<R> {
         let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
         let layout = match read_index(&mut input, blocks_start, length).map_err(io)? {
-            Ok((index, blocks_end)) => {
-                Layout { blocks: index.blocks, blocks_end, kinds: Some(index.kinds), fault: None }
+            Ok((Index { blocks, kinds, .. }, blocks_end)) => {
+                let losses = losses::between(&mut input, blocks_start, &blocks, blocks_end).map_err(io)?;
+                Layout { blocks, blocks_end, kinds: Some(kinds), fault: None, losses }
             }
             Err(fault) => {
                 let mut layout = scan(&mut input, blocks_start, length).map_err(io)?;
@@ -81,7 +86,7 @@ impl<R: Read + Seek> Reader<R> {
                 layout
             }
         };
-        let decompressor = zstd::bulk::Decompressor::new().map_err(io)?;
+        let unpacker = Unpacker::new().map_err(io)?;
         Ok(Reader {
             input,
             path,
@@ -92,10 +97,11 @@ impl<R: Read + Seek> Reader<R> {
             blocks_end: layout.blocks_end,
             kinds: layout.kinds,
             fault: layout.fault,
+            losses: layout.losses,
             next: 0,
             records: Vec::new(),
             stored: Vec::new(),
-            decompressor,
+            unpacker,
         })
     }
 
@@ -141,21 +147,8 @@ impl<R: Read + Seek> Reader<R> {
         if !header.matches(&self.stored) {
             return Err(self.damaged(bad_checksum(offset)));
         }
-        self.records.resize(header.records as usize, Primary::default());
-        let raw = self.records.as_mut_bytes();
-        if header.codec == codec::PLAIN {
-            raw.copy_from_slice(&self.stored);
-        } else {
-            let expected = format!("a zstd frame of {} bytes", raw.len());
-            let found = match self.decompressor.decompress_to_buffer(&self.stored, raw) {
-                Ok(bytes) if bytes == header.raw_bytes as usize => None,
-                Ok(bytes) => Some(format!("one of {bytes}")),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(found) = found {
-                return Err(self.damaged(Fault::new(offset, expected, found)));
-            }
-        }
+        let unpacked = self.unpacker.unpack(header, offset, &self.stored, &mut self.records);
+        unpacked.map_err(|fault| self.damaged(fault))?;
         let instruments = self.catalog.len();
         match self.records.iter().position(|primary| primary.instrument as usize >= instruments) {
             None => Ok(()),
@@ -170,7 +163,12 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Goes back to the first block.
     pub fn rewind(&mut self) {
-        self.next = 0;
+        self.seek_block(0);
+    }
+
+    /// Goes to a block, by its position in [`Reader::blocks`].
+    pub fn seek_block(&mut self, block: usize) {
+        self.next = block.min(self.blocks.len());
         self.records.clear();
     }
 }
@@ -224,6 +222,22 @@ impl<R> Reader<R> {
         &self.blocks
     }
 
+    /// Running number of the first record of the block in hand or, where none is, of the record that comes next.
+    pub fn position(&self) -> u64 {
+        let in_hand = if self.records.is_empty() { self.next } else { self.next.saturating_sub(1) };
+        self.blocks.get(in_hand).map_or_else(|| self.records(), |entry| entry.first_record)
+    }
+
+    /// The losses that the file declares, in the order of the file.
+    pub fn losses(&self) -> &[LossAt] {
+        &self.losses
+    }
+
+    /// Where the index of a complete file starts, and what can be read of another one ends.
+    pub(super) fn blocks_end(&self) -> u64 {
+        self.blocks_end
+    }
+
     /// How many records they hold.
     pub fn records(&self) -> u64 {
         self.blocks.last().map_or(0, |entry| entry.first_record + u64::from(entry.records))
@@ -241,10 +255,11 @@ struct Layout {
     blocks_end: u64,
     kinds: Option<Vec<KindCount>>,
     fault: Option<Fault>,
+    losses: Vec<LossAt>,
 }
 
 /// Reads file header and description; gives the offset of the first block too.
-fn read_start<R: Read + Seek>(
+pub(super) fn read_start<R: Read + Seek>(
     input: &mut R,
     length: u64,
     path: &str,
@@ -340,7 +355,8 @@ fn read_index<R: Read + Seek>(
 
 /// Walks the blocks from the first to the first fault, checking each.
 fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Result<Layout> {
-    let mut layout = Layout { blocks: Vec::new(), blocks_end: blocks_start, kinds: None, fault: None };
+    let mut layout =
+        Layout { blocks: Vec::new(), blocks_end: blocks_start, kinds: None, fault: None, losses: Vec::new() };
     let mut offset = blocks_start;
     let mut records = 0;
     input.seek(SeekFrom::Start(offset))?;
@@ -351,21 +367,15 @@ fn scan<R: Read + Seek>(input: &mut R, blocks_start: u64, length: u64) -> io::Re
             break;
         }
         let block = match read_block_header(input, offset, length)? {
-            Ok(header) => check_block(input, &header, offset, records)?.map(|()| header),
+            Ok(header) => check_block(input, &header, offset, records)?.map(|loss| (header, loss)),
             Err(fault) => Err(fault),
         };
         match block {
             Err(fault) => layout.fault = Some(fault),
-            Ok(header) => {
+            Ok((header, loss)) => {
+                layout.losses.extend(loss);
                 if header.kind == block_kind::PRIMARIES {
-                    layout.blocks.push(IndexEntry {
-                        offset,
-                        first_record: records,
-                        first_time_ns: header.first_time_ns,
-                        last_time_ns: header.last_time_ns,
-                        bytes: header.block_bytes() as u32,
-                        records: header.records,
-                    });
+                    layout.blocks.push(header.entry(offset));
                     records += u64::from(header.records);
                 }
                 index_ended = header.kind == block_kind::INDEX;
@@ -399,13 +409,26 @@ fn check_end<R: Read>(input: &mut R, offset: u64, length: u64) -> io::Result<Opt
     Ok((after > 0).then(|| Fault::new(trailer_end, "the end of the file", format!("{after} bytes more"))))
 }
 
-/// Checks a block's bounds and payload without keeping it; the input stands behind its header.
+/// Checks a block's bounds and payload without keeping it; the input stands behind its header. Gives the loss that it
+/// declares, if it does.
 fn check_block<R: Read>(
     input: &mut R,
     header: &BlockHeader,
     offset: u64,
     records: u64,
-) -> io::Result<Result<(), Fault>> {
+) -> io::Result<Result<Option<LossAt>, Fault>> {
+    if header.kind == block_kind::LOSS {
+        if let Err(fault) = header.check_loss(offset) {
+            return Ok(Err(fault));
+        }
+        let mut payload = [0; LOSS_BYTES];
+        input.read_exact(&mut payload)?;
+        if !header.matches(&payload) {
+            return Ok(Err(bad_checksum(offset)));
+        }
+        let loss = Loss::read_from_bytes(&payload).expect("the array is as long as a loss");
+        return Ok(Ok(Some(LossAt { record: records, ..LossAt::new(header, loss) })));
+    }
     if matches!(header.kind, block_kind::PRIMARIES | block_kind::KEYFRAME) {
         if let Err(fault) = header.check_records(offset) {
             return Ok(Err(fault));
@@ -415,6 +438,11 @@ fn check_block<R: Read>(
             return Ok(Err(Fault::new(offset, format!("a block that starts with record {records}"), found)));
         }
     }
+    Ok(if check_payload(input, header)? { Ok(None) } else { Err(bad_checksum(offset)) })
+}
+
+/// Whether the payload, in front of which the input stands, has the checksum of the header.
+pub(super) fn check_payload<R: Read>(input: &mut R, header: &BlockHeader) -> io::Result<bool> {
     let mut crc = header.crc_start();
     let mut piece = vec![0; CHECK_BYTES.min(header.stored_bytes as usize)];
     let mut left = header.stored_bytes as usize;
@@ -424,11 +452,11 @@ fn check_block<R: Read>(
         crc = crc32c::crc32c_append(crc, &piece[..bytes]);
         left -= bytes;
     }
-    Ok(if crc == header.crc { Ok(()) } else { Err(bad_checksum(offset)) })
+    Ok(crc == header.crc)
 }
 
 /// Reads the header of the block at `offset`, where the input stands; the block must lie before `end`.
-fn read_block_header<R: Read>(
+pub(super) fn read_block_header<R: Read>(
     input: &mut R,
     offset: u64,
     end: u64,
@@ -453,12 +481,12 @@ fn read_block_header<R: Read>(
     Ok(Ok(header))
 }
 
-fn read_trailer<R: Read>(input: &mut R) -> io::Result<Trailer> {
+pub(super) fn read_trailer<R: Read>(input: &mut R) -> io::Result<Trailer> {
     let mut bytes = [0; TRAILER_BYTES];
     input.read_exact(&mut bytes)?;
     Ok(Trailer::read_from_bytes(&bytes).expect("the array is as long as the trailer"))
 }
 
-fn bad_checksum(offset: u64) -> Fault {
+pub(super) fn bad_checksum(offset: u64) -> Fault {
     Fault::new(offset, "a block whose bytes have its checksum", "other bytes")
 }

@@ -1,7 +1,7 @@
 //! Writes a feed file: append-only, a block at a time, so that a crash leaves what was written before it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,31 +9,42 @@ use zerocopy::IntoBytes;
 
 use super::error::FeedError;
 use super::format::{
-    self, BlockHeader, Description, Index, IndexEntry, KindCount, Trailer, block_kind, codec,
+    self, BlockHeader, Description, Index, IndexEntry, KindCount, Loss, Trailer, block_kind, codec,
 };
 use super::keyframe::{KeyframeSettings, Keyframes};
 use super::pacing_time_ns;
+use super::payload::Packer;
+use super::reader::Reader;
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Primary};
-
-/// zstd's level. On real order events, in blocks of this size, 1 packs 3.9 to one, 3 packs 4.1, 9 packs 4.3 and takes
-/// four times as long as 3.
-const ZSTD_LEVEL: i32 = 3;
 
 /// Where a feed file goes.
 pub trait Sink: Write {
     /// Returns when what was written is on the medium.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Takes back what was written behind the first `length` bytes: half a block is of no use to anybody.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 
 impl Sink for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
     }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)?;
+        self.seek(SeekFrom::Start(length)).map(drop)
+    }
 }
 
 impl Sink for Vec<u8> {
     fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.truncate(length as usize);
         Ok(())
     }
 }
@@ -52,7 +63,8 @@ pub struct Written {
 /// A feed file being written.
 ///
 /// A block is handed to the system whole, in one write. A process that dies loses the records of the block it was
-/// filling; a file that was not [finished](Writer::finish) has no index and is read as an incomplete one.
+/// filling; a file that was not [finished](Writer::finish) has no index and is read as an incomplete one. Of a write
+/// that fails (the disk is full) nothing stays in the file, and what it was to write is kept for another try.
 pub struct Writer<S: Sink = File> {
     sink: S,
     path: String,
@@ -63,7 +75,7 @@ pub struct Writer<S: Sink = File> {
     pending: Vec<Primary>,
     /// The block being packed: header and payload, reused.
     block: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
+    packer: Packer,
     index: Vec<IndexEntry>,
     /// Records by kind, those of the block being filled left out.
     kinds: [u64; 256],
@@ -71,7 +83,7 @@ pub struct Writer<S: Sink = File> {
     records: u64,
     /// Bytes written.
     offset: u64,
-    /// A write failed half way: nothing may follow.
+    /// A write failed half way, and what it left could not be taken back: it has to be before anything follows.
     torn: bool,
 }
 
@@ -79,13 +91,47 @@ impl Writer<File> {
     /// Creates the file, which must not exist yet, and writes what it says of itself.
     pub fn create(path: &Path, description: &Description) -> Result<Writer<File>, FeedError> {
         let name = path.display().to_string();
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|error| FeedError::Io { action: "create", path: name.clone(), error })?;
-        Writer::new(file, name, description)
+        Writer::new(create_new(path)?, name, description)
     }
+
+    /// Goes on with a finished file: index and trailer are cut off, and written anew when it is finished again.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or was not finished: it has to be repaired first.
+    pub fn append(path: &Path) -> Result<Writer<File>, FeedError> {
+        let reader = Reader::open(path)?;
+        let name = reader.path().to_owned();
+        let (Some(kinds), None) = (reader.kinds(), reader.fault()) else {
+            return Err(FeedError::Unfinished { path: name });
+        };
+        let io = |action| {
+            let path = name.clone();
+            move |error| FeedError::Io { action, path, error }
+        };
+        let mut file = OpenOptions::new().write(true).open(path).map_err(io("open"))?;
+        let end = reader.blocks_end();
+        file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(io("append to"))?;
+        let mut writer = Writer::over(file, name, Arc::clone(reader.catalog()))?;
+        writer.offset = end;
+        writer.records = reader.records();
+        writer.index = reader.blocks().to_vec();
+        for count in kinds {
+            writer.kinds[usize::from(count.kind)] = count.records;
+        }
+        Ok(writer)
+    }
+}
+
+/// Opens a file that must not exist yet.
+pub(super) fn create_new(path: &Path) -> Result<File, FeedError> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
+        let path = path.display().to_string();
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            FeedError::Exists { path }
+        } else {
+            FeedError::Io { action: "create", path, error }
+        }
+    })
 }
 
 impl<S: Sink> Writer<S> {
@@ -101,28 +147,43 @@ impl<S: Sink> Writer<S> {
             found: description.source.len() as u64,
             allowed: allowed as u64,
         })?;
-        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|error| FeedError::Io {
+        Writer::with_start(sink, path, format::encode_start(&bytes), catalog)
+    }
+
+    /// Starts a file with a header and a description that are encoded already.
+    pub(super) fn with_start(
+        sink: S,
+        path: String,
+        start: Vec<u8>,
+        catalog: Catalog,
+    ) -> Result<Writer<S>, FeedError> {
+        let mut writer = Writer::over(sink, path, Arc::new(catalog))?;
+        writer.block = start;
+        writer.append_bytes()?;
+        Ok(writer)
+    }
+
+    /// A writer that has written nothing.
+    fn over(sink: S, path: String, catalog: Arc<Catalog>) -> Result<Writer<S>, FeedError> {
+        let packer = Packer::new().map_err(|error| FeedError::Io {
             action: "start compressing",
             path: path.clone(),
             error,
         })?;
-        let mut writer = Writer {
+        Ok(Writer {
             sink,
             path,
-            catalog: Arc::new(catalog),
+            catalog,
             keyframes: None,
             pending: Vec::with_capacity(limits::FEED_BLOCK_RECORDS),
             block: Vec::new(),
-            compressor,
+            packer,
             index: Vec::new(),
             kinds: [0; 256],
             records: 0,
             offset: 0,
             torn: false,
-        };
-        writer.block = format::encode_start(&bytes);
-        writer.append()?;
-        Ok(writer)
+        })
     }
 
     /// Also writes keyframes, each between two blocks where no exchange event is open.
@@ -133,7 +194,8 @@ impl<S: Sink> Writer<S> {
         self
     }
 
-    /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends.
+    /// Adds a record. A block that is full goes to the file, as a rule where an exchange event ends. Where that fails
+    /// the record is kept with the others of its block, and [`Writer::flush`] is to be called before any other is added.
     pub fn push(&mut self, primary: &Primary) -> Result<(), FeedError> {
         if primary.instrument as usize >= self.catalog.len() {
             return Err(FeedError::Instrument {
@@ -142,6 +204,10 @@ impl<S: Sink> Writer<S> {
                 instrument: primary.instrument,
                 instruments: self.catalog.len(),
             });
+        }
+        if self.pending.len() >= limits::FEED_BLOCK_RECORDS_MAX {
+            // An earlier try failed.
+            self.flush()?;
         }
         if let Some(keyframes) = &mut self.keyframes {
             keyframes.follow(primary);
@@ -159,44 +225,103 @@ impl<S: Sink> Writer<S> {
     /// Hands what was pushed to the system, as a block of its own. Without anything pushed it does nothing.
     pub fn flush(&mut self) -> Result<(), FeedError> {
         let (Some(first), Some(last)) = (self.pending.first(), self.pending.last()) else { return Ok(()) };
-        let raw = self.pending.as_bytes();
+        let (codec, payload) = pack(&mut self.packer, &self.pending, &self.path)?;
         let header = BlockHeader {
             kind: block_kind::PRIMARIES,
-            codec: codec::ZSTD,
+            codec,
             records: self.pending.len() as u32,
-            raw_bytes: raw.len() as u32,
+            raw_bytes: size_of_val(&self.pending[..]) as u32,
             first_record: self.records,
             first_time_ns: pacing_time_ns(first).unwrap_or(ABSENT_TIME),
             last_time_ns: pacing_time_ns(last).unwrap_or(ABSENT_TIME),
             ..BlockHeader::default()
         };
-        let payload = pack(&mut self.compressor, raw, &self.path)?;
-        let entry = IndexEntry {
-            offset: self.offset,
-            first_record: header.first_record,
-            first_time_ns: header.first_time_ns,
-            last_time_ns: header.last_time_ns,
-            bytes: (format::BLOCK_HEADER_BYTES + payload.len()) as u32,
-            records: header.records,
-        };
-        self.append_block(header, &payload)?;
-        self.index.push(entry);
-        self.records += u64::from(header.records);
-        for primary in &self.pending {
-            self.kinds[usize::from(primary.kind)] += 1;
-        }
+        let header = BlockHeader { stored_bytes: payload.len() as u32, ..header };
+        let records = std::mem::take(&mut self.pending);
+        let written = self.append_records(header, &payload, &records);
+        self.pending = records;
+        written?;
         self.pending.clear();
         self.append_keyframe()
     }
 
-    /// Appends a keyframe, where one is due.
+    /// Says that records which should come next are missing; those pushed before go to the file first. `from_ns` and
+    /// `to_ns` are the times of the record before and of the one after, where they are known.
+    pub fn declare_loss(
+        &mut self,
+        loss: Loss,
+        from_ns: Option<u64>,
+        to_ns: Option<u64>,
+    ) -> Result<(), FeedError> {
+        self.flush()?;
+        let header = BlockHeader {
+            kind: block_kind::LOSS,
+            codec: codec::PLAIN,
+            raw_bytes: format::LOSS_BYTES as u32,
+            first_record: self.records,
+            first_time_ns: from_ns.unwrap_or(ABSENT_TIME),
+            last_time_ns: to_ns.unwrap_or(ABSENT_TIME),
+            ..BlockHeader::default()
+        };
+        self.append_block(header, loss.as_bytes())
+    }
+
+    /// Appends a keyframe, where one is due. One that cannot be written is let go.
     fn append_keyframe(&mut self) -> Result<(), FeedError> {
         let Some(mut keyframes) = self.keyframes.take() else { return Ok(()) };
+        let mut written = Ok(());
         for (header, records) in keyframes.due(self.records).into_iter().flatten() {
-            let payload = pack(&mut self.compressor, records.as_bytes(), &self.path)?;
-            self.append_block(header, &payload)?;
+            let packed = pack(&mut self.packer, records, &self.path);
+            written = packed
+                .and_then(|(codec, payload)| self.append_block(BlockHeader { codec, ..header }, &payload));
+            if written.is_err() {
+                break;
+            }
         }
         self.keyframes = Some(keyframes);
+        written
+    }
+
+    /// Takes over a block of another file; `records` are what it holds. Its records are numbered on from those before.
+    pub(super) fn copy(
+        &mut self,
+        header: BlockHeader,
+        payload: &[u8],
+        records: &[Primary],
+    ) -> Result<(), FeedError> {
+        self.flush()?;
+        let header = BlockHeader { first_record: self.records, ..header };
+        if header.kind == block_kind::PRIMARIES {
+            self.append_records(header, payload, records)
+        } else {
+            self.append_block(header, payload)
+        }
+    }
+
+    /// Records that were pushed, those of the block being filled included.
+    pub fn records(&self) -> u64 {
+        self.records + self.pending.len() as u64
+    }
+
+    /// Bytes written, those of the block being filled left out.
+    pub fn bytes(&self) -> u64 {
+        self.offset
+    }
+
+    /// Writes a block of records.
+    fn append_records(
+        &mut self,
+        header: BlockHeader,
+        payload: &[u8],
+        records: &[Primary],
+    ) -> Result<(), FeedError> {
+        let entry = header.entry(self.offset);
+        self.append_block(header, payload)?;
+        self.index.push(entry);
+        self.records += u64::from(header.records);
+        for primary in records {
+            self.kinds[usize::from(primary.kind)] += 1;
+        }
         Ok(())
     }
 
@@ -207,6 +332,11 @@ impl<S: Sink> Writer<S> {
 
     /// As [`Writer::finish`]; gives the sink back.
     pub fn finish_into(mut self) -> Result<(Written, S), FeedError> {
+        self.seal().map(|written| (written, self.sink))
+    }
+
+    /// As [`Writer::finish`], for who tries again where it fails. Nothing may be added to a file that was finished.
+    pub fn seal(&mut self) -> Result<Written, FeedError> {
         self.flush()?;
         let index = Index {
             records: self.records,
@@ -214,7 +344,7 @@ impl<S: Sink> Writer<S> {
                 .map(|kind| KindCount { kind, records: self.kinds[usize::from(kind)] })
                 .filter(|count| count.records > 0)
                 .collect(),
-            blocks: std::mem::take(&mut self.index),
+            blocks: self.index.clone(),
         };
         let allowed = limits::FEED_INDEX_BYTES_MAX;
         let payload = format::encode_cold(&index, allowed).ok_or_else(|| FeedError::TooMany {
@@ -233,40 +363,44 @@ impl<S: Sink> Writer<S> {
             last_time_ns: ABSENT_TIME,
             ..BlockHeader::default()
         };
-        self.append_block(header, &payload)?;
-        let index_bytes = (self.offset - index_offset) as u32;
-        self.block = Trailer::new(index_offset, index_bytes).as_bytes().to_vec();
-        self.append()?;
+        self.fill_block(header, &payload);
+        let index_bytes = self.block.len() as u32;
+        self.block.extend_from_slice(Trailer::new(index_offset, index_bytes).as_bytes());
+        self.append_bytes()?;
         self.sink.sync().map_err(|error| FeedError::Io { action: "sync", path: self.path.clone(), error })?;
-        let written =
-            Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset };
-        Ok((written, self.sink))
+        Ok(Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset })
     }
 
     fn append_block(&mut self, header: BlockHeader, payload: &[u8]) -> Result<(), FeedError> {
+        self.fill_block(header, payload);
+        self.append_bytes()
+    }
+
+    /// Makes `block` the block of that header and payload.
+    fn fill_block(&mut self, header: BlockHeader, payload: &[u8]) {
         let header = BlockHeader { stored_bytes: payload.len() as u32, ..header }.sealed(payload);
         self.block.clear();
         self.block.extend_from_slice(header.as_bytes());
         self.block.extend_from_slice(payload);
-        self.append()
     }
 
     /// Appends what `block` holds.
-    fn append(&mut self) -> Result<(), FeedError> {
-        if self.torn {
+    fn append_bytes(&mut self) -> Result<(), FeedError> {
+        if self.torn && self.sink.cut(self.offset).is_err() {
             return Err(FeedError::Torn { path: self.path.clone() });
         }
         let written = self.sink.write_all(&self.block).and_then(|()| self.sink.flush());
-        if let Err(error) = written {
-            self.torn = true;
-            return Err(FeedError::Io { action: "write", path: self.path.clone(), error });
-        }
+        self.torn = written.is_err() && self.sink.cut(self.offset).is_err();
+        written.map_err(|error| FeedError::Io { action: "write", path: self.path.clone(), error })?;
         self.offset += self.block.len() as u64;
         Ok(())
     }
 }
 
-fn pack(compressor: &mut zstd::bulk::Compressor<'_>, raw: &[u8], path: &str) -> Result<Vec<u8>, FeedError> {
-    let io = |error| FeedError::Io { action: "compress a block of", path: path.to_owned(), error };
-    compressor.compress(raw).map_err(io)
+fn pack(packer: &mut Packer, records: &[Primary], path: &str) -> Result<(u8, Vec<u8>), FeedError> {
+    packer.pack(records).map_err(|error| FeedError::Io {
+        action: "compress a block of",
+        path: path.to_owned(),
+        error,
+    })
 }

@@ -1,4 +1,5 @@
 //! What tests of importers share: recordings that are made up, taken in, and looked at.
+#![allow(dead_code, reason = "every test file compiles this module and uses a part of it")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! Dates and times of US markets: the wall clock of New York, in recordings that count from midnight.
 
-use time::{Date, Duration, Month, Time, UtcOffset, Weekday};
+use time::{Date, Duration, Month, Time, UtcDateTime, UtcOffset, Weekday};
+
+use super::ImportError;
 
 const NANOSECONDS_PER_DAY: u64 = 86_400_000_000_000;
 
@@ -8,13 +10,34 @@ const NANOSECONDS_PER_DAY: u64 = 86_400_000_000_000;
 const STANDARD: i8 = -5;
 const DAYLIGHT: i8 = -4;
 
-/// Nanoseconds since the Unix epoch of midnight in New York; `None` before 1970, where nanoseconds count from. The
-/// offset is the one in force at noon: of the two Sundays in a year on which the clock is set, without any market, the
-/// early morning is an hour off.
-pub(super) fn midnight_ns(date: Date) -> Option<u64> {
-    let offset =
-        UtcOffset::from_hms(if is_daylight_saving(date) { DAYLIGHT } else { STANDARD }, 0, 0).ok()?;
-    u64::try_from(date.with_time(Time::MIDNIGHT).assume_offset(offset).unix_timestamp_nanos()).ok()
+/// The day of a recording that says none.
+const EPOCH: Date = UtcDateTime::UNIX_EPOCH.date();
+
+/// The day of a recording: the one that was given, or the one in its name. Where there is neither, the first day of
+/// 1970, and a note that says so; `format` is what says no day.
+pub(super) fn day(given: Option<Date>, name: &str, format: &str) -> (Date, Option<String>) {
+    match given.or_else(|| date_in_name(name)) {
+        Some(date) => (date, None),
+        None => {
+            let note =
+                format!("{name} has no date in its name, and {format} none inside: {EPOCH} is assumed");
+            (EPOCH, Some(note))
+        }
+    }
+}
+
+/// Nanoseconds since the Unix epoch of midnight in New York. The offset is the one in force at noon: of the two Sundays
+/// in a year on which the clock is set, without any market, the early morning is an hour off.
+pub(super) fn midnight_ns(date: Date, path: &str) -> Result<u64, ImportError> {
+    let offset = UtcOffset::from_hms(if is_daylight_saving(date) { DAYLIGHT } else { STANDARD }, 0, 0);
+    let midnight =
+        offset.ok().map(|offset| date.with_time(Time::MIDNIGHT).assume_offset(offset).unix_timestamp_nanos());
+    midnight.and_then(|midnight| u64::try_from(midnight).ok()).ok_or_else(|| ImportError::Unsupported {
+        path: path.to_owned(),
+        thing: "the date",
+        found: date.to_string(),
+        allowed: "1970-01-01 to 2554-07-20",
+    })
 }
 
 /// The time of so many nanoseconds after midnight; the error says what is wrong with them.
@@ -51,7 +74,7 @@ fn sunday(year: i32, month: Month, day: u8) -> Option<Date> {
 
 /// The date in a file's name: `2012-06-21`, `20120621`, or as Nasdaq names its files `06212012` and `S062112`. `None`
 /// where there is none.
-pub(super) fn date_in_name(name: &str) -> Option<Date> {
+fn date_in_name(name: &str) -> Option<Date> {
     let bytes = name.as_bytes();
     let number = |from: usize, length: usize| name.get(from..from + length)?.parse::<u16>().ok();
     let date = |year: Option<u16>, month: Option<u16>, day: Option<u16>| {
@@ -113,9 +136,10 @@ mod tests {
         ] {
             let date = date(year, month, day);
             let utc = date.midnight().assume_utc().unix_timestamp_nanos() as u64;
-            assert_eq!(midnight_ns(date), Some(utc + hours * 3_600_000_000_000), "{date}");
+            assert_eq!(midnight_ns(date, "in").unwrap(), utc + hours * 3_600_000_000_000, "{date}");
         }
-        assert_eq!(midnight_ns(date(1969, 7, 1)), None);
+        let error = midnight_ns(date(1969, 7, 1), "in").unwrap_err().to_string();
+        assert_eq!(error, "in: the date is 1969-07-01; allowed: 1970-01-01 to 2554-07-20");
     }
 
     #[test]

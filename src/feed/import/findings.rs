@@ -123,7 +123,15 @@ impl Findings {
 
     /// Counts a message that cannot be what happened.
     pub(super) fn odd(&mut self, what: &'static str) {
-        *self.odd.entry(what).or_default() += 1;
+        self.odd_times(what, 1);
+    }
+
+    /// Counts something odd that happened so many times; nothing where that is 0.
+    pub(super) fn odd_times(&mut self, what: &'static str, times: u64) {
+        if times > 0 {
+            let count = self.odd.entry(what).or_default();
+            *count = count.saturating_add(times);
+        }
     }
 
     /// Adds a note, once.

@@ -6,7 +6,6 @@
 mod framing;
 mod input;
 mod message;
-mod orders;
 
 use std::path::{Path, PathBuf};
 

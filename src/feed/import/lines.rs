@@ -57,12 +57,12 @@ impl Lines {
             let read = (&mut self.plain)
                 .take(limits::IMPORT_LINE_BYTES_MAX as u64 + 1)
                 .read_until(b'\n', &mut self.line);
+            if let Ok(0) = read {
+                self.ended = true;
+                return Ok(false);
+            }
             self.number += 1;
             let problem = match read {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok(false);
-                }
                 Err(error) => {
                     self.ended = true;
                     format!("it cannot be read further ({error})")

@@ -9,6 +9,7 @@
 
 #![allow(dead_code, reason = "formats of text come next and need more of this than Databento's")]
 
+pub mod capture;
 #[cfg(feature = "dbn")]
 pub mod dbn;
 mod decimal;
@@ -19,6 +20,8 @@ mod findings;
 pub mod itch;
 mod lines;
 mod listing;
+pub mod lobster;
+mod orders;
 mod passes;
 mod stored;
 

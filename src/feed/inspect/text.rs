@@ -8,6 +8,9 @@ use super::{Book, BookLevel, InstrumentReport, Report, Span, Volume};
 /// Instruments shown in full, those with the most records first.
 const INSTRUMENTS_SHOWN: usize = 20;
 
+/// Declared losses shown.
+const LOSSES_SHOWN: usize = 20;
+
 impl Report {
     /// Writes the report as text, about 80 columns wide.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
@@ -30,6 +33,12 @@ impl Report {
         write_counts(out, "kinds  ", &self.kinds)?;
         write_counts(out, "actions", &self.source_actions)?;
         write_span(out, self.span.as_ref())?;
+        for loss in self.losses.iter().take(LOSSES_SHOWN) {
+            loss.write_text(out)?;
+        }
+        if let more @ 1.. = self.losses.len().saturating_sub(LOSSES_SHOWN) {
+            writeln!(out, "  and {} more losses (--json lists all)", grouped(more as u64))?;
+        }
         writeln!(out, "  inconsistencies  {}", grouped(self.inconsistencies))?;
         let mut instruments: Vec<&InstrumentReport> = self.instruments.iter().collect();
         instruments.sort_by_key(|instrument| std::cmp::Reverse(instrument.records));
@@ -156,7 +165,7 @@ fn write_span(out: &mut impl Write, span: Option<&Span>) -> io::Result<()> {
 }
 
 /// Digits in groups of three.
-fn grouped(value: u64) -> String {
+pub(in crate::feed) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {

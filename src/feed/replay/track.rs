@@ -13,6 +13,8 @@ pub struct Track {
     numbers: Vec<u32>,
     /// Position in the block in hand of the next record.
     at: usize,
+    /// Declared losses that were logged.
+    losses_logged: usize,
     /// The event in hand; longer ones come in pieces of [`limits::EVENT_RECORDS_MAX`].
     pub event: Vec<Primary>,
     /// When the event's last timed record was received; `None` where it takes no time.
@@ -25,7 +27,16 @@ pub struct Track {
 
 impl Track {
     pub fn new(reader: Reader, numbers: Vec<u32>) -> Track {
-        Track { reader, numbers, at: 0, event: Vec::new(), time_ns: None, place_ns: 0, behind: 0 }
+        Track {
+            reader,
+            numbers,
+            at: 0,
+            losses_logged: 0,
+            event: Vec::new(),
+            time_ns: None,
+            place_ns: 0,
+            behind: 0,
+        }
     }
 
     pub fn rewind(&mut self) {
@@ -73,7 +84,9 @@ impl Track {
         while self.event.len() < limits::EVENT_RECORDS_MAX {
             if self.at == self.reader.block().len() {
                 self.at = 0;
-                if self.reader.next_block()?.is_none() {
+                let is_end = self.reader.next_block()?.is_none();
+                self.log_losses();
+                if is_end {
                     break;
                 }
             }
@@ -93,5 +106,27 @@ impl Track {
             }
         }
         Ok(!self.event.is_empty())
+    }
+
+    /// Logs the losses that the file declares before the block in hand: each once, however often it is replayed.
+    fn log_losses(&mut self) {
+        let losses = self.reader.losses();
+        while let Some(at) = losses.get(self.losses_logged).filter(|at| at.record <= self.reader.position()) {
+            self.losses_logged += 1;
+            if self.losses_logged > limits::REPLAY_LOSSES_LOGGED {
+                continue;
+            }
+            let records = at.loss.known_records().map_or("unknown".to_owned(), |records| records.to_string());
+            tracing::warn!(
+                file = self.reader.path(),
+                before_record = at.record,
+                records,
+                "records are missing in the recording: {}",
+                at.loss.reason()
+            );
+            if self.losses_logged == limits::REPLAY_LOSSES_LOGGED {
+                tracing::warn!(file = self.reader.path(), "further losses of this file are not logged");
+            }
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tickcast::feed::format::{
     BLOCK_HEADER_BYTES, BLOCK_MAGIC, FILE_HEADER_BYTES, TRAILER_BYTES, TRAILER_MAGIC,
 };
+use tickcast::feed::repair::repair_into;
+use tickcast::feed::verify::verify_in;
 use tickcast::feed::{FeedError, Reader};
 use tickcast::limits;
 use tickcast::model::{Deriver, Primary};
@@ -33,6 +35,12 @@ pub fn run(data: &[u8]) {
     // Once more, from the start.
     reader.rewind();
     assert_eq!(read(&mut reader, length), (records.clone(), is_whole));
+    // What is whole can be read, and what is repaired is whole.
+    let check = |bytes: &[u8]| verify_in(Cursor::new(bytes), "memory", &mut |_, _| {}).expect("memory does not fail");
+    let checked = check(&file);
+    assert!(!checked.ok || reader.is_complete() && is_whole && records.len() as u64 == checked.records);
+    let (saved, _) = repair_into(Cursor::new(&file), "memory", Vec::new(), "saved").expect("its start is whole");
+    assert!(check(&saved).ok, "{:?}", check(&saved));
     // What a replay makes of it.
     let mut deriver = Deriver::new(Arc::clone(reader.catalog()));
     let mut derived = Vec::new();

@@ -9,10 +9,10 @@ use zerocopy::FromBytes;
 
 use super::framing::{Framing, Next};
 use super::message::{self, AddOrder, Executed, Head, Stock};
-use super::orders::{Order, Orders, Refused};
 use crate::feed::format::printable;
 use crate::feed::import::findings::Findings;
 use crate::feed::import::listing::{Exponents, Key, Listing, Shape, Tells};
+use crate::feed::import::orders::{Order, Orders};
 use crate::feed::import::passes::{Piece, Reading, Recording};
 use crate::feed::import::stored::Stored;
 use crate::feed::import::{ImportError, Place, eastern};
@@ -22,11 +22,6 @@ const EXPECTED: &str =
     "an ITCH 5.0 file (each message behind its length in two bytes), plain or packed with gzip or zstd";
 /// Power of ten of ITCH's prices.
 const PRICE_EXPONENT: i8 = -4;
-
-const NEVER_ADDED: &str = "references to orders that were never added, or are gone";
-const ADDED_TWICE: &str = "orders added while one of the same reference rests";
-const TOO_MANY: &str = "orders that rest beyond the number that is kept";
-const MORE_THAN_RESTS: &str = "executions and cancels of more than rests";
 
 /// An ITCH file being read.
 pub(super) struct Input {
@@ -55,21 +50,8 @@ impl Input {
         if let Some(start) = framing.foreign_start() {
             return Err(ImportError::Foreign { path, found: printable(&start), expected: EXPECTED });
         }
-        let (date, note) = match date.or_else(|| eastern::date_in_name(&name)) {
-            Some(date) => (date, None),
-            None => {
-                let note = format!(
-                    "{name} has no date in its name, and ITCH none in its messages: 1970-01-01 is assumed"
-                );
-                (Date::from_ordinal_date(1970, 1).unwrap_or(Date::MIN), Some(note))
-            }
-        };
-        let midnight_ns = eastern::midnight_ns(date).ok_or_else(|| ImportError::Unsupported {
-            path: path.clone(),
-            thing: "the date",
-            found: date.to_string(),
-            allowed: "1970-01-01 and later",
-        })?;
+        let (date, note) = eastern::day(date, &name, "ITCH");
+        let midnight_ns = eastern::midnight_ns(date, &path)?;
         Ok(Input {
             path,
             name,
@@ -235,7 +217,7 @@ impl Taker<'_> {
                 self.trade(
                     head,
                     instrument,
-                    message.price.get(),
+                    message.price.get().into(),
                     message.shares.get().into(),
                     message.match_number.get(),
                 );
@@ -246,7 +228,8 @@ impl Taker<'_> {
                 let instrument = self.instrument(head, &message.stock)?;
                 let shares = i64::try_from(message.shares.get())
                     .map_err(|_| format!("{} shares; allowed: at most {}", message.shares, i64::MAX))?;
-                self.trade(head, instrument, message.price.get(), shares, message.match_number.get());
+                let (price, number) = (message.price.get().into(), message.match_number.get());
+                self.trade(head, instrument, price, shares, number);
                 Ok(())
             }
             b'B' => {
@@ -307,31 +290,16 @@ impl Taker<'_> {
         };
         let shares = some_shares(message.shares.get())?;
         let instrument = self.instrument(&message.head, &message.stock)?;
-        let order = Order { instrument, price: message.price.get(), shares, side };
+        let (price, quantity) = (message.price.get().into(), shares.into());
+        let order = Order { instrument, side, price, quantity };
         self.join(&message.head, message.reference.get(), order);
         Ok(())
     }
 
     fn join(&mut self, head: &Head, reference: u64, order: Order) {
-        let mut kind = PrimaryKind::Add;
-        if self.listing.is_closed() {
-            match self.orders.add(reference, order) {
-                Ok(()) => {}
-                Err(Refused::Full) => self.findings.odd(TOO_MANY),
-                Err(Refused::Duplicate) => {
-                    self.findings.odd(ADDED_TWICE);
-                    kind = PrimaryKind::Note;
-                }
-            }
-        }
-        let primary = self.primary(kind, head, order.instrument);
-        self.primaries.push(Primary {
-            order_id: reference,
-            price: order.price.into(),
-            quantity: order.shares.into(),
-            side: order.side as u8,
-            ..primary
-        });
+        // The first reading keeps no orders.
+        let joins = !self.listing.is_closed() || self.orders.add(reference, order, self.findings);
+        self.push(if joins { PrimaryKind::Add } else { PrimaryKind::Note }, head, reference, order);
     }
 
     /// A fill of a resting order, at its own price or at another. What is not printable is part of an auction's trade,
@@ -339,18 +307,12 @@ impl Taker<'_> {
     fn execute(&mut self, message: &Executed, price: Option<u32>, is_printable: bool) -> Result<(), Fault> {
         let (head, shares) = (&message.head, some_shares(message.shares.get())?);
         let reference = message.reference.get();
-        let Some(order) = self.reduce(head, reference, shares) else { return Ok(()) };
-        let leaves = self.primary(PrimaryKind::Execute, head, order.instrument);
-        self.primaries.push(Primary {
-            order_id: reference,
-            price: order.price.into(),
-            quantity: shares.min(order.shares).into(),
-            side: order.side as u8,
-            ..leaves
-        });
+        let Some(order) = self.reduce(head, reference, shares.into()) else { return Ok(()) };
+        self.push(PrimaryKind::Execute, head, reference, order);
         if is_printable {
             let match_number = message.match_number.get();
-            self.trade(head, order.instrument, price.unwrap_or(order.price), shares.into(), match_number);
+            let price = price.map_or(order.price, i64::from);
+            self.trade(head, order.instrument, price, shares.into(), match_number);
             if let Some(trade) = self.primaries.last_mut() {
                 trade.side = order.side.opposite() as u8;
             }
@@ -360,14 +322,12 @@ impl Taker<'_> {
 
     /// So much of a resting order leaves, or all of it.
     fn cancel(&mut self, head: &Head, reference: u64, shares: Option<u32>) -> Result<(), Fault> {
-        let shares = shares.map(some_shares).transpose()?;
         let order = match shares {
-            Some(shares) => self.reduce(head, reference, shares),
+            Some(shares) => self.reduce(head, reference, some_shares(shares)?.into()),
             None => self.remove(head, reference),
         };
         if let Some(order) = order {
-            let shares = shares.unwrap_or(order.shares).min(order.shares);
-            self.leave(head, reference, Order { shares, ..order });
+            self.push(PrimaryKind::Cancel, head, reference, order);
         }
         Ok(())
     }
@@ -376,34 +336,24 @@ impl Taker<'_> {
     fn replace(&mut self, message: &message::Replace) -> Result<(), Fault> {
         let (head, shares) = (&message.head, some_shares(message.shares.get())?);
         let Some(order) = self.remove(head, message.reference.get()) else { return Ok(()) };
-        self.leave(head, message.reference.get(), order);
-        let order = Order { price: message.price.get(), shares, ..order };
+        self.push(PrimaryKind::Cancel, head, message.reference.get(), order);
+        let order = Order { price: message.price.get().into(), quantity: shares.into(), ..order };
         self.join(head, message.new_reference.get(), order);
         Ok(())
     }
 
-    fn leave(&mut self, head: &Head, reference: u64, order: Order) {
-        let primary = self.primary(PrimaryKind::Cancel, head, order.instrument);
-        self.primaries.push(Primary {
-            order_id: reference,
-            price: order.price.into(),
-            quantity: order.shares.into(),
-            side: order.side as u8,
-            ..primary
-        });
+    fn push(&mut self, kind: PrimaryKind, head: &Head, reference: u64, order: Order) {
+        let Order { instrument, side, price, quantity } = order;
+        let primary = self.primary(kind, head, instrument);
+        self.primaries.push(Primary { order_id: reference, side: side as u8, price, quantity, ..primary });
     }
 
     /// A trade that no resting order is known of; without shares or a price, as of an auction in which nobody traded, a
     /// note.
-    fn trade(&mut self, head: &Head, instrument: u32, price: u32, shares: i64, match_number: u64) {
+    fn trade(&mut self, head: &Head, instrument: u32, price: i64, shares: i64, match_number: u64) {
         let kind = if shares > 0 && price > 0 { PrimaryKind::Trade } else { PrimaryKind::Note };
         let primary = self.primary(kind, head, instrument);
-        self.primaries.push(Primary {
-            order_id: match_number,
-            price: price.into(),
-            quantity: shares,
-            ..primary
-        });
+        self.primaries.push(Primary { order_id: match_number, price, quantity: shares, ..primary });
     }
 
     fn status(&mut self, head: &Head, instrument: u32, status: Status) {
@@ -431,35 +381,39 @@ impl Taker<'_> {
         }
     }
 
-    /// Takes an order away; where there is none, leaves a note.
+    /// Takes an order away.
     fn remove(&mut self, head: &Head, reference: u64) -> Option<Order> {
-        let order = self.orders.remove(reference);
-        if order.is_none() {
-            self.miss(head, reference, ABSENT);
+        if !self.listing.is_closed() {
+            return None;
         }
-        order
+        let order = self.orders.remove(reference, self.findings);
+        self.note_if_missed(head, reference, ABSENT, order)
     }
 
-    /// Takes so much of an order away, and gives it as it was; where there is none, leaves a note.
-    fn reduce(&mut self, head: &Head, reference: u64, shares: u32) -> Option<Order> {
-        let order = self.orders.reduce(reference, shares);
-        match order {
-            None => self.miss(head, reference, shares.into()),
-            Some(order) if shares > order.shares => self.findings.odd(MORE_THAN_RESTS),
-            Some(_) => {}
+    /// Takes so much of an order away.
+    fn reduce(&mut self, head: &Head, reference: u64, quantity: i64) -> Option<Order> {
+        if !self.listing.is_closed() {
+            return None;
         }
-        order
+        let order = self.orders.reduce(reference, quantity, self.findings);
+        self.note_if_missed(head, reference, quantity, order)
     }
 
-    /// No such order rests. (The first reading, which keeps no orders, misses them all.)
-    fn miss(&mut self, head: &Head, reference: u64, quantity: i64) {
-        if self.listing.is_closed() {
-            self.findings.odd(NEVER_ADDED);
-            if let Some(instrument) = self.known(head) {
-                let note = self.primary(PrimaryKind::Note, head, instrument);
-                self.primaries.push(Primary { order_id: reference, quantity, ..note });
-            }
+    /// What is said of an order that nobody knows is kept as a note.
+    fn note_if_missed(
+        &mut self,
+        head: &Head,
+        reference: u64,
+        quantity: i64,
+        order: Option<Order>,
+    ) -> Option<Order> {
+        if order.is_none()
+            && let Some(instrument) = self.known(head)
+        {
+            let note = self.primary(PrimaryKind::Note, head, instrument);
+            self.primaries.push(Primary { order_id: reference, quantity, ..note });
         }
+        order
     }
 
     /// The instrument of a message that names its stock.

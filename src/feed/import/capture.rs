@@ -1,0 +1,349 @@
+//! Raw captures of exchanges' WebSocket streams: what was received, a message a line, with the time or without.
+//!
+//! What becomes of each message is in `docs/feed-format.md`, "Captures of exchanges".
+
+mod binance;
+mod coinbase;
+mod kraken;
+mod line;
+mod number;
+
+use std::borrow::Cow;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use self::binance::{Binance, Learnt};
+use self::coinbase::Coinbase;
+use self::kraken::Kraken;
+use self::line::Line;
+use super::lines::Lines;
+use super::listing::{Exponents, Key, Listing, Shape, Tells};
+use super::passes::{self, Format, Piece, Reading, Recording};
+use super::{Findings, ImportError, ImportOptions, Imported, Place, Progress};
+use crate::feed::pacing_time_ns;
+use crate::model::{ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
+
+/// An exchange whose captures can be taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// Coinbase Exchange: `snapshot`, `l2update`, `match`.
+    Coinbase,
+    /// Kraken: books with their checksums, trades; versions 1 and 2.
+    Kraken,
+    /// Binance, spot and futures: depth, trades, and snapshots from its REST interface.
+    Binance,
+}
+
+/// Reads the inputs and writes the feed file `out`, which must not exist. `progress` hears now and then how far it is.
+pub fn import(
+    exchange: Exchange,
+    inputs: &[PathBuf],
+    out: &Path,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
+    let captures = Captures { exchange, learnt: Learnt::default() };
+    passes::import(&captures, inputs, out, options, progress)
+}
+
+impl Exchange {
+    fn name(self) -> &'static str {
+        match self {
+            Exchange::Coinbase => "Coinbase",
+            Exchange::Kraken => "Kraken",
+            Exchange::Binance => "Binance",
+        }
+    }
+}
+
+/// Captures of one exchange.
+struct Captures {
+    exchange: Exchange,
+    learnt: Learnt,
+}
+
+impl Format for Captures {
+    type Recording = Capture;
+
+    fn open(&self, path: &Path) -> Result<Capture, ImportError> {
+        let messages: Box<dyn Messages> = match self.exchange {
+            Exchange::Coinbase => Box::new(Coinbase::default()),
+            Exchange::Kraken => Box::new(Kraken::default()),
+            Exchange::Binance => Box::new(Binance::new(Rc::clone(&self.learnt))),
+        };
+        Ok(Capture {
+            lines: Lines::open(path, "a capture, plain or packed with gzip or zstd")?,
+            exchange: self.exchange,
+            messages,
+            taken: 0,
+            ended: false,
+            piece: Piece::default(),
+        })
+    }
+}
+
+/// A capture being read.
+struct Capture {
+    lines: Lines,
+    exchange: Exchange,
+    messages: Box<dyn Messages>,
+    /// Messages of types that are known.
+    taken: u64,
+    /// The end was met.
+    ended: bool,
+    piece: Piece,
+}
+
+/// What an exchange's messages mean, and what has to be kept of them to know it.
+trait Messages {
+    /// Takes one message, and appends what it says to [`Taking::primaries`]; where it is damaged, it says nothing.
+    fn take(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<Known, Fault>;
+
+    /// The capture is over: what is to be said of it as a whole.
+    fn end(&self, path: &str, findings: &mut Findings);
+}
+
+/// Whether a message is of a type that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Yes,
+    No,
+}
+
+/// Why a message could not be taken.
+#[derive(Debug)]
+enum Fault {
+    /// What is wrong with it.
+    Damaged(String),
+    /// The capture as a whole cannot be taken in.
+    Import(ImportError),
+}
+
+impl From<String> for Fault {
+    fn from(problem: String) -> Fault {
+        Fault::Damaged(problem)
+    }
+}
+
+impl From<ImportError> for Fault {
+    fn from(error: ImportError) -> Fault {
+        Fault::Import(error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Fault {
+        Fault::Damaged(format!("not a message of the exchange: {error}"))
+    }
+}
+
+/// Where a message stands, and where goes what becomes of it.
+struct Taking<'a> {
+    path: &'a str,
+    line: u64,
+    /// When it was received; [`ABSENT_TIME`] where the recorder does not say.
+    ts_recv_ns: u64,
+    listing: &'a mut Listing,
+    findings: &'a mut Findings,
+    primaries: &'a mut Vec<Primary>,
+    /// How many of these stay where the message turns out to be damaged.
+    kept: usize,
+}
+
+impl Taking<'_> {
+    /// The number of an instrument that the messages tell `tells` of, under the exchange's name for such messages.
+    fn instrument(
+        &mut self,
+        symbol: &str,
+        schema: &'static str,
+        tells: Tells,
+        depth: u16,
+    ) -> Result<u32, ImportError> {
+        let key = Key { symbol: symbol.to_owned(), ..Key::default() };
+        let shape = Shape { schema, tells, depth, source_id: 0, exponents: Exponents::FromDecimals };
+        self.listing.instrument(key, shape, self.path)
+    }
+
+    /// Notes that what came before this message is damaged, as it shows.
+    fn damage(&mut self, problem: String) -> Result<(), ImportError> {
+        self.findings.damage(self.path, Place::Line(self.line), problem)
+    }
+
+    /// When something happened that has no time of its own: when it was received.
+    fn or_received(&self, ts_event_ns: Option<u64>) -> u64 {
+        ts_event_ns.unwrap_or(self.ts_recv_ns)
+    }
+
+    /// Every level of the instrument is gone.
+    fn clear(&mut self, instrument: u32, ts_event_ns: u64) {
+        self.primaries.push(Primary {
+            ts_recv_ns: self.ts_recv_ns,
+            ..Primary::new(PrimaryKind::Clear, instrument, ts_event_ns)
+        });
+    }
+
+    /// A level as it stands from now on.
+    fn level(
+        &mut self,
+        instrument: u32,
+        side: Side,
+        [price, quantity]: [&str; 2],
+        ts_event_ns: u64,
+    ) -> Result<(), String> {
+        let level = Primary {
+            ts_recv_ns: self.ts_recv_ns,
+            side: side as u8,
+            price: self.price(instrument, price)?,
+            quantity: self.listing.quantity(instrument, quantity)?,
+            ..Primary::new(PrimaryKind::Level, instrument, ts_event_ns)
+        };
+        self.primaries.push(level);
+        Ok(())
+    }
+
+    /// Levels of both sides, bids first.
+    fn levels(
+        &mut self,
+        instrument: u32,
+        [bids, asks]: [&[[&str; 2]]; 2],
+        ts_event_ns: u64,
+    ) -> Result<(), String> {
+        for (side, levels) in [(Side::Bid, bids), (Side::Ask, asks)] {
+            for level in levels {
+                self.level(instrument, side, *level, ts_event_ns)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A trade, an exchange event of its own; `aggressor` is the side that crossed the spread.
+    fn trade(
+        &mut self,
+        instrument: u32,
+        aggressor: Side,
+        [price, quantity]: [&str; 2],
+        trade_id: u64,
+        ts_event_ns: u64,
+    ) -> Result<(), String> {
+        let trade = Primary {
+            ts_recv_ns: self.ts_recv_ns,
+            side: aggressor as u8,
+            price: self.price(instrument, price)?,
+            quantity: self.listing.quantity(instrument, quantity)?,
+            order_id: trade_id,
+            flags: primary_flags::LAST,
+            ..Primary::new(PrimaryKind::Trade, instrument, ts_event_ns)
+        };
+        self.primaries.push(trade);
+        Ok(())
+    }
+
+    /// A price; none of these exchanges has negative ones.
+    fn price(&mut self, instrument: u32, text: &str) -> Result<i64, String> {
+        let price = self.listing.price(instrument, text)?;
+        if price < 0 {
+            return Err(format!("price {text:?}; allowed: 0 or more"));
+        }
+        Ok(price)
+    }
+
+    /// What was appended from position `from` on is part of a snapshot.
+    fn mark_snapshot(&mut self, from: usize) {
+        for primary in &mut self.primaries[from..] {
+            primary.flags |= primary_flags::SNAPSHOT;
+        }
+    }
+
+    /// The exchange event ends with what was appended last.
+    fn end_event(&mut self) {
+        if let Some(last) = self.primaries.last_mut() {
+            last.flags |= primary_flags::LAST;
+        }
+    }
+}
+
+impl Recording for Capture {
+    fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError> {
+        let Reading { listing, findings } = reading;
+        let primaries = &mut self.piece.primaries;
+        primaries.clear();
+        while self.lines.advance(findings)? {
+            let (path, line) = (&self.lines.path, self.lines.number());
+            let (json, ts_recv_ns) = match Line::parse(self.lines.line()) {
+                Ok(Line::Received { ts_recv_ns, json }) => (json, ts_recv_ns.unwrap_or(ABSENT_TIME)),
+                Ok(Line::Other) => continue,
+                Err(problem) => {
+                    findings.damage(path, Place::Line(line), problem)?;
+                    continue;
+                }
+            };
+            let mut taking = Taking { path, line, ts_recv_ns, listing, findings, primaries, kept: 0 };
+            match self.messages.take(json, &mut taking) {
+                Ok(Known::Yes) => self.taken += 1,
+                Ok(Known::No) => {}
+                Err(Fault::Damaged(problem)) => {
+                    taking.primaries.truncate(taking.kept);
+                    taking.damage(problem)?;
+                }
+                Err(Fault::Import(error)) => return Err(error),
+            }
+            if let Some(first) = primaries.first() {
+                self.piece.time_ns = pacing_time_ns(first).unwrap_or(self.piece.time_ns);
+                return Ok(true);
+            }
+        }
+        if !std::mem::replace(&mut self.ended, true) {
+            self.messages.end(&self.lines.path, findings);
+        }
+        Ok(false)
+    }
+
+    fn piece(&self) -> &Piece {
+        &self.piece
+    }
+
+    fn path(&self) -> &str {
+        &self.lines.path
+    }
+
+    fn records(&self) -> u64 {
+        self.taken
+    }
+
+    fn bytes(&self) -> u64 {
+        self.lines.bytes
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.lines.bytes_read()
+    }
+
+    fn describe(&self) -> String {
+        format!("{}: capture of {}, {} messages", self.lines.name, self.exchange.name(), self.taken)
+    }
+}
+
+/// A time as RFC 3339, in nanoseconds since the Unix epoch.
+fn rfc3339_ns(text: &str) -> Result<u64, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok();
+    time.and_then(|time| u64::try_from(time.unix_timestamp_nanos()).ok()).ok_or_else(|| {
+        format!("time {text:?}; expected one from 1970 on, such as \"2021-04-17T16:43:37.075687Z\"")
+    })
+}
+
+/// A string of a message; borrowed where nothing in it is escaped.
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,395 @@
+//! Binance, spot and futures: depth, trades, and snapshots that the recorder fetched from the REST interface.
+//!
+//! <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams>,
+//! <https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams>
+
+mod stitch;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use self::stitch::{Ids, Step, Stitch};
+use super::{Fault, Known, Messages, Taking, Text};
+use crate::feed::import::listing::Tells;
+use crate::feed::import::{Findings, ImportError};
+use crate::limits;
+use crate::model::{Primary, Side};
+
+/// What tells messages apart: `stream` and `data` are the envelope of a combined stream, `e` is the type; what has none
+/// shows what it is by its other keys.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    stream: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    e: Option<Text<'a>>,
+    #[serde(rename = "lastUpdateId")]
+    last_update_id: Option<u64>,
+    /// Size of the best ask.
+    #[serde(rename = "A")]
+    best_ask: Option<IgnoredAny>,
+    /// Of an answer to a request.
+    id: Option<IgnoredAny>,
+    /// Of a refusal.
+    code: Option<IgnoredAny>,
+}
+
+/// Changes of a book. Levels are price and quantity.
+#[derive(Deserialize)]
+struct Depth<'a> {
+    #[serde(rename = "E")]
+    sent: u64,
+    /// When it happened; futures only.
+    #[serde(rename = "T")]
+    happened: Option<u64>,
+    #[serde(borrow)]
+    s: Text<'a>,
+    #[serde(rename = "U")]
+    first: u64,
+    u: u64,
+    pu: Option<u64>,
+    #[serde(borrow)]
+    b: Vec<[&'a str; 2]>,
+    #[serde(borrow)]
+    a: Vec<[&'a str; 2]>,
+}
+
+/// A whole book, or its best levels.
+#[derive(Deserialize)]
+struct Snapshot<'a> {
+    #[serde(rename = "lastUpdateId")]
+    last_update_id: u64,
+    #[serde(rename = "E")]
+    sent: Option<u64>,
+    #[serde(rename = "T")]
+    happened: Option<u64>,
+    /// Binance does not say it; a recorder may.
+    #[serde(borrow, alias = "s")]
+    symbol: Option<Text<'a>>,
+    #[serde(borrow)]
+    bids: Vec<[&'a str; 2]>,
+    #[serde(borrow)]
+    asks: Vec<[&'a str; 2]>,
+}
+
+/// A trade, or all trades of one order at one price.
+#[derive(Deserialize)]
+struct Trade<'a> {
+    #[serde(borrow)]
+    s: Text<'a>,
+    /// Identifier of a trade.
+    t: Option<u64>,
+    /// Identifier of an aggregate.
+    a: Option<u64>,
+    p: &'a str,
+    q: &'a str,
+    #[serde(rename = "T")]
+    happened: u64,
+    /// The buyer's order rested.
+    m: bool,
+}
+
+/// The messages of Binance.
+pub(super) struct Binance {
+    symbols: FxHashMap<String, Symbol>,
+    /// Levels of all changes that wait for snapshots.
+    held_levels: usize,
+    /// A snapshot that does not say whose it is and came before any symbol, its line, and when it was received.
+    nobodys: Option<(String, u64, u64)>,
+    /// The line of the first snapshot that did not say whose it is.
+    unnamed_line: Option<u64>,
+    learnt: Learnt,
+}
+
+/// Symbols that have single trades: their aggregates are not told besides. The second reading knows them from the start.
+pub(super) type Learnt = Rc<RefCell<FxHashSet<String>>>;
+
+/// What is kept of one symbol.
+#[derive(Default)]
+struct Symbol {
+    /// Its number, once it was listed, as one with a book and as one with trades.
+    book_of: Option<u32>,
+    trades_of: Option<u32>,
+    stitch: Stitch,
+    /// Identifiers of the last trade and the last aggregate.
+    trade_id: Option<u64>,
+    aggregate_id: Option<u64>,
+}
+
+impl Messages for Binance {
+    fn take(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<Known, Fault> {
+        let mut head: Head<'_> = serde_json::from_str(json)?;
+        let (mut json, mut stream) = (json, None);
+        if let Some(data) = head.data {
+            json = data.get();
+            stream = head.stream;
+            head = serde_json::from_str(json)?;
+        }
+        match head.e.as_deref() {
+            Some("depthUpdate") => self.depth(&serde_json::from_str(json)?, taking)?,
+            Some("trade") => self.trade(&serde_json::from_str(json)?, taking)?,
+            Some("aggTrade") => self.aggregate(&serde_json::from_str(json)?, taking)?,
+            Some("bookTicker") => taking.findings.left_out("bookTicker"),
+            Some(unknown) => return unknown_type(unknown, taking),
+            None if head.last_update_id.is_some() => match stream {
+                None => self.snapshot(json, taking)?,
+                // The best levels again and again: no whole book.
+                Some(stream) => {
+                    let name = stream.split_once('@').map_or(&*stream, |(_, name)| name);
+                    return unknown_type(name, taking);
+                }
+            },
+            None if head.best_ask.is_some() => taking.findings.left_out("bookTicker"),
+            None if head.code.is_some() => return unknown_type("refusal of a request", taking),
+            None if head.id.is_some() => taking.findings.left_out("answer to a request"),
+            None => return Err("an object of none of the types that Binance documents".to_owned().into()),
+        }
+        Ok(Known::Yes)
+    }
+
+    fn end(&self, path: &str, findings: &mut Findings) {
+        let mut waiting: Vec<&str> =
+            self.symbols.iter().filter(|(_, symbol)| symbol.awaits()).map(|(name, _)| &**name).collect();
+        waiting.sort_unstable();
+        for name in waiting {
+            findings.note(format!(
+                "{path}: {name}: changes of its book came, and no snapshot that they go on from"
+            ));
+        }
+    }
+}
+
+impl Binance {
+    pub fn new(learnt: Learnt) -> Binance {
+        Binance { symbols: FxHashMap::default(), held_levels: 0, nobodys: None, unnamed_line: None, learnt }
+    }
+
+    /// What is kept of the symbol. With the first one a snapshot is taken that waited for it; there must be no second
+    /// one where snapshots do not say whose they are.
+    fn symbol(&mut self, name: &str, taking: &mut Taking<'_>) -> Result<&mut Symbol, Fault> {
+        if !self.symbols.contains_key(name) {
+            if self.symbols.len() >= limits::INSTRUMENTS_MAX {
+                return Err(format!("symbol {name:?}, beyond {} of them", limits::INSTRUMENTS_MAX).into());
+            }
+            self.symbols.insert(name.to_owned(), Symbol::default());
+            self.check_unnamed(taking)?;
+            if let Some((json, line_before, ts_recv_ns)) = self.nobodys.take() {
+                let now = std::mem::replace(&mut taking.ts_recv_ns, ts_recv_ns);
+                let line = std::mem::replace(&mut taking.line, line_before);
+                match self.snapshot(&json, taking) {
+                    Err(Fault::Damaged(problem)) => {
+                        taking.primaries.clear();
+                        taking.damage(problem)?;
+                    }
+                    taken => taken?,
+                }
+                (taking.ts_recv_ns, taking.line, taking.kept) = (now, line, taking.primaries.len());
+            }
+        }
+        Ok(self.symbols.get_mut(name).expect("it was put there"))
+    }
+
+    /// Snapshots that do not say whose they are can be those of the only symbol, and of no other.
+    fn check_unnamed(&self, taking: &Taking<'_>) -> Result<(), ImportError> {
+        let Some(line) = self.unnamed_line.filter(|_| self.symbols.len() > 1) else { return Ok(()) };
+        let mut names: Vec<&str> = self.symbols.keys().map(String::as_str).take(2).collect();
+        names.sort_unstable();
+        Err(ImportError::Unsupported {
+            path: taking.path.to_owned(),
+            thing: "a snapshot that does not say its symbol",
+            found: format!("in line {line}, beside messages of {}", names.join(" and ")),
+            allowed: "such snapshots in a capture of one symbol; others need a key \"symbol\"",
+        })
+    }
+
+    fn depth(&mut self, depth: &Depth<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
+        let ts_event_ns = time_ns(depth.happened.unwrap_or(depth.sent))?;
+        let ids = Ids { first: depth.first, last: depth.u, previous: depth.pu };
+        if ids.first > ids.last {
+            return Err(format!("U {} and u {}; U is at most u", ids.first, ids.last).into());
+        }
+        let symbol = self.symbol(&depth.s, taking)?;
+        let instrument = symbol.book(&depth.s, ids.previous.is_some(), taking)?;
+        let from = taking.primaries.len();
+        taking.levels(instrument, [&depth.b, &depth.a], ts_event_ns)?;
+        let (was_known, held) = (symbol.stitch.is_known(), symbol.stitch.held_levels());
+        let step = symbol.stitch.step(ids);
+        let is_known = symbol.stitch.is_known();
+        if step == Step::Old {
+            taking.primaries.truncate(from);
+            taking.findings.left_out("depthUpdate that the book had already");
+            return Ok(());
+        }
+        if step == Step::Gap {
+            self.held_levels -= held;
+            taking.damage(format!(
+                "changes of the book of {} are missing before this one ({}); the book is cleared until the next snapshot",
+                &*depth.s,
+                ids.previous.map_or(format!("U {}", ids.first), |previous| format!("pu {previous}"))
+            ))?;
+        }
+        if is_known {
+            if taking.primaries.len() > from {
+                taking.end_event();
+            }
+            return Ok(());
+        }
+        let changes = taking.primaries.drain(from..).collect();
+        if was_known {
+            taking.clear(instrument, ts_event_ns);
+            taking.end_event();
+        }
+        self.hold(&depth.s, ids, changes);
+        Ok(())
+    }
+
+    /// Keeps changes that wait for a snapshot, in place of older ones where there are too many.
+    fn hold(&mut self, name: &str, ids: Ids, changes: Vec<Primary>) {
+        let Some(symbol) = self.symbols.get_mut(name) else { return };
+        while self.held_levels + changes.len() > limits::IMPORT_HELD_LEVELS_MAX {
+            let before = symbol.stitch.held_levels();
+            if !symbol.stitch.forget() {
+                return;
+            }
+            self.held_levels -= before - symbol.stitch.held_levels();
+        }
+        self.held_levels += changes.len();
+        symbol.stitch.hold(ids, changes);
+    }
+
+    /// Begins a book, unless it is known.
+    fn snapshot(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<(), Fault> {
+        let snapshot: Snapshot<'_> = serde_json::from_str(json)?;
+        let time = snapshot.happened.or(snapshot.sent);
+        let ts_event_ns = taking.or_received(time.map(time_ns).transpose()?);
+        let name = match &snapshot.symbol {
+            Some(name) => name.to_string(),
+            None => {
+                self.unnamed_line.get_or_insert(taking.line);
+                self.check_unnamed(taking)?;
+                let Some(name) = self.symbols.keys().next() else {
+                    self.nobodys = Some((json.to_owned(), taking.line, taking.ts_recv_ns));
+                    return Ok(());
+                };
+                name.clone()
+            }
+        };
+        let symbol = self.symbol(&name, taking)?;
+        if symbol.stitch.is_known() {
+            taking.findings.left_out("snapshot of a book that is known");
+            return Ok(());
+        }
+        let instrument = symbol.book(&name, snapshot.happened.is_some(), taking)?;
+        let from = taking.primaries.len();
+        taking.clear(instrument, ts_event_ns);
+        taking.levels(instrument, [&snapshot.bids, &snapshot.asks], ts_event_ns)?;
+        let held = symbol.stitch.held_levels();
+        let changes = symbol.stitch.snapshot(snapshot.last_update_id).map_err(|first| {
+            format!(
+                "lastUpdateId {} of this snapshot of {name} is too old: the changes that wait for one begin with U {first}",
+                snapshot.last_update_id
+            )
+        })?;
+        self.held_levels -= held;
+        taking.mark_snapshot(from);
+        taking.end_event();
+        for change in changes {
+            // They are known from now on, whenever they were received.
+            let ts_recv_ns = taking.ts_recv_ns;
+            taking.primaries.extend(change.into_iter().map(|level| Primary { ts_recv_ns, ..level }));
+            taking.end_event();
+        }
+        Ok(())
+    }
+
+    fn trade(&mut self, trade: &Trade<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
+        let id = trade.t.ok_or_else(|| "a trade without its id \"t\"".to_owned())?;
+        if !self.learnt.borrow().contains(&*trade.s) {
+            self.learnt.borrow_mut().insert(trade.s.to_string());
+        }
+        let symbol = self.symbol(&trade.s, taking)?;
+        if follows(&mut symbol.trade_id, id, taking) {
+            symbol.tell(trade, id, taking)?;
+        }
+        Ok(())
+    }
+
+    fn aggregate(&mut self, trade: &Trade<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
+        let id = trade.a.ok_or_else(|| "an aggregate of trades without its id \"a\"".to_owned())?;
+        let has_trades = self.learnt.borrow().contains(&*trade.s);
+        let symbol = self.symbol(&trade.s, taking)?;
+        if has_trades {
+            taking.findings.left_out("aggTrade beside trade");
+        } else if follows(&mut symbol.aggregate_id, id, taking) {
+            symbol.tell(trade, id, taking)?;
+        }
+        Ok(())
+    }
+}
+
+impl Symbol {
+    /// Whether changes of its book wait for a snapshot.
+    fn awaits(&self) -> bool {
+        self.book_of.is_some() && !self.stitch.is_known()
+    }
+
+    /// Its number as one with a book.
+    fn book(&mut self, name: &str, is_futures: bool, taking: &mut Taking<'_>) -> Result<u32, ImportError> {
+        if let Some(instrument) = self.book_of {
+            return Ok(instrument);
+        }
+        let schema = if is_futures { "futures depth" } else { "spot depth" };
+        let instrument = taking.instrument(name, schema, Tells::BOOK, 0)?;
+        Ok(*self.book_of.insert(instrument))
+    }
+
+    fn tell(&mut self, trade: &Trade<'_>, id: u64, taking: &mut Taking<'_>) -> Result<(), Fault> {
+        let instrument = match self.trades_of {
+            Some(instrument) => instrument,
+            None => {
+                let instrument = taking.instrument(&trade.s, "trade", Tells::TRADES, 0)?;
+                *self.trades_of.insert(instrument)
+            }
+        };
+        let aggressor = if trade.m { Side::Ask } else { Side::Bid };
+        taking.trade(instrument, aggressor, [trade.p, trade.q], id, time_ns(trade.happened)?)?;
+        // Futures report transfers that are no trade as trades of nothing.
+        if taking.primaries.pop_if(|told| told.quantity == 0).is_some() {
+            taking.findings.left_out("trade of nothing");
+        }
+        Ok(())
+    }
+}
+
+/// Whether a trade comes after the last one; ids between are those of trades that are missing.
+fn follows(last: &mut Option<u64>, id: u64, taking: &mut Taking<'_>) -> bool {
+    if last.is_some_and(|last| id <= last) {
+        taking.findings.odd("trade whose id came before: not told again");
+        return false;
+    }
+    if let Some(last) = last.replace(id) {
+        taking.findings.odd_times("trades that are missing, by their ids", id - last - 1);
+    }
+    true
+}
+
+/// A time in milliseconds or, since Binance gives the choice, microseconds, as nanoseconds.
+fn time_ns(time: u64) -> Result<u64, String> {
+    /// The year 5138 in milliseconds, March 1973 in microseconds.
+    const MICROSECONDS_MIN: u64 = 100_000_000_000_000;
+    let unit = if time < MICROSECONDS_MIN { 1_000_000 } else { 1_000 };
+    time.checked_mul(unit)
+        .ok_or_else(|| format!("time {time}; expected milliseconds or microseconds since 1970"))
+}
+
+fn unknown_type(name: &str, taking: &mut Taking<'_>) -> Result<Known, Fault> {
+    taking.findings.unknown(name);
+    Ok(Known::No)
+}

@@ -1,0 +1,490 @@
+//! What becomes of each message of an exchange's capture, and of those that are damaged, missing, told twice or made up.
+
+mod common;
+#[path = "common/feeds.rs"]
+mod feeds;
+
+use std::path::{Path, PathBuf};
+
+use feeds::{Case, derived, gzip, primaries};
+use proptest::prelude::*;
+use tickcast::feed::Reader;
+use tickcast::feed::import::capture::{self, Exchange};
+use tickcast::feed::import::{ImportError, ImportOptions, Imported, Place};
+use tickcast::model::{ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
+
+const EXCHANGES: [Exchange; 3] = [Exchange::Coinbase, Exchange::Kraken, Exchange::Binance];
+
+fn importer(
+    exchange: Exchange,
+) -> impl Fn(&[PathBuf], &Path, ImportOptions) -> Result<Imported, ImportError> {
+    move |inputs, out, options| capture::import(exchange, inputs, out, options, &mut |_| {})
+}
+
+/// Takes lines in, what is damaged left out: the file, the report and the records.
+fn import(exchange: Exchange, lines: &[String]) -> (Case, Imported, Vec<Primary>) {
+    let case = Case::new().input("capture.log", lines.join("\n").as_bytes());
+    let imported = case.import(false, importer(exchange)).unwrap();
+    let records = primaries(&case.out());
+    (case, imported, records)
+}
+
+/// Why lines are refused where no damage is tolerated.
+fn refusal(exchange: Exchange, lines: &[String]) -> String {
+    let case = Case::new().input("capture.log", lines.join("\n").as_bytes());
+    case.import(true, importer(exchange)).unwrap_err().to_string()
+}
+
+/// The kinds of records, a letter each, upper case where an exchange event ends.
+fn kinds(records: &[Primary]) -> String {
+    let letter = |record: &Primary| {
+        let name = record.kind().unwrap().name();
+        let letter = name.chars().next().unwrap();
+        if record.is_last() { letter.to_ascii_uppercase() } else { letter }
+    };
+    records.iter().map(letter).collect()
+}
+
+/// How many levels the book of an instrument has at the end, bids and asks.
+fn depths(case: &Case, symbol: &str) -> (usize, usize) {
+    let id = Reader::open(&case.out()).unwrap().catalog().find(symbol).unwrap();
+    let (deriver, _) = derived(&case.out());
+    (deriver.book(id).depth(Side::Bid), deriver.book(id).depth(Side::Ask))
+}
+
+/// Coinbase messages, one received each second.
+fn coinbase(messages: &[&str]) -> Vec<String> {
+    let received = messages.iter().enumerate();
+    received.map(|(second, json)| format!("16186778{:02}.5: {json}", second + 10)).collect()
+}
+
+const SNAPSHOT: &str =
+    r#"{"type":"snapshot","product_id":"A-B","bids":[["9.5","2"],["9","1.25"]],"asks":[["10","3"]]}"#;
+const UPDATE: &str = r#"{"type":"l2update","product_id":"A-B","changes":[["buy","9","0.0"],["sell","10.5","4"]],"time":"2021-04-17T16:43:37.075687Z"}"#;
+
+fn coinbase_match(kind: &str, id: u64, sequence: u64) -> String {
+    format!(
+        r#"{{"type":"{kind}","trade_id":{id},"side":"sell","size":"0.5","price":"10","product_id":"A-B","sequence":{sequence},"time":"2021-04-17T16:43:38.000000001Z"}}"#
+    )
+}
+
+#[test]
+fn coinbases_messages_become_levels_and_trades() {
+    let trade = coinbase_match("match", 7, 100);
+    let (case, imported, records) = import(Exchange::Coinbase, &coinbase(&[SNAPSHOT, UPDATE, &trade]));
+    assert_eq!(imported.source_records, 3);
+    assert_eq!(kinds(&records), "cllLlLT");
+    let [clear, bid, .., last_of_snapshot, removed, _, trade] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((clear.flags, clear.ts_event_ns), (primary_flags::SNAPSHOT, 1_618_677_810_500_000_000));
+    assert_eq!((bid.side, bid.price, bid.quantity), (Side::Bid as u8, 95, 200));
+    assert_eq!(last_of_snapshot.flags, primary_flags::SNAPSHOT | primary_flags::LAST);
+    assert_eq!((removed.price, removed.quantity, removed.ts_event_ns), (90, 0, 1_618_677_817_075_687_000));
+    assert_eq!(
+        (trade.side, trade.order_id, trade.ts_event_ns),
+        (Side::Bid as u8, 7, 1_618_677_818_000_000_001)
+    );
+    assert_eq!(depths(&case, "A-B"), (1, 2));
+}
+
+#[test]
+fn a_line_may_have_its_time_in_nanoseconds_or_none() {
+    let with = |prefix: &str| vec![format!("{prefix}{SNAPSHOT}"), format!("{prefix}{UPDATE}\r")];
+    let (_, _, records) = import(Exchange::Coinbase, &with("1618677817061845000 "));
+    assert!(records.iter().all(|record| record.ts_recv_ns == 1_618_677_817_061_845_000));
+    let (_, _, records) = import(Exchange::Coinbase, &with(""));
+    assert_eq!(kinds(&records), "cllLlL");
+    assert!(records.iter().all(|record| record.ts_recv_ns == ABSENT_TIME));
+    let packed = Case::new().input("capture.gz", &gzip(with("").join("\n").as_bytes()));
+    packed.import(true, importer(Exchange::Coinbase)).unwrap();
+    assert_eq!(primaries(&packed.out()), records);
+}
+
+#[test]
+fn a_new_connection_to_coinbase_begins_the_book_anew_and_shows_the_trades_that_were_missed() {
+    let other = SNAPSHOT.replace("9.5", "8.5").replace("[\"9\",\"1.25\"]", "[\"8\",\"1\"]");
+    let lines = coinbase(&[
+        &coinbase_match("last_match", 6, 90),
+        SNAPSHOT,
+        &coinbase_match("match", 7, 100),
+        &coinbase_match("match", 7, 100),
+        &coinbase_match("last_match", 10, 120),
+        &other,
+        &coinbase_match("match", 11, 130),
+        &coinbase_match("match", 14, 125),
+    ]);
+    let (case, imported, records) = import(Exchange::Coinbase, &lines);
+    let trades: Vec<u64> = records.iter().map(|record| record.order_id).filter(|id| *id > 0).collect();
+    assert_eq!(trades, [7, 11, 14], "a last match is none of the capture's");
+    let odd = &imported.findings.odd;
+    assert_eq!(odd["trades that are missing, by their ids"], 3 + 2);
+    assert_eq!(odd["match whose trade_id came before: not told again"], 1);
+    assert_eq!(odd["match whose sequence is smaller than the one before"], 1);
+    assert_eq!(depths(&case, "A-B"), (2, 1));
+}
+
+#[test]
+fn a_damaged_line_is_located_and_the_others_are_taken_in() {
+    let good = coinbase(&[SNAPSHOT, UPDATE]);
+    for (bad, reason) in [
+        ("1618677812.5: {\"type\":\"l2upd", "not a message of the exchange: EOF"),
+        ("1618677812.5: {\"type\":5}", "invalid type"),
+        ("1618677812.5: {}", "missing field `type`"),
+        ("2021-04-17 hello", "starts with \"2021-04-17 hello\"; allowed: \"<seconds>: <json>\""),
+        (&format!("1: {}", UPDATE.replace("\"9\"", "\"nan\"")), "price \"nan\"; "),
+        (&format!("1: {}", UPDATE.replace("\"9\"", "\"-9\"")), "price \"-9\"; allowed: 0 or more"),
+        (&format!("1: {}", UPDATE.replace("\"4\"", "\"-4\"")), "quantity \"-4\"; allowed: 0 or more"),
+        (&format!("1: {}", UPDATE.replace("\"4\"", "\"1e999\"")), "quantity \"1e999\"; "),
+        (&format!("1: {}", UPDATE.replace("sell", "hold")), "side \"hold\"; allowed: \"buy\" and \"sell\""),
+        (&format!("1: {}", UPDATE.replace("2021-04-17T", "yesterday")), "time \"yesterday16"),
+        (
+            &format!("1: {}", coinbase_match("match", 1, 1).replace(":1,", ":-1,")),
+            "invalid value: integer `-1`",
+        ),
+    ] {
+        let lines = [good[0].clone(), bad.to_owned(), good[1].clone()];
+        let (case, imported, records) = import(Exchange::Coinbase, &lines);
+        assert_eq!((kinds(&records), depths(&case, "A-B")), ("cllLlL".into(), (1, 2)), "{bad}");
+        assert_eq!((imported.source_records, imported.findings.damaged), (2, 1));
+        let damage = &imported.findings.damage[0];
+        assert_eq!(damage.place, Place::Line(2));
+        assert!(damage.problem.contains(reason), "{bad}: {damage}");
+        let error = refusal(Exchange::Coinbase, &lines);
+        assert!(error.contains("capture.log: line 2: ") && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn messages_of_other_types_are_counted_and_other_exchanges_refused() {
+    let lines = coinbase(&[
+        SNAPSHOT,
+        r#"{"type":"auctionfeed"}"#,
+        r#"{"type":"auctionfeed","price":1}"#,
+        UPDATE,
+        r#"{"type":"l2update","product_id":"C-D","changes":[]}"#,
+    ]);
+    let (_, imported, _) = import(Exchange::Coinbase, &lines);
+    assert_eq!((imported.source_records, imported.findings.unknown["auctionfeed"]), (3, 2));
+    assert_eq!(imported.findings.odd["l2update before the snapshot of its product"], 1);
+    for (exchange, reason) in [
+        (Exchange::Kraken, "an object without \"channel\", \"method\" and \"event\""),
+        (Exchange::Binance, "an object of none of the types that Binance documents"),
+    ] {
+        let case = Case::new().input("capture.log", coinbase(&[SNAPSHOT, UPDATE]).join("\n").as_bytes());
+        let error = case.import(false, importer(exchange)).unwrap_err().to_string();
+        assert!(error.contains("line 1: ") && error.contains(reason), "{error}");
+    }
+}
+
+/// A Kraken message about the book of A/B, of depth 10.
+fn kraken(parts: &str) -> String {
+    format!("1618678163.5: [1664,{parts},\"book-10\",\"A/B\"]")
+}
+
+const WHOLE: &str =
+    r#"{"as":[["10.10","1.000","5.0"],["10.20","2.000","6.5"]],"bs":[["9.90","3.000","4.0"]]}"#;
+
+#[test]
+fn a_kraken_update_has_one_or_both_sides_and_its_checksum_decides() {
+    // CRC32 of "1010" "1000" "1020" "2000" "995" "500" "990" "3000", by Python's zlib.
+    let both = r#"{"a":[["10.30","4.000","7.0"],["10.30","0.000","8.25"]]},{"b":[["9.95","0.500","8.125"]],"c":"CHECKSUM"}"#;
+    let checksum = crc("10101000102020009955009903000");
+    let good = both.replace("CHECKSUM", &checksum.to_string());
+    let (case, imported, records) = import(Exchange::Kraken, &[kraken(WHOLE), kraken(&good)]);
+    assert_eq!((kinds(&records), depths(&case, "A/B")), ("cllLllL".into(), (2, 2)));
+    assert!(records[4..].iter().all(|record| record.ts_event_ns == 8_250_000_000), "the last change's time");
+    assert!(imported.findings.notes[0].ends_with("1 checksums agree with the books"));
+
+    let bad = both.replace("CHECKSUM", "12345");
+    let lines = [kraken(WHOLE), kraken(&bad), kraken(&good), kraken(WHOLE), kraken(&good)];
+    let (case, imported, records) = import(Exchange::Kraken, &lines);
+    assert_eq!((kinds(&records), depths(&case, "A/B")), ("cllLCcllLllL".into(), (2, 2)));
+    assert_eq!(imported.findings.damage[0].place, Place::Line(2));
+    assert_eq!(imported.findings.odd["update of a book that is not known"], 1);
+    let error = refusal(Exchange::Kraken, &lines);
+    let expected = format!(
+        "line 2: the checksum of A/B is 12345, that of its book {checksum}; the book is cleared until its next snapshot"
+    );
+    assert!(error.contains(&expected), "{error}");
+}
+
+fn crc(text: &str) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(text.as_bytes());
+    crc.sum()
+}
+
+#[test]
+fn what_falls_out_of_a_kraken_books_depth_is_removed() {
+    let level = |price: u32| format!("[\"{price}\",\"1\",\"5.0\"]");
+    let levels = |prices: std::ops::Range<u32>| prices.map(level).collect::<Vec<_>>().join(",");
+    let whole = format!("{{\"as\":[{}],\"bs\":[{}]}}", levels(30..40), levels(10..20));
+    let update = format!("{{\"a\":[{}],\"b\":[{}]}}", level(25), level(5));
+    let (case, _, records) = import(Exchange::Kraken, &[kraken(&whole), kraken(&update)]);
+    assert_eq!(depths(&case, "A/B"), (10, 10));
+    let removed: Vec<_> = records
+        .iter()
+        .filter(|record| record.kind() == Some(PrimaryKind::Level) && record.quantity == 0)
+        .map(|record| (record.side, record.price))
+        .collect();
+    assert_eq!(removed, [(1, 5), (2, 39)]);
+    assert!(records[records.len() - 1].is_last());
+    // One pair at two depths is two books.
+    let other = kraken(&whole).replace("book-10", "book-25");
+    let error = refusal(Exchange::Kraken, &[kraken(&whole), other]);
+    assert!(error.contains("symbol \"A/B\" comes as book-10 and as book-25"), "{error}");
+    let error = refusal(Exchange::Kraken, &[kraken(&whole).replace("book-10", "book-11")]);
+    assert!(error.contains("a book of depth 11; allowed: 10, 25, 100, 500 and 1000"), "{error}");
+}
+
+#[test]
+fn kraken_tells_trades_by_the_side_of_the_order_that_crossed() {
+    let v1 = r#"1618678163.5: [337,[["5541.20000","0.15850568","1534614057.321597","s","l",""],["5541.3","2","1534614057.5","b","m",""]],"trade","XBT/USD"]"#;
+    let v2 = r#"1618678164.5: {"channel":"trade","type":"update","data":[{"symbol":"XBT/USD","side":"buy","price":5542,"qty":40.0,"ord_type":"market","trade_id":4665906,"timestamp":"2023-09-25T07:49:37.708706Z"}]}"#;
+    let before = v2.replace("update", "snapshot");
+    let lines = [v1.to_owned(), before, v2.to_owned(), "1618678164.5: {\"event\":\"heartbeat\"}".to_owned()];
+    let (_, imported, records) = import(Exchange::Kraken, &lines);
+    assert_eq!((kinds(&records), imported.source_records), ("TTT".into(), 4));
+    let sides: Vec<u8> = records.iter().map(|record| record.side).collect();
+    assert_eq!(sides, [Side::Ask, Side::Bid, Side::Bid].map(|side| side as u8));
+    assert_eq!((records[0].price, records[0].quantity), (55_412, 15_850_568));
+    assert_eq!((records[0].ts_event_ns, records[2].order_id), (1_534_614_057_321_597_000, 4_665_906));
+    assert_eq!(imported.findings.left_out["snapshot of trades"], 1);
+    let error = refusal(Exchange::Kraken, &[v1.replace("\"s\"", "\"x\"")]);
+    assert!(error.contains("side \"x\"; allowed: \"b\" and \"s\""), "{error}");
+}
+
+#[test]
+fn krakens_example_of_version_2_has_its_documented_shape() {
+    let snapshot = r#"{"channel":"book","type":"snapshot","data":[{"symbol":"MATIC/USD","bids":[{"price":0.5666,"qty":4831.75496356}],"asks":[{"price":0.5668,"qty":4410.79769741}],"checksum":CHECKSUM}]}"#;
+    let checksum = crc("56684410797697415666483175496356").to_string();
+    let (case, imported, _) = import(Exchange::Kraken, &[snapshot.replace("CHECKSUM", &checksum)]);
+    assert_eq!((depths(&case, "MATIC/USD"), imported.findings.damaged), ((1, 1), 0));
+    let error = refusal(Exchange::Kraken, &[snapshot.replace("CHECKSUM", "1")]);
+    assert!(error.contains("the checksum of MATIC/USD is 1"), "{error}");
+}
+
+fn spot(first: u64, last: u64) -> String {
+    format!(
+        r#"1723161253937085768 {{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":{first},"u":{last},"b":[["{last}.0","1"]],"a":[]}}"#
+    )
+}
+
+fn snapshot(last: u64) -> String {
+    format!(r#"1723161254206652067 {{"lastUpdateId":{last},"bids":[["1.5","1"]],"asks":[["90000.0","2"]]}}"#)
+}
+
+fn binance_trade(kind: &str, id: u64) -> String {
+    let key = if kind == "trade" { "t" } else { "a" };
+    format!(
+        r#"1723161254206652068 {{"stream":"btcusdt@x","data":{{"e":"{kind}","E":1723161255343,"s":"BTCUSDT","{key}":{id},"p":"7.5","q":"0.25","T":1723161255342123,"m":true}}}}"#
+    )
+}
+
+#[test]
+fn a_binance_book_begins_with_a_snapshot_wherever_it_stands() {
+    let (case, _, records) = import(Exchange::Binance, &[spot(1, 5), spot(6, 9), snapshot(5), spot(10, 12)]);
+    assert_eq!(kinds(&records), "clLLL");
+    assert_eq!(depths(&case, "BTCUSDT"), (3, 1));
+    assert!(
+        records.iter().take(4).all(|record| record.ts_recv_ns == 1_723_161_254_206_652_067),
+        "known since then"
+    );
+    assert_eq!(records[3].ts_event_ns, 1_723_161_255_208_000_000);
+    // First of all lines, and of a recorder that names the symbol.
+    let (_, _, first) = import(Exchange::Binance, &[snapshot(5), spot(6, 9), spot(10, 12)]);
+    assert_eq!(kinds(&first), "clLLL");
+    let named = snapshot(5).replace("\"lastUpdateId\"", "\"symbol\":\"BTCUSDT\",\"lastUpdateId\"");
+    let (_, _, named) = import(Exchange::Binance, &[named, spot(6, 9), spot(10, 12)]);
+    assert_eq!(named, first);
+}
+
+#[test]
+fn a_binance_book_whose_chain_breaks_is_cleared_until_the_next_snapshot() {
+    let lines = [
+        snapshot(5),
+        spot(6, 9),
+        spot(11, 12),
+        spot(13, 15),
+        snapshot(12),
+        spot(16, 17),
+        snapshot(17),
+        spot(14, 16),
+    ];
+    let (case, imported, records) = import(Exchange::Binance, &lines);
+    assert_eq!(kinds(&records), "clLLCclLLL");
+    assert_eq!(depths(&case, "BTCUSDT"), (3, 1));
+    assert_eq!((imported.findings.damaged, imported.findings.damage[0].place), (1, Place::Line(3)));
+    assert_eq!(imported.findings.left_out["snapshot of a book that is known"], 1);
+    assert_eq!(imported.findings.left_out["depthUpdate that the book had already"], 1);
+    let futures = |first: u64, last: u64, previous: u64| {
+        spot(first, last).replace("\"b\"", &format!("\"pu\":{previous},\"b\""))
+    };
+    let lines =
+        [futures(10, 15, 8), futures(18, 20, 15), snapshot(16), futures(30, 31, 20), futures(40, 41, 32)];
+    let error = refusal(Exchange::Binance, &lines);
+    assert!(
+        error.contains("line 5: changes of the book of BTCUSDT are missing before this one (pu 32)"),
+        "{error}"
+    );
+    let error = refusal(Exchange::Binance, &[spot(10, 12), snapshot(5)]);
+    assert!(error.contains("line 2: lastUpdateId 5 of this snapshot of BTCUSDT is too old: the changes that wait for one begin with U 10"), "{error}");
+    let error = refusal(Exchange::Binance, &[spot(10, 9)]);
+    assert!(error.contains("U 10 and u 9; U is at most u"), "{error}");
+    let (_, imported, records) = import(Exchange::Binance, &[spot(10, 12), binance_trade("trade", 1)]);
+    assert_eq!(kinds(&records), "T");
+    assert!(
+        imported.findings.notes[0]
+            .ends_with("BTCUSDT: changes of its book came, and no snapshot that they go on from")
+    );
+}
+
+#[test]
+fn a_binance_snapshot_without_a_symbol_is_refused_where_there_are_two() {
+    let other = spot(1, 2).replace("BTCUSDT", "ETHUSDT");
+    for lines in [
+        [spot(1, 5), snapshot(5), other.clone()],
+        [spot(1, 5), other.clone(), snapshot(5)],
+        [snapshot(5), other, spot(6, 7)],
+    ] {
+        let case = Case::new().input("two.log", lines.join("\n").as_bytes());
+        let error = case.import(false, importer(Exchange::Binance)).unwrap_err().to_string();
+        assert!(error.contains("two.log: a snapshot that does not say its symbol is in line "), "{error}");
+        assert!(
+            error.contains(
+                "beside messages of BTCUSDT and ETHUSDT; allowed: such snapshots in a capture of one symbol"
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn binances_trades_are_told_once() {
+    let trades = |kind, ids: &[u64]| ids.iter().map(|id| binance_trade(kind, *id)).collect::<Vec<_>>();
+    let (_, imported, records) =
+        import(Exchange::Binance, &[trades("aggTrade", &[100]), trades("trade", &[7, 8, 8, 12])].concat());
+    assert_eq!(records.iter().map(|record| record.order_id).collect::<Vec<_>>(), [7, 8, 12]);
+    assert_eq!(imported.findings.left_out["aggTrade beside trade"], 1);
+    assert_eq!(imported.findings.odd["trades that are missing, by their ids"], 3);
+    assert_eq!(imported.findings.odd["trade whose id came before: not told again"], 1);
+    let trade = records[0];
+    assert_eq!((trade.side, trade.price, trade.quantity), (Side::Ask as u8, 75, 25));
+    assert_eq!(trade.ts_event_ns, 1_723_161_255_342_123_000, "Binance may say microseconds");
+    let (_, imported, records) = import(Exchange::Binance, &trades("aggTrade", &[100, 101]));
+    assert_eq!((kinds(&records), imported.findings.left_out.len()), ("TT".into(), 0));
+    let nothing = binance_trade("trade", 2).replace("0.25", "0");
+    let (_, imported, records) = import(Exchange::Binance, &[binance_trade("trade", 1), nothing]);
+    assert_eq!((kinds(&records), imported.findings.left_out["trade of nothing"]), ("T".into(), 1));
+}
+
+#[test]
+fn binances_other_messages_are_counted() {
+    let lines = [
+        spot(1, 5),
+        snapshot(5),
+        r#"1723161254206652068 {"u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}"#.to_owned(),
+        r#"1723161254206652068 {"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}}"#.to_owned(),
+        r#"1723161254206652068 {"stream":"btcusdt@depth5@100ms","data":{"lastUpdateId":160,"bids":[],"asks":[]}}"#.to_owned(),
+        r#"1723161254206652068 {"stream":"btcusdt@kline_1m","data":{"e":"kline","s":"BTCUSDT","k":{"x":[1,2,{}]}}}"#.to_owned(),
+        r#"1723161254206652068 {"result":null,"id":1}"#.to_owned(),
+        r#"1723161254206652068 {"code":-1003,"msg":"Too many requests"}"#.to_owned(),
+    ];
+    let (_, imported, records) = import(Exchange::Binance, &lines);
+    assert_eq!((kinds(&records), imported.source_records, imported.findings.damaged), ("clL".into(), 5, 0));
+    assert_eq!(imported.findings.left_out["bookTicker"], 2);
+    let unknown: Vec<_> =
+        imported.findings.unknown.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    assert_eq!(unknown, ["depth5@100ms 1", "kline 1", "refusal of a request 1"]);
+}
+
+#[test]
+fn several_captures_are_merged_by_the_time_of_receipt() {
+    let other = |json: &str| json.replace("A-B", "C-D");
+    let (one, two) =
+        (coinbase(&[SNAPSHOT, UPDATE]), coinbase(&[&other(UPDATE), &other(SNAPSHOT), &other(UPDATE)]));
+    let case = Case::new().input("one", one.join("\n").as_bytes()).input("two", two.join("\n").as_bytes());
+    let imported = case.import(true, importer(Exchange::Coinbase)).unwrap();
+    assert_eq!((imported.source_records, imported.instruments), (5, 2));
+    let records = primaries(&case.out());
+    assert!(records.is_sorted_by_key(|record| record.ts_recv_ns));
+    assert_eq!((depths(&case, "A-B"), depths(&case, "C-D")), ((1, 2), (1, 2)));
+    // Spot and futures of one symbol are two books.
+    let futures = spot(6, 9).replace("\"b\"", "\"pu\":5,\"b\"");
+    let case = Case::new().input("spot", spot(1, 5).as_bytes()).input("futures", futures.as_bytes());
+    let error = case.import(false, importer(Exchange::Binance)).unwrap_err().to_string();
+    assert!(error.contains("symbol \"BTCUSDT\" comes as spot depth and as futures depth"), "{error}");
+}
+
+/// A few lines of each exchange, whole.
+fn samples(exchange: Exchange) -> Vec<String> {
+    match exchange {
+        Exchange::Coinbase => coinbase(&[SNAPSHOT, UPDATE, &coinbase_match("match", 1, 1), &coinbase_match("last_match", 3, 3)]),
+        Exchange::Kraken => vec![
+            kraken(WHOLE),
+            kraken(r#"{"a":[["10.10","0.500","5.0"]],"c":"1"}"#),
+            r#"1618678164.5: {"channel":"book","type":"snapshot","data":[{"symbol":"C/D","bids":[{"price":1.25,"qty":2}],"asks":[]}]}"#.to_owned(),
+            r#"1618678163.5: [3,[["5.2","0.5","15.5","s","l",""]],"trade","A/B"]"#.to_owned(),
+        ],
+        Exchange::Binance => vec![spot(1, 5), snapshot(3), spot(6, 7), binance_trade("trade", 1), binance_trade("aggTrade", 1), spot(9, 9)],
+    }
+}
+
+#[test]
+fn a_capture_cut_anywhere_gives_what_its_whole_lines_say() {
+    for exchange in EXCHANGES {
+        let text = samples(exchange).join("\n");
+        let (_, whole, records) = import(exchange, &samples(exchange));
+        for length in 1..text.len() {
+            let cut = &text[..length];
+            let case = Case::new().input("capture.log", cut.as_bytes());
+            let lines = cut.lines().count() as u64;
+            match case.import(false, importer(exchange)) {
+                Ok(imported) => {
+                    let told = kinds(&primaries(&case.out()));
+                    assert!(kinds(&records).starts_with(&told), "{exchange:?} {length}: {told}");
+                    assert!(imported.findings.damaged <= whole.findings.damaged + 1);
+                }
+                Err(error) => {
+                    assert!(lines == 1 && error.to_string().contains("line 1: "), "{length}: {error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_captures_that_are_cut_are_taken_in_up_to_the_cut() {
+    let lines: Vec<String> = (0..400).map(|id| binance_trade("trade", 1 + id * id)).collect();
+    let packed = gzip(lines.join("\n").as_bytes());
+    let case = Case::new().input("cut.gz", &packed[..packed.len() * 2 / 3]);
+    let imported = case.import(false, importer(Exchange::Binance)).unwrap();
+    assert!((1..400).contains(&imported.source_records), "{imported:?}");
+    assert_eq!(imported.findings.damage[0].place, Place::Line(imported.source_records + 1));
+}
+
+proptest! {
+    #[test]
+    fn any_lines_are_taken_or_refused(
+        lines in proptest::collection::vec("[ -~]{0,60}|[0-9.]{1,25}:? [\\[{][ -~]{0,60}", 0..6), exchange in 0_usize..3
+    ) {
+        let case = Case::new().input("capture.log", lines.join("\n").as_bytes());
+        let _ = case.import(false, importer(EXCHANGES[exchange]));
+    }
+
+    #[test]
+    fn messages_with_anything_in_them_are_taken_or_refused(
+        exchange in 0_usize..3, edits in proptest::collection::vec((any::<prop::sample::Index>(), "[-0-9a-z\\[\\]{}\",.]{0,3}"), 1..6)
+    ) {
+        let exchange = EXCHANGES[exchange];
+        let mut text = samples(exchange).join("\n");
+        for (at, with) in edits {
+            let at = at.index(text.len());
+            text.replace_range(at..at + 1, &with);
+        }
+        let case = Case::new().input("capture.log", text.as_bytes());
+        let imported = case.import(false, importer(exchange));
+        // The same file, refused as soon as anything is wrong with it.
+        let strict = case.import(true, importer(exchange));
+        prop_assert_eq!(strict.is_ok(), imported.is_ok_and(|imported| imported.findings.damaged == 0));
+    }
+}

@@ -1,0 +1,262 @@
+//! `tickcast serve --record`: what is published is in the files, whatever happens to the disk or the server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tickcast::feed::repair::repair;
+use tickcast::feed::verify::verify;
+use tickcast::feed::{Reader, loss_reason};
+use tickcast::model::{Deriver, Event, Level, Primary, Side, primary_flags};
+
+mod common;
+#[path = "load/server.rs"]
+#[allow(dead_code, reason = "made for the load tests, which use all of it")]
+mod server;
+
+use server::Server;
+
+const MARKET: [&str; 4] = ["--symbols", "4", "--seed", "7"];
+
+fn records(path: &Path) -> Vec<Primary> {
+    let mut reader = Reader::open(path).unwrap();
+    assert!(reader.is_complete(), "{}: {:?}", path.display(), reader.fault());
+    let mut records = Vec::new();
+    while let Some(block) = reader.next_block().unwrap() {
+        records.extend_from_slice(block);
+    }
+    records
+}
+
+/// What a replay of those files, one after the other, publishes in the end.
+fn books(paths: &[PathBuf]) -> Vec<[Vec<Level>; 2]> {
+    let catalog = Reader::open(&paths[0]).unwrap().catalog().clone();
+    let (mut deriver, mut events) = (Deriver::new(catalog.clone()), Vec::new());
+    for primary in paths.iter().flat_map(|path| records(path)) {
+        deriver.apply(&primary, &mut events).unwrap();
+        events.clear();
+    }
+    assert_eq!(deriver.inconsistencies(), 0);
+    let levels = |number, side| deriver.book(number).levels(side).collect::<Vec<_>>();
+    catalog.iter().map(|(number, _)| [Side::Bid, Side::Ask].map(|side| levels(number, side))).collect()
+}
+
+/// The digest of what is derived of these records, as `tickcast simulate --digest` takes it.
+fn digest(path: &Path) -> u32 {
+    let reader = Reader::open(path).unwrap();
+    let (mut deriver, mut events) = (Deriver::new(reader.catalog().clone()), Vec::<Event>::new());
+    records(path).iter().for_each(|primary| deriver.apply(primary, &mut events).unwrap());
+    events.iter().fold(0, |crc, event| crc32c::crc32c_append(crc, &event.digest_bytes()))
+}
+
+/// The files of a recording, in their order.
+fn files(first: &Path) -> Vec<PathBuf> {
+    let further = (2..).map(|number| first.with_extension(format!("{number}.feed")));
+    std::iter::once(first.to_owned()).chain(further).take_while(|path| path.exists()).collect()
+}
+
+fn serve(file: &Path, arguments: &[&str]) -> Server {
+    Server::start(&[&["--record", file.to_str().unwrap()], arguments].concat())
+}
+
+fn is_whole(path: &Path) -> bool {
+    verify(path, &mut |_, _| {}).unwrap().ok
+}
+
+#[test]
+fn a_recorded_run_is_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, simulated) = (folder.path().join("run.feed"), folder.path().join("simulated.feed"));
+    let server = serve(&run, &[&MARKET[..], &["--ticks", "20000", "--rate", "max"]].concat());
+    server.settled("the end", |metrics| {
+        metrics.get("tickcast_source_ended") == 1.0
+            && metrics.get("tickcast_record_waiting") == 0.0
+            && metrics.get("tickcast_record_records_total") > 20_000.0
+    });
+    let metrics = server.metrics();
+    assert_eq!(metrics.get("tickcast_record_lost_total"), 0.0);
+    assert!(server.end_with("TERM").success());
+    let output = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+        .args(["simulate", "--ticks", "20000", "--digest", "--out", simulated.to_str().unwrap()])
+        .args(MARKET)
+        .output()
+        .unwrap();
+    assert!(records(&run) == records(&simulated), "record for record");
+    let told = String::from_utf8(output.stdout).unwrap();
+    let expected: u32 =
+        told.lines().find_map(|line| line.strip_prefix("crc32c = ")).unwrap().parse().unwrap();
+    assert_eq!(digest(&run), expected, "and so all that is published");
+    assert!(is_whole(&run));
+}
+
+#[test]
+fn each_of_the_files_of_a_recording_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, whole) = (folder.path().join("day.feed"), folder.path().join("whole.feed"));
+    // A file of an earlier recording is passed over.
+    fs::write(folder.path().join("day.3.feed"), "not ours").unwrap();
+    let limits = ["--record-rotate-bytes", "65536", "--ticks", "40000", "--rate", "max"];
+    let server = serve(&first, &[&MARKET[..], &limits].concat());
+    server.settled("the end", |metrics| {
+        metrics.get("tickcast_source_ended") == 1.0 && metrics.get("tickcast_record_waiting") == 0.0
+    });
+    assert!(server.end_with("TERM").success());
+    fs::remove_file(folder.path().join("day.3.feed")).unwrap();
+    let mut paths = vec![first.clone(), folder.path().join("day.2.feed")];
+    paths.extend(
+        (4..).map(|number| folder.path().join(format!("day.{number}.feed"))).take_while(|p| p.exists()),
+    );
+    assert!(paths.len() >= 4, "{paths:?}");
+
+    let simulate = ["simulate", "--ticks", "40000", "--out", whole.to_str().unwrap()];
+    assert!(
+        Command::new(env!("CARGO_BIN_EXE_tickcast")).args(simulate).args(MARKET).status().unwrap().success()
+    );
+    let is_news = |primary: &&Primary| primary.flags & primary_flags::SNAPSHOT == 0;
+    let news: Vec<Primary> =
+        paths.iter().flat_map(|path| records(path)).filter(|primary| is_news(&primary)).collect();
+    let expected: Vec<Primary> = records(&whole).into_iter().filter(|primary| is_news(&primary)).collect();
+    assert!(news == expected, "together they are the run");
+    let at_the_end = books(&[whole]);
+    assert_eq!(books(&paths[paths.len() - 1..]), at_the_end, "the last by itself");
+    assert_eq!(books(&paths), at_the_end);
+    assert!(paths.iter().all(|path| is_whole(path)));
+}
+
+#[test]
+fn history_that_ends_ends_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, first) = (folder.path().join("source.feed"), folder.path().join("loop.feed"));
+    let simulate = ["simulate", "--ticks", "500", "--symbols", "2", "--out", source.to_str().unwrap()];
+    assert!(Command::new(env!("CARGO_BIN_EXE_tickcast")).args(simulate).status().unwrap().success());
+    let server = serve(&first, &["--replay", source.to_str().unwrap(), "--loop", "--speed", "1000"]);
+    server.settled("three files", |metrics| metrics.get("tickcast_record_files_total") >= 3.0);
+    assert!(server.end_with("INT").success());
+    let paths = files(&first);
+    let expected = records(&source);
+    assert!(paths.len() >= 3);
+    for path in &paths[..paths.len() - 1] {
+        assert!(records(path) == expected, "{}: one pass", path.display());
+    }
+}
+
+#[test]
+fn files_begin_anew_by_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("day.feed");
+    let times = ["--record-rotate", "1s", "--record-flush", "100ms", "--rate", "2000"];
+    let server = serve(&first, &[&MARKET[..], &times].concat());
+    server.settled("three files", |metrics| metrics.get("tickcast_record_files_total") >= 3.0);
+    assert!(server.end_with("TERM").success());
+    let paths = files(&first);
+    assert_eq!(books(&paths[paths.len() - 1..]), books(&paths));
+}
+
+#[test]
+fn nothing_is_overwritten_and_what_cannot_be_written_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("there.feed");
+    fs::write(&path, "precious").unwrap();
+    let missing = folder.path().join("none/a.feed");
+    for (file, expected) in [(&path, "nothing is overwritten"), (&missing, "No such file or directory")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--record", file.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(message.contains(expected) && message.contains(file.to_str().unwrap()), "{message}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+/// Killed at any moment a recorder has lost no more than one flush interval, and what it left is made whole.
+#[test]
+fn a_killed_recorder_loses_at_most_a_flush_interval() {
+    let folder = tempfile::tempdir().unwrap();
+    const FLUSH: Duration = Duration::from_millis(100);
+    let rate = 20_000.0;
+    let mut most = Duration::ZERO;
+    for run in 0..20_u64 {
+        let path = folder.path().join(format!("{run}.feed"));
+        let server = serve(&path, &[&MARKET[..], &["--record-flush", "100ms", "--rate", "20000"]].concat());
+        // Not the same moment within the interval each time.
+        let ticks = 3_000.0 + (run.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as f64;
+        let before = server.settled("a moment", |metrics| metrics.get("tickcast_ticks_total") >= ticks);
+        server.signal("KILL");
+        drop(server);
+        let published = before.get("tickcast_ticks_total");
+        // A kill may be too early for the first block.
+        let repaired = repair(&path, None, &mut |_, _| {}).unwrap();
+        assert!(is_whole(&path));
+        let recorded = records(&path);
+        assert_eq!(recorded.len() as u64, repaired.records);
+        let is_tick = |primary: &&Primary| primary.is_last() && primary.flags & primary_flags::SNAPSHOT == 0;
+        let lost = published - recorded.iter().filter(is_tick).count() as f64;
+        most = most.max(Duration::from_secs_f64((lost / rate).max(0.0)));
+    }
+    println!("killed 20 times: at most {most:?} of the market lost");
+    // The interval, what waits for its turn on a busy machine, and the batch in hand.
+    assert!(most < FLUSH * 4, "{most:?}");
+}
+
+/// A disk of so many KiB; `None` where this process may not mount one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: PathBuf, kibibytes: u32) -> Option<SmallDisk> {
+        fs::create_dir(&path).unwrap();
+        let size = format!("size={kibibytes}k");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).output();
+        let mounted = mount.is_ok_and(|output| output.status.success());
+        mounted.then_some(SmallDisk(path))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_holds_up_nobody_and_is_declared() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path().join("disk"), 24 * 1_024) else {
+        return common::skip("only root may mount a small disk");
+    };
+    // Something that can be taken away.
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![1; 24 * 1_024 * 1_024 - 256 * 1_024]).unwrap();
+    let (path, whole) = (disk.0.join("day.feed"), folder.path().join("whole.feed"));
+    let market = [&MARKET[..], &["--ticks", "600000"]].concat();
+    let mut server = serve(&path, &[&market[..], &["--record-flush", "100ms", "--rate", "200000"]].concat());
+    let full =
+        server.settled("a full disk", |metrics| metrics.get("tickcast_record_write_errors_total") > 0.0);
+    let lossy = server.settled("losses", |metrics| metrics.get("tickcast_record_lost_total") > 20_000.0);
+    // The market went on all the time, as fast as before.
+    assert!(lossy.get("tickcast_ticks_total") > full.get("tickcast_ticks_total") + 20_000.0);
+    assert_eq!(lossy.get("tickcast_source_waits_total"), 0.0);
+    assert_eq!(server.get("/readyz"), "ready\n");
+    server.assert_well();
+    let log = server.log();
+    assert!(log.contains("the recording waits: cannot write") && log.contains("No space left"), "{log}");
+    assert_eq!(log.matches("the recording waits").count(), 1, "it is said once: {log}");
+    // With room again it goes on, and the books are right again.
+    fs::remove_file(&ballast).unwrap();
+    let ended = server.settled("the end", |metrics| {
+        metrics.get("tickcast_source_ended") == 1.0 && metrics.get("tickcast_record_waiting") == 0.0
+    });
+    assert!(server.end_with("TERM").success());
+    let reader = Reader::open(&path).unwrap();
+    assert!(reader.is_complete() && is_whole(&path));
+    assert!(reader.losses().iter().all(|at| at.loss.reason == loss_reason::REFUSED));
+    let declared: u64 = reader.losses().iter().filter_map(|at| at.loss.known_records()).sum();
+    assert_eq!(declared as f64, ended.get("tickcast_record_lost_total"), "every record of it");
+    let simulate = ["simulate", "--ticks", "600000", "--out", whole.to_str().unwrap()];
+    assert!(
+        Command::new(env!("CARGO_BIN_EXE_tickcast")).args(simulate).args(MARKET).status().unwrap().success()
+    );
+    assert_eq!(books(&[path]), books(&[whole]));
+}
