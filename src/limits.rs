@@ -125,8 +125,8 @@ pub const RECORD_RETRY_MS: u64 = 1_000;
 /// of work.
 pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
 
-/// Records between two keyframes for each record of the second, at the least. Resting orders have less in common than
-/// what happens to them, so a keyframe takes up to twice its share of a file's bytes: an eighth.
+/// Records between two keyframes for each record of the second, at the least. What stands packs to half the bytes of
+/// what happens or less, so keyframes take up to 3 % of a file.
 pub const FEED_KEYFRAME_SHARE: u64 = 16;
 
 /// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.

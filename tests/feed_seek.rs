@@ -30,9 +30,9 @@ struct Recording {
 }
 
 /// Three instruments that open, trade, halt.
-fn simulated() -> Recording {
+fn simulated(ticks: u64) -> Recording {
     let settings =
-        SimulationSettings { seed: 7, instruments: profiles(3), rate: Rate::Max, ticks: Some(20_000) };
+        SimulationSettings { seed: 7, instruments: profiles(3), rate: Rate::Max, ticks: Some(ticks) };
     let mut simulation = Simulation::new(settings).unwrap();
     let mut records = Vec::new();
     while simulation.poll(0, &mut records).unwrap() != Next::Ended {}
@@ -171,7 +171,7 @@ fn check_keyframes(recording: &Recording, least: usize) {
 
 #[test]
 fn a_keyframe_is_the_state_of_a_straight_run_and_says_where_each_stream_stood() {
-    check_keyframes(&simulated(), 6);
+    check_keyframes(&simulated(20_000), 6);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_keyframe_of_a_real_recording_is_the_state_of_a_straight_run() {
 
 #[test]
 fn a_file_with_keyframes_has_the_same_records_and_the_same_index() {
-    let recording = simulated();
+    let recording = simulated(20_000);
     let (plain, with) = (recording.file(None), recording.file(Some(OFTEN)));
     let (mut plain, mut with) = (open(&plain), open(&with));
     assert_eq!(plain.kinds(), with.kinds());
@@ -200,7 +200,7 @@ fn a_file_with_keyframes_has_the_same_records_and_the_same_index() {
 
 #[test]
 fn keyframes_are_found_without_an_index_and_those_that_are_damaged_are_passed_over() {
-    let recording = simulated();
+    let recording = simulated(20_000);
     let bytes = recording.file(Some(OFTEN));
     let all = keyframes(&mut open(&bytes));
     // The index and the trailer are lost.
@@ -225,7 +225,7 @@ fn keyframes_are_found_without_an_index_and_those_that_are_damaged_are_passed_ov
 
 #[test]
 fn a_large_state_comes_less_often() {
-    let recording = simulated();
+    let recording = simulated(20_000);
     let spaced = |settings| {
         let bytes = recording.file(Some(settings));
         let found = keyframes(&mut open(&bytes));
@@ -384,13 +384,13 @@ fn seek_everywhere(recording: &Recording, bytes: &[u8]) {
 
 #[test]
 fn after_a_seek_anywhere_the_books_are_those_of_a_straight_run() {
-    let recording = simulated();
+    let recording = simulated(20_000);
     seek_everywhere(&recording, &recording.file(Some(OFTEN)));
 }
 
 #[test]
 fn without_keyframes_or_an_index_a_seek_shows_the_same() {
-    let recording = simulated();
+    let recording = simulated(6_000);
     seek_everywhere(&recording, &recording.file(None));
     let bytes = recording.file(Some(OFTEN));
     let blocks_end = open(&bytes).blocks().last().map(|block| block.offset + u64::from(block.bytes)).unwrap();
@@ -405,7 +405,7 @@ fn after_a_seek_in_a_real_recording_the_books_are_those_of_a_straight_run() {
 
 #[test]
 fn a_seek_in_several_files_shows_all_of_them() {
-    let recording = simulated();
+    let recording = simulated(12_000);
     // One instrument in a file of its own, the others in both of two files, in turns.
     let files = Files::new();
     let alone = recording.part(|_, primary| primary.instrument == 0);
