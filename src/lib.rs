@@ -13,6 +13,7 @@ pub mod config;
 pub mod door;
 pub mod feed;
 pub mod limits;
+pub mod live;
 pub mod model;
 pub mod node;
 pub mod pump;

@@ -118,6 +118,10 @@ pub const RECORD_FLUSH_MIN: Duration = Duration::from_millis(10);
 /// Most that it may be set to.
 pub const RECORD_FLUSH_MAX: Duration = Duration::from_secs(3_600);
 
+/// Milliseconds after which the publisher looks again whether there is room for what a recorder lacks, where its source
+/// says nothing.
+pub const RECORD_LOOK_MS: u64 = 100;
+
 /// Milliseconds after which a recorder tries again to write what the disk did not take.
 pub const RECORD_RETRY_MS: u64 = 1_000;
 
@@ -132,8 +136,10 @@ pub const FEED_KEYFRAME_SHARE: u64 = 16;
 /// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
 pub const REPLAY_FILES_MAX: usize = 256;
 
-/// Nanoseconds that the longest wait of a replay may be set to: a millisecond to a day.
-pub const REPLAY_IDLE_NS: std::ops::RangeInclusive<u64> = 1_000_000..=86_400_000_000_000;
+/// What the longest wait of a replay may be set to. Below a millisecond it would not be noticed.
+pub const REPLAY_IDLE_MIN: Duration = Duration::from_millis(1);
+/// A day: recordings that are silent for longer need no bound.
+pub const REPLAY_IDLE_MAX: Duration = Duration::from_hours(24);
 
 /// Exchange events that one request may have a paused replay send.
 pub const REPLAY_STEP_EVENTS_MAX: u32 = 1_000_000;
@@ -153,6 +159,15 @@ pub const IMPORT_FILES_MAX: usize = 1_024;
 /// Databento's widest symbols are about as many.
 pub const IMPORT_METADATA_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
+/// Bytes of one line of a live feed: a snapshot of a whole book of orders fits, an endless line does not fill the memory.
+pub const LIVE_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+
+/// Records of a live feed that are handed over at once.
+pub const LIVE_CHUNK_RECORDS_MAX: usize = 4_096;
+
+/// Chunks of a live feed that wait to be published, 16 MiB at most; then the writer waits.
+pub const LIVE_QUEUE_CHUNKS_MAX: usize = 64;
+
 /// Records that an importer holds back while it does not know whether the exchange event of the first has ended.
 pub const IMPORT_LOOKAHEAD_MAX: usize = 65_536;
 
@@ -166,6 +181,12 @@ pub const IMPORT_LINE_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// Levels of changes that an importer holds back until the snapshot comes that they go on from: 64 MiB of them. A busy
 /// book changes some thousand levels a second, and a snapshot is fetched within seconds.
 pub const IMPORT_HELD_LEVELS_MAX: usize = 1 << 20;
+
+/// Levels in one message of a capture. A whole book of Coinbase's has some 60,000.
+pub const IMPORT_MESSAGE_LEVELS_MAX: usize = 1 << 20;
+
+/// Characters of what an import's report says of one damaged place: values that are quoted may be as long as a line.
+pub const IMPORT_PROBLEM_CHARS_MAX: usize = 400;
 
 /// Damaged places of which an import's report tells; the others are counted. Who sees eight knows what is wrong.
 pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;

@@ -16,6 +16,7 @@ use crate::config::{Settings, SourceSettings, Symbols};
 use crate::door::{BindError, Door, DoorSettings, Market, Readiness, State};
 use crate::feed::{Description, FeedError, Replay, ReplayHandle};
 use crate::limits;
+use crate::live::{Live, LiveError, LiveHandle};
 use crate::model::{Catalog, Event};
 use crate::pump::{Pump, PumpError, PumpHandle, Tape};
 use crate::recorder::{RecordError, Recorder, RecorderHandle};
@@ -54,6 +55,9 @@ pub enum NodeError {
     /// A feed file cannot be replayed.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// There is no market to be had of another program.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// What is published cannot be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -96,9 +100,13 @@ pub struct Node {
 /// # Errors
 /// What makes it impossible: nothing of it runs then.
 pub fn start(settings: Settings) -> Result<Node, NodeError> {
-    let (source, replay) = source(settings.source.clone())?;
     let described = described(&settings.source);
-    run(settings, source, replay, described)
+    let Opened { source, replay, live } = open(settings.source.clone())?;
+    let node = run(settings, source, replay, described)?;
+    if let Some(live) = live {
+        live.attach(node.source_unparker());
+    }
+    Ok(node)
 }
 
 /// Starts a server with a source of your own, as [`start`] does; `settings.source` is not looked at. Where the source
@@ -118,6 +126,7 @@ fn described(source: &SourceSettings) -> String {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             format!("a replay of {}", files.join(", "))
         }
+        SourceSettings::Live(input) => format!("a live feed from {input}"),
     }
 }
 
@@ -341,17 +350,29 @@ fn start_shard(
     Ok(handle)
 }
 
-fn source(settings: SourceSettings) -> Result<(Box<dyn Source>, Option<ReplayHandle>), NodeError> {
+/// A source, and what it is steered or woken by.
+struct Opened {
+    source: Box<dyn Source>,
+    replay: Option<ReplayHandle>,
+    live: Option<LiveHandle>,
+}
+
+fn open(settings: SourceSettings) -> Result<Opened, NodeError> {
     match settings {
         SourceSettings::Simulation { symbols, rate, seed, ticks } => {
             let instruments = instruments(symbols)?;
             let simulation = Simulation::new(SimulationSettings { seed, instruments, rate, ticks })?;
-            Ok((Box::new(simulation), None))
+            Ok(Opened { source: Box::new(simulation), replay: None, live: None })
         }
         SourceSettings::Replay { files, playback } => {
             let replay = Replay::open(&files, playback)?;
             let handle = replay.handle();
-            Ok((Box::new(replay), Some(handle)))
+            Ok(Opened { source: Box::new(replay), replay: Some(handle), live: None })
+        }
+        SourceSettings::Live(input) => {
+            let live = Live::open(&input)?;
+            let handle = live.handle();
+            Ok(Opened { source: Box::new(live), replay: None, live: Some(handle) })
         }
     }
 }

@@ -72,7 +72,7 @@ fn feed(folder: &Path) -> PathBuf {
 fn what_cannot_be_asked_is_refused_with_2() {
     assert_fails(&[], 2, &["Usage: tickcast"]);
     assert_fails(&["fly"], 2, &["'fly'"]);
-    for verb in ["serve", "watch", "import", "export", "inspect", "verify", "repair"] {
+    for verb in ["serve", "watch", "import", "export", "inspect", "verify", "repair", "record"] {
         assert_fails(&[verb, "--wings"], 2, &["unexpected argument '--wings'"]);
     }
     assert_fails(&["serve", "stray"], 2, &["'stray'"]);
@@ -347,9 +347,17 @@ fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
 
 #[test]
 fn every_verb_shows_an_example() {
-    for verb in
-        [&[][..], &["serve"], &["watch"], &["import"], &["export"], &["inspect"], &["verify"], &["repair"]]
-    {
+    for verb in [
+        &[][..],
+        &["serve"],
+        &["watch"],
+        &["import"],
+        &["export"],
+        &["inspect"],
+        &["verify"],
+        &["repair"],
+        &["record"],
+    ] {
         let output = tickcast(&[verb, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{verb:?}");
         let help = String::from_utf8(output.stdout).unwrap();

@@ -279,7 +279,7 @@ fn losses_are_declared_and_read_with_and_without_an_index() {
     primaries[..100].iter().for_each(|primary| writer.push(primary).unwrap());
     writer.declare_loss(Loss::new(17, loss_reason::SLOW), Some(5), None).unwrap();
     primaries[100..].iter().for_each(|primary| writer.push(primary).unwrap());
-    let of_b = Loss { instrument: 1, ..Loss::new(Loss::UNKNOWN, loss_reason::DISCONNECTED) };
+    let of_b = Loss { instrument: 1, ..Loss::new(Loss::UNKNOWN, loss_reason::MISSED) };
     writer.declare_loss(of_b, None, Some(9)).unwrap();
     let bytes = writer.finish_into().unwrap().1;
     let expected = [
@@ -297,8 +297,8 @@ fn losses_are_declared_and_read_with_and_without_an_index() {
         String::from_utf8(text).unwrap(),
         format!(
             "memory: ok, 300 records in 2 blocks, {} bytes\n  lost      17 records before record 100, from 5 ns on: the recorder \
-             could not keep up\n  lost      not known how many records of B before record 300, up to 9 ns: the recorder was not \
-             connected\n",
+             could not keep up\n  lost      an unknown number of records of B before record 300, up to 9 ns: the recorder did not \
+             hear of them\n",
             bytes.len()
         )
         .replace(&bytes.len().to_string(), &grouped(bytes.len())),

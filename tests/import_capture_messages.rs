@@ -130,6 +130,10 @@ fn a_damaged_line_is_located_and_the_others_are_taken_in() {
         ("1618677812.5: {\"type\":5}", "invalid type"),
         ("1618677812.5: {}", "missing field `type`"),
         ("2021-04-17 hello", "starts with \"2021-04-17 hello\"; allowed: \"<seconds>: <json>\""),
+        (
+            &format!("1: {}", SNAPSHOT.replace("A-B", &"A".repeat(33))),
+            "a symbol of 33 bytes; allowed: 1 to 32",
+        ),
         (&format!("1: {}", UPDATE.replace("\"9\"", "\"nan\"")), "price \"nan\"; "),
         (&format!("1: {}", UPDATE.replace("\"9\"", "\"-9\"")), "price \"-9\"; allowed: 0 or more"),
         (&format!("1: {}", UPDATE.replace("\"4\"", "\"-4\"")), "quantity \"-4\"; allowed: 0 or more"),
@@ -413,6 +417,37 @@ fn several_captures_are_merged_by_the_time_of_receipt() {
     let case = Case::new().input("spot", spot(1, 5).as_bytes()).input("futures", futures.as_bytes());
     let error = case.import(false, importer(Exchange::Binance)).unwrap_err().to_string();
     assert!(error.contains("symbol \"BTCUSDT\" comes as spot depth and as futures depth"), "{error}");
+}
+
+#[test]
+fn lines_that_are_made_to_be_costly_cost_little_and_are_told_in_few_words() {
+    let long = "x".repeat(300_000);
+    let hostile = [
+        "[".repeat(300_000),
+        "{\"type\":".repeat(300_000),
+        format!("{{\"type\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("{{\"e\":\"depthUpdate\",\"E\":1,\"s\":\"{long}\",\"U\":1,\"u\":1,\"b\":[],\"a\":[]}}"),
+        format!("[1,{{\"as\":[[\"{long}\",\"1\",\"1\"]]}},\"book-10\",\"A/B\"]"),
+        format!("[{}1]", "1,".repeat(100_000)),
+        format!("{long} {{}}"),
+    ];
+    for exchange in EXCHANGES {
+        let lines = [&samples(exchange)[..1], &hostile[..]].concat();
+        let (_, imported, _) = import(exchange, &lines);
+        assert_eq!(
+            (imported.source_records, imported.findings.damaged),
+            (1, hostile.len() as u64),
+            "{imported:?}"
+        );
+        for (damage, line) in imported.findings.damage.iter().zip(2..) {
+            assert_eq!(damage.place, Place::Line(line));
+            assert!(damage.problem.len() < 500, "{damage}");
+        }
+        let names = [("type", "event"), ("e", "method")]
+            .map(|(one, other)| format!("{{\"{one}\":\"{long}\",\"{other}\":\"{long}\"}}"));
+        let (_, imported, _) = import(exchange, &[&samples(exchange)[..1], &names[..]].concat());
+        assert!(imported.findings.unknown.keys().all(|name| name.len() < 60), "{imported:?}");
+    }
 }
 
 /// A few lines of each exchange, whole.

@@ -1,14 +1,15 @@
-//! `tickcast serve --record`: what is published is in the files, whatever happens to the disk or the server.
+//! Recordings, by `tickcast serve --record` and `tickcast record`: what is published, or received, is in the files, whatever
+//! happens to the disk, the server or the connection.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tickcast::feed::repair::repair;
 use tickcast::feed::verify::verify;
 use tickcast::feed::{Reader, loss_reason};
-use tickcast::model::{Deriver, Event, Level, Primary, Side, primary_flags};
+use tickcast::model::{Deriver, Event, Level, Order, Primary, PrimaryKind, Side, primary_flags};
 
 mod common;
 #[path = "load/server.rs"]
@@ -19,9 +20,9 @@ use server::Server;
 
 const MARKET: [&str; 4] = ["--symbols", "4", "--seed", "7"];
 
+/// What can be read of a file.
 fn records(path: &Path) -> Vec<Primary> {
     let mut reader = Reader::open(path).unwrap();
-    assert!(reader.is_complete(), "{}: {:?}", path.display(), reader.fault());
     let mut records = Vec::new();
     while let Some(block) = reader.next_block().unwrap() {
         records.extend_from_slice(block);
@@ -29,8 +30,8 @@ fn records(path: &Path) -> Vec<Primary> {
     records
 }
 
-/// What a replay of those files, one after the other, publishes in the end.
-fn books(paths: &[PathBuf]) -> Vec<[Vec<Level>; 2]> {
+/// What the clients of a replay of those files, one after the other, hold in the end: levels, and orders by their places.
+fn books(paths: &[PathBuf]) -> Vec<[(Vec<Level>, Vec<Order>); 2]> {
     let catalog = Reader::open(&paths[0]).unwrap().catalog().clone();
     let (mut deriver, mut events) = (Deriver::new(catalog.clone()), Vec::new());
     for primary in paths.iter().flat_map(|path| records(path)) {
@@ -38,8 +39,10 @@ fn books(paths: &[PathBuf]) -> Vec<[Vec<Level>; 2]> {
         events.clear();
     }
     assert_eq!(deriver.inconsistencies(), 0);
-    let levels = |number, side| deriver.book(number).levels(side).collect::<Vec<_>>();
-    catalog.iter().map(|(number, _)| [Side::Bid, Side::Ask].map(|side| levels(number, side))).collect()
+    let side_of = |number, side| {
+        (deriver.book(number).levels(side).collect(), deriver.orders(number).orders(side).collect())
+    };
+    catalog.iter().map(|(number, _)| [Side::Bid, Side::Ask].map(|side| side_of(number, side))).collect()
 }
 
 /// The digest of what is derived of these records, as `tickcast simulate --digest` takes it.
@@ -135,7 +138,7 @@ fn history_that_ends_ends_the_file() {
     assert!(server.end_with("INT").success());
     let paths = files(&first);
     let expected = records(&source);
-    assert!(paths.len() >= 3);
+    assert!(paths.len() >= 3 && paths.iter().all(|path| is_whole(path)));
     for path in &paths[..paths.len() - 1] {
         assert!(records(path) == expected, "{}: one pass", path.display());
     }
@@ -150,6 +153,7 @@ fn files_begin_anew_by_time() {
     server.settled("three files", |metrics| metrics.get("tickcast_record_files_total") >= 3.0);
     assert!(server.end_with("TERM").success());
     let paths = files(&first);
+    assert!(paths.iter().all(|path| is_whole(path)));
     assert_eq!(books(&paths[paths.len() - 1..]), books(&paths));
 }
 
@@ -259,4 +263,168 @@ fn a_full_disk_holds_up_nobody_and_is_declared() {
         Command::new(env!("CARGO_BIN_EXE_tickcast")).args(simulate).args(MARKET).status().unwrap().success()
     );
     assert_eq!(books(&[path]), books(&[whole]));
+}
+
+/// `tickcast record`, killed when dropped.
+struct Client(Child);
+
+impl Client {
+    fn start(server: &Server, file: &Path, arguments: &[&str]) -> Client {
+        let url = format!("ws://{}/ws", server.address());
+        let child = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+            .args(["record", "--url", &url, "--out", file.to_str().unwrap()])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Client(child)
+    }
+
+    /// Stops it; what it printed.
+    fn stop(mut self, signal: &str) -> String {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        let mut told = String::new();
+        std::io::Read::read_to_string(self.0.stdout.as_mut().unwrap(), &mut told).unwrap();
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "{status}: {told}");
+        told
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Fails only where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until every client was handed everything.
+fn until_heard(server: &Server, sessions: f64) {
+    server.settled("the end of the market", |metrics| {
+        metrics.get("tickcast_source_ended") == 1.0
+            && metrics.get("tickcast_sessions") == sessions
+            && metrics.get("tickcast_outbox_bytes") == 0.0
+    });
+}
+
+/// Waits until a recording that goes on has come so far.
+fn until_recorded(path: &Path, is_there: impl Fn(&[[(Vec<Level>, Vec<Order>); 2]]) -> bool) {
+    let began = Instant::now();
+    while !is_there(&books(&[path.to_owned()])) {
+        assert!(began.elapsed() < server::PATIENCE, "{} never got there", path.display());
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+}
+
+fn simulated(folder: &Path, ticks: &str, market: &[&str]) -> PathBuf {
+    let path = folder.join("simulated.feed");
+    let simulate = ["simulate", "--ticks", ticks, "--out", path.to_str().unwrap()];
+    let status = Command::new(env!("CARGO_BIN_EXE_tickcast")).args(simulate).args(market).status().unwrap();
+    assert!(status.success());
+    path
+}
+
+#[test]
+fn a_client_that_records_has_the_books_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&[&MARKET[..], &["--ticks", "12000", "--rate", "4000"]].concat());
+    let paths = ["orders", "book", "quotes"].map(|name| folder.path().join(format!("{name}.feed")));
+    let [orders, levels, quotes] = &paths;
+    // It joins a market that runs.
+    server.settled("a market", |metrics| metrics.get("tickcast_ticks_total") > 500.0);
+    let clients = [
+        Client::start(&server, orders, &[]),
+        Client::start(&server, levels, &["--channels", "book", "trades"]),
+        Client::start(&server, quotes, &["--channels", "quotes", "--symbols", "*"]),
+    ];
+    until_heard(&server, 3.0);
+    let expected = books(&[simulated(folder.path(), "12000", &MARKET)]);
+    // Every order in its place; every level; the best of them.
+    until_recorded(orders, |found| found == expected);
+    until_recorded(levels, |found| {
+        found
+            .iter()
+            .zip(&expected)
+            .all(|(it, expected)| [0, 1].map(|s| &it[s].0) == [0, 1].map(|s| &expected[s].0))
+    });
+    until_recorded(quotes, |found| {
+        let best = |it: &[(Vec<Level>, Vec<Order>); 2]| [0, 1].map(|side| it[side].0.first().copied());
+        found.iter().zip(&expected).all(|(it, expected)| best(it) == best(expected))
+    });
+    for client in clients {
+        let told = client.stop("INT");
+        assert!(told.contains("merged by the server 0, lost 0\n"), "{told}");
+    }
+    assert!(paths.iter().all(|path| is_whole(path)));
+    // Each record says when it was received, and only what was there before is a snapshot.
+    let all = records(orders);
+    assert!(all.iter().all(|primary| primary.ts_recv_ns > primary.ts_event_ns.min(1 << 60)));
+    let news = all.iter().filter(|primary| primary.flags & primary_flags::SNAPSHOT == 0).count();
+    assert!(news > 5_000, "{news} of {}", all.len());
+    assert!(all.iter().any(|primary| primary.kind() == Some(PrimaryKind::Trade)));
+}
+
+#[test]
+fn what_a_client_misses_is_declared_and_the_books_are_right_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("day.feed");
+    let server = Server::start(&[&MARKET[..], &["--rate", "2000"]].concat());
+    let address = server.address().to_string();
+    let client = Client::start(&server, &path, &[]);
+    server.settled("a session", |metrics| metrics.get("tickcast_delivered_total") > 1_000.0);
+    drop(server);
+    // Another history, under the same address.
+    let market = ["--symbols", "4", "--seed", "9"];
+    let server = Server::start(
+        &[&["--listen", &address], &market[..], &["--ticks", "6000", "--rate", "2000"]].concat(),
+    );
+    until_heard(&server, 1.0);
+    let expected = books(&[simulated(folder.path(), "6000", &market)]);
+    until_recorded(&path, |found| found == expected);
+    let told = client.stop("TERM");
+    assert!(told.contains("lost 0 and more"), "{told}");
+    let reader = Reader::open(&path).unwrap();
+    let reset = |number: u32| {
+        let of_it = reader.losses().iter().filter(|at| at.loss.instrument == number);
+        of_it.filter(|at| at.loss.reason == loss_reason::RESET).count()
+    };
+    assert_eq!([0, 1, 2, 3].map(reset), [1; 4], "{:?}", reader.losses());
+    assert!(is_whole(&path));
+}
+
+#[test]
+fn a_client_records_for_a_time_and_refuses_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("short.feed");
+    let server = Server::start(&[&MARKET[..], &["--rate", "500"]].concat());
+    let url = format!("ws://{}/ws", server.address());
+    let record = |arguments: &[&str]| {
+        let arguments = [&["record", "--url", &url, "--out", path.to_str().unwrap()], arguments].concat();
+        Command::new(env!("CARGO_BIN_EXE_tickcast")).args(arguments).output().unwrap()
+    };
+    for (arguments, code, expected) in [
+        (&["--symbols", "NOPE"][..], 1, "the server has no instrument \"NOPE\"; it has BTC-USD"),
+        (&["--channels", "bars"], 2, "allowed: quotes, trades, book, orders, status"),
+        (&["--duration", "soon"], 2, "allowed: a time such as 250ms"),
+    ] {
+        let output = record(arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{message}");
+        assert!(message.contains(expected), "{message}");
+        assert!(!path.exists(), "nothing is begun");
+    }
+    let output = record(&["--duration", "1s", "--symbols", "BTC-USD"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let reader = Reader::open(&path).unwrap();
+    assert!(reader.is_complete() && reader.records() > 10);
+    assert_eq!(
+        reader.catalog().instruments().iter().map(|it| it.symbol.as_str()).collect::<Vec<_>>(),
+        ["BTC-USD"]
+    );
+    let again = record(&["--duration", "1s"]);
+    assert!(String::from_utf8(again.stderr).unwrap().contains("nothing is overwritten"));
 }

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pump", &["clock", "model", "source", "bus"]),
     ("sim", &["clock", "model", "source", "wire"]),
     ("feed", &["clock", "model", "source", "wire"]),
+    ("live", &["clock", "model", "source", "feed"]),
     ("recorder", &["clock", "model", "source", "bus", "pump", "feed"]),
     ("shard", &["clock", "model", "source", "wire", "bus"]),
     ("client", &["clock", "model", "wire"]),
@@ -29,20 +30,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("door", &["clock", "model", "source", "wire", "shard"]),
     (
         "config",
-        &["clock", "model", "source", "wire", "bus", "sim", "feed", "recorder", "shard", "client", "door"],
+        &[
+            "clock", "model", "source", "wire", "bus", "sim", "feed", "live", "recorder", "shard", "client",
+            "door",
+        ],
     ),
     (
         "node",
         &[
-            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "recorder", "shard", "client",
-            "door", "config",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "live", "recorder", "shard",
+            "client", "door", "config",
         ],
     ),
     (
         "cli",
         &[
-            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "shard", "client", "bench",
-            "door", "config", "node",
+            "clock", "model", "source", "wire", "bus", "pump", "sim", "feed", "live", "shard", "client",
+            "bench", "door", "config", "node",
         ],
     ),
     ("main", &["cli"]),

@@ -10,7 +10,7 @@ use time::format_description::well_known::Iso8601;
 use super::progress;
 use crate::config::{Place, Problem, Problems};
 use crate::feed::import::capture::{self, Exchange};
-use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch, lobster};
+use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch, lobster, tardis};
 
 /// Take a foreign recording into a feed file.
 ///
@@ -63,6 +63,8 @@ enum Format {
     Kraken,
     /// A raw capture of Binance, spot or futures (depth, trade, aggTrade, REST snapshots), a message a line.
     Binance,
+    /// CSV files of Tardis.dev (incremental_book_L2, trades, quotes, book_ticker, book_snapshot_N).
+    Tardis,
 }
 
 impl ImportArgs {
@@ -128,6 +130,7 @@ fn import(args: &ImportArgs, progress: &mut dyn FnMut(Progress)) -> anyhow::Resu
         Format::Coinbase => import_capture(Exchange::Coinbase, args, options, progress),
         Format::Kraken => import_capture(Exchange::Kraken, args, options, progress),
         Format::Binance => import_capture(Exchange::Binance, args, options, progress),
+        Format::Tardis => Ok(tardis::import(&args.inputs, &args.out, options, progress)?),
     }
 }
 

@@ -5,7 +5,9 @@ mod bench;
 mod export;
 mod import;
 mod inspect;
+mod instruments;
 mod progress;
+mod record;
 mod repair;
 mod serve;
 mod simulate;
@@ -35,6 +37,7 @@ Example:
 enum Verb {
     Serve(serve::ServeArgs),
     Watch(watch::WatchArgs),
+    Record(record::RecordArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
     let done = match cli.verb {
         Verb::Serve(args) => serve::run(args),
         Verb::Watch(args) => watch::run(args),
+        Verb::Record(args) => record::run(args),
         Verb::Import(args) => import::run(args),
         Verb::Export(args) => export::run(args),
         Verb::Inspect(args) => inspect::run(args),

@@ -185,6 +185,7 @@ fn greeting(settings: &Settings, address: SocketAddr, symbol: Option<&str>) -> S
             let end = ticks.map_or(String::new(), |ticks| format!(", ends after {ticks} ticks"));
             format!("simulated market: {symbols}, {rate} ticks/s, seed {seed}{end}")
         }
+        SourceSettings::Live(input) => format!("live from {input}"),
         SourceSettings::Replay { files, playback } => {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             let part = |name: &str, time_ns: Option<u64>| {

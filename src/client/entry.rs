@@ -289,7 +289,7 @@ impl Entry {
                 }
                 let carried = (levels.bids.len() + levels.asks.len()) as u64;
                 if self.accept(channel, &meta, carried, out) {
-                    self.apply_levels(&meta, &levels, out)?;
+                    self.apply_levels(&meta, levels, out)?;
                 }
                 return Ok(());
             }
@@ -372,7 +372,7 @@ impl Entry {
         ready
     }
 
-    fn apply_levels(&mut self, meta: &Meta, levels: &Levels, out: &mut Outcome) -> Result<(), Disconnect> {
+    fn apply_levels(&mut self, meta: &Meta, levels: Levels, out: &mut Outcome) -> Result<(), Disconnect> {
         if meta.snapshot {
             self.book.clear();
         }
@@ -400,7 +400,8 @@ impl Entry {
                 return Ok(());
             }
         }
-        out.updates.push_back(Update::Book { listing, meta: *meta });
+        let Levels { bids, asks, .. } = levels;
+        out.updates.push_back(Update::Book { listing, meta: *meta, bids, asks });
         Ok(())
     }
 
@@ -414,8 +415,11 @@ impl Entry {
     fn replace_orders(&mut self, meta: &Meta, orders: Vec<Order>, out: &mut Outcome) {
         self.orders.clear();
         self.orders_at = At::of(meta);
-        match orders.into_iter().try_for_each(|order| self.orders.add(order)) {
-            Ok(()) => out.updates.push_back(Update::Orders { listing: self.listing.clone(), meta: *meta }),
+        match orders.iter().try_for_each(|order| self.orders.add(*order)) {
+            Ok(()) => {
+                let listing = self.listing.clone();
+                out.updates.push_back(Update::Orders { listing, meta: *meta, orders });
+            }
             Err(error) => self.lose_orders(meta, error, out),
         }
     }

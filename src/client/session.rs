@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Outgoing};
 use super::{
-    Address, AddressError, Backoff, BookView, ConnectError, Disconnect, Listing, Machine, Subscription,
-    Update,
+    Address, AddressError, Backoff, BookView, ConnectError, Disconnect, Ledger, Listing, Machine,
+    Subscription, Update,
 };
 use crate::limits;
 use crate::model::{Quote, Status, Ticker};
@@ -156,6 +156,11 @@ impl Client {
     /// See [`Machine::status`].
     pub fn status(&self, symbol: &str) -> Option<Status> {
         self.machine.status(symbol)
+    }
+
+    /// See [`Machine::ledger_sum`].
+    pub fn ledger_sum(&self) -> Ledger {
+        self.machine.ledger_sum()
     }
 
     /// See [`Machine::listing`].

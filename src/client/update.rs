@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::ConnectError;
 use crate::model::{
-    ABSENT, Bar, Channel, Decimal, OrderChange, OrderError, Period, Quote, ResetReason, Status, Ticker, Trade,
+    ABSENT, Bar, Channel, Decimal, Level, Order, OrderChange, OrderError, Period, Quote, ResetReason, Status,
+    Ticker, Trade,
 };
 use crate::wire::control::Duty;
 use crate::wire::market::DecodeError;
@@ -103,12 +104,16 @@ pub enum Update {
         /// The trade.
         trade: Trade,
     },
-    /// The book changed, or a snapshot replaced it; [`super::Machine::book`] has it.
+    /// The book changed, or a snapshot replaced it; [`super::Machine::book`] has it already.
     Book {
         /// The instrument.
         listing: Arc<Listing>,
         /// Sequence and times.
         meta: Meta,
+        /// Bids that changed, a quantity of 0: gone. Of a snapshot all, best first.
+        bids: Vec<Level>,
+        /// The same of the asks.
+        asks: Vec<Level>,
     },
     /// An order changed; [`super::Machine::orders`] has it already.
     Order {
@@ -119,12 +124,14 @@ pub enum Update {
         /// What happened to it.
         change: OrderChange,
     },
-    /// A snapshot replaced the resting orders; [`super::Machine::orders`] has them.
+    /// A snapshot replaced the resting orders; [`super::Machine::orders`] has them already.
     Orders {
         /// The instrument.
         listing: Arc<Listing>,
         /// Sequence and times.
         meta: Meta,
+        /// All of them: bids, then asks, each side in price-time priority.
+        orders: Vec<Order>,
     },
     /// A bar is now this: running, or complete.
     Bar {

@@ -98,6 +98,13 @@ pub const KEYS: &[Key] = &[
         "Feed files to replay instead of the simulated market",
     ),
     key(
+        ("source", "source"),
+        "stdin|unix:PATH",
+        Arity::One,
+        "",
+        "A market that another program publishes, through standard input or a Unix socket (docs/live.md)",
+    ),
+    key(
         ("speed", "speed"),
         "TIMES|max",
         Arity::One,

@@ -13,6 +13,7 @@ use super::{Layers, Problem, Problems, Written};
 use crate::door::Origin;
 use crate::feed::{ReplaySettings, Speed, TIME_FORMS, parse_time_ns};
 use crate::limits;
+use crate::live::{self, LiveInput};
 use crate::recorder::RecordSettings;
 use crate::shard::SlowConsumer;
 use crate::sim::Rate;
@@ -85,6 +86,8 @@ pub enum SourceSettings {
         /// After how many ticks it ends; `None`: never.
         ticks: Option<u64>,
     },
+    /// What another program publishes.
+    Live(LiveInput),
     /// Feed files.
     Replay {
         /// The files, at least one.
@@ -237,10 +240,14 @@ impl Check<'_> {
             start_paused: self.switch("start_paused"),
             from_ns: self.one("from", TIME_FORMS, parse_time_ns),
             to_ns: self.one("to", TIME_FORMS, parse_time_ns),
-            max_idle_ns: self.max_idle(),
+            max_idle_ns: self
+                .time("max_idle", limits::REPLAY_IDLE_MIN..=limits::REPLAY_IDLE_MAX)
+                .and_then(|time| u64::try_from(time.as_nanos()).ok()),
         };
+        let live = self.one("source", live::ALLOWED, |text| text.parse().ok());
 
         if is_replay {
+            self.forbid("source", "only without a replay: leave it out, or leave out replay");
             for name in ["symbols", "rate", "seed", "ticks"] {
                 self.forbid(name, "only for the simulated market: leave it out, or leave out replay");
             }
@@ -254,6 +261,12 @@ impl Check<'_> {
                 self.forbid(name, ONLY_REPLAY);
             }
         }
+        if let Some(input) = live {
+            for name in ["symbols", "rate", "seed", "ticks"] {
+                self.forbid(name, "only for the simulated market: leave it out, or leave out source");
+            }
+            return SourceSettings::Live(input);
+        }
         SourceSettings::Simulation { symbols, rate, seed, ticks }
     }
 
@@ -265,7 +278,7 @@ impl Check<'_> {
                 "block" => Some(SlowConsumer::Block),
                 _ => None,
             });
-        if policy == Some(SlowConsumer::Block) && matches!(source, SourceSettings::Simulation { .. }) {
+        if policy == Some(SlowConsumer::Block) && !matches!(source, SourceSettings::Replay { .. }) {
             self.forbid("slow_consumer", "conflate or disconnect; block only with a replay (replay FILE)");
         }
         policy.unwrap_or(SlowConsumer::Conflate)
@@ -316,14 +329,6 @@ impl Check<'_> {
     fn speed(&mut self) -> Option<Speed> {
         let allowed = "0.1 to 1000 times real time with at most three decimals, or max";
         self.one("speed", allowed, |text| text.parse().ok())
-    }
-
-    fn max_idle(&mut self) -> Option<u64> {
-        let allowed = format!("{DURATION_ALLOWED}; 1ms to 24h");
-        self.one("max_idle", &allowed, |text| {
-            let idle_ns = u64::try_from(duration::duration(text)?.as_nanos()).ok()?;
-            limits::REPLAY_IDLE_NS.contains(&idle_ns).then_some(idle_ns)
-        })
     }
 
     fn send_buffer(&mut self) -> Option<usize> {

@@ -26,6 +26,7 @@ impl fmt::Display for Settings {
                     writeln!(f, "ticks = {}", quoted(&ticks.to_string()))?;
                 }
             }
+            SourceSettings::Live(input) => writeln!(f, "source = {}", quoted(&input.to_string()))?,
             SourceSettings::Replay { files, playback } => {
                 writeln!(f, "replay = {}", array(files.iter().map(|path| path.to_string_lossy())))?;
                 writeln!(f, "speed = {}", quoted(&playback.speed.to_string()))?;

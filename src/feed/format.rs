@@ -155,8 +155,10 @@ pub mod loss_reason {
     pub const DAMAGED: u8 = 3;
     /// The recorder was told that it would not get them.
     pub const DECLARED: u8 = 4;
-    /// The recorder was not connected.
-    pub const DISCONNECTED: u8 = 5;
+    /// The recorder did not hear of them: it was not connected, or what it heard was not whole.
+    pub const MISSED: u8 = 5;
+    /// History ended where they were recorded from: a new epoch began.
+    pub const RESET: u8 = 6;
 }
 
 impl Loss {
@@ -182,7 +184,8 @@ impl Loss {
             loss_reason::REFUSED => "the disk did not take them",
             loss_reason::DAMAGED => "what stood there was damaged",
             loss_reason::DECLARED => "the server declared a gap",
-            loss_reason::DISCONNECTED => "the recorder was not connected",
+            loss_reason::MISSED => "the recorder did not hear of them",
+            loss_reason::RESET => "history ended at the server, and began anew",
             _ => "for a reason that this version does not know",
         }
     }

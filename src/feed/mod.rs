@@ -18,6 +18,7 @@ mod payload;
 mod reader;
 pub mod repair;
 mod replay;
+mod stream;
 mod time;
 pub mod verify;
 mod walk;
@@ -30,6 +31,7 @@ pub use keyframe::KeyframeSettings;
 pub use pace::{Pacer, Speed, SpeedError};
 pub use reader::{Keyframe, LossAt, Reader};
 pub use replay::{Replay, ReplaySettings};
+pub use stream::StreamReader;
 pub use time::{TIME_FORMS, parse_time_ns, rfc3339};
 pub use writer::{Sink, Writer, Written};
 

@@ -71,6 +71,7 @@ impl<R: Read + Seek> Reader<R> {
         let path = path.into();
         let io = |error| FeedError::Io { action: "read", path: path.clone(), error };
         let length = input.seek(SeekFrom::End(0)).map_err(io)?;
+        input.seek(SeekFrom::Start(0)).map_err(io)?;
         let (description, blocks_start) = read_start(&mut input, length, &path)?;
         let catalog = Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;
@@ -259,7 +260,7 @@ struct Layout {
 }
 
 /// Reads file header and description; gives the offset of the first block too.
-pub(super) fn read_start<R: Read + Seek>(
+pub(super) fn read_start<R: Read>(
     input: &mut R,
     length: u64,
     path: &str,
@@ -269,7 +270,6 @@ pub(super) fn read_start<R: Read + Seek>(
     if length == 0 {
         return Err(FeedError::Empty { path: path.to_owned() });
     }
-    input.seek(SeekFrom::Start(0)).map_err(io)?;
     let mut start = [0; FILE_HEADER_BYTES];
     let there = length.min(FILE_HEADER_BYTES as u64) as usize;
     input.read_exact(&mut start[..there]).map_err(io)?;
@@ -411,7 +411,7 @@ fn check_end<R: Read>(input: &mut R, offset: u64, length: u64) -> io::Result<Opt
 
 /// Checks a block's bounds and payload without keeping it; the input stands behind its header. Gives the loss that it
 /// declares, if it does.
-fn check_block<R: Read>(
+pub(super) fn check_block<R: Read>(
     input: &mut R,
     header: &BlockHeader,
     offset: u64,

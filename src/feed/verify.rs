@@ -81,7 +81,7 @@ impl DeclaredLoss {
 
     /// Writes it as a line of a report.
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        let count = self.records.map_or_else(|| "not known how many".to_owned(), grouped);
+        let count = self.records.map_or_else(|| "an unknown number of".to_owned(), grouped);
         let symbol = self.symbol.as_ref().map_or_else(String::new, |symbol| format!(" of {symbol}"));
         write!(out, "  lost      {count} records{symbol} before record {}", grouped(self.before_record))?;
         match (&self.from_ns, &self.to_ns) {

@@ -74,6 +74,7 @@ impl<R: Read + Seek> Walk<R> {
         let path = path.into();
         let io = |error| FeedError::Io { action: "read", path: path.clone(), error };
         let length = input.seek(SeekFrom::End(0)).map_err(io)?;
+        input.seek(SeekFrom::Start(0)).map_err(io)?;
         let (description, blocks_start) = reader::read_start(&mut input, length, &path)?;
         Catalog::new(description.instruments.clone())
             .map_err(|error| FeedError::Catalog { path: path.clone(), error })?;

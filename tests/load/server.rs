@@ -30,12 +30,17 @@ pub struct Server {
 impl Server {
     /// Starts `tickcast serve` on a free port of loopback and waits until it says where it listens.
     pub fn start(arguments: &[&str]) -> Server {
+        Server::start_fed(arguments, Stdio::null())
+    }
+
+    /// As [`Server::start`], with something on its standard input.
+    pub fn start_fed(arguments: &[&str], input: Stdio) -> Server {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let log = NamedTempFile::new().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_tickcast"))
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(log.reopen().unwrap())
             .spawn()

@@ -26,6 +26,7 @@ use super::listing::{Exponents, Key, Listing, Shape, Tells};
 use super::passes::{self, Format, Piece, Reading, Recording};
 use super::{Findings, ImportError, ImportOptions, Imported, Place, Progress};
 use crate::feed::pacing_time_ns;
+use crate::limits;
 use crate::model::{ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
 
 /// An exchange whose captures can be taken in.
@@ -163,10 +164,11 @@ impl Taking<'_> {
         schema: &'static str,
         tells: Tells,
         depth: u16,
-    ) -> Result<u32, ImportError> {
+    ) -> Result<u32, Fault> {
+        check_symbol(symbol)?;
         let key = Key { symbol: symbol.to_owned(), ..Key::default() };
         let shape = Shape { schema, tells, depth, source_id: 0, exponents: Exponents::FromDecimals };
-        self.listing.instrument(key, shape, self.path)
+        Ok(self.listing.instrument(key, shape, self.path)?)
     }
 
     /// Notes that what came before this message is damaged, as it shows.
@@ -195,6 +197,9 @@ impl Taking<'_> {
         [price, quantity]: [&str; 2],
         ts_event_ns: u64,
     ) -> Result<(), String> {
+        if self.primaries.len() >= limits::IMPORT_MESSAGE_LEVELS_MAX {
+            return Err(format!("more than {} levels in one message", limits::IMPORT_MESSAGE_LEVELS_MAX));
+        }
         let level = Primary {
             ts_recv_ns: self.ts_recv_ns,
             side: side as u8,
@@ -326,6 +331,15 @@ impl Recording for Capture {
     fn describe(&self) -> String {
         format!("{}: capture of {}, {} messages", self.lines.name, self.exchange.name(), self.taken)
     }
+}
+
+/// Whether the symbol is short enough: tables keep them.
+fn check_symbol(symbol: &str) -> Result<(), String> {
+    if symbol.len() > limits::SYMBOL_BYTES_MAX {
+        let bytes = symbol.len();
+        return Err(format!("a symbol of {bytes} bytes; allowed: 1 to {}", limits::SYMBOL_BYTES_MAX));
+    }
+    Ok(())
 }
 
 /// A time as RFC 3339, in nanoseconds since the Unix epoch.

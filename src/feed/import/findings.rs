@@ -96,7 +96,8 @@ impl Findings {
     ) -> Result<(), ImportError> {
         self.damaged += 1;
         if self.strict || self.damage.len() < limits::IMPORT_DAMAGE_SHOWN_MAX {
-            let damage = Damage { path: path.to_owned(), place, problem: problem.into() };
+            let problem = shortened(problem.into(), limits::IMPORT_PROBLEM_CHARS_MAX);
+            let damage = Damage { path: path.to_owned(), place, problem };
             if self.strict {
                 return Err(ImportError::Damaged(damage));
             }
@@ -113,7 +114,7 @@ impl Findings {
         }
         let full = self.unknown.len() >= limits::IMPORT_UNKNOWN_TYPES_MAX;
         let name = if full { OTHER_TYPES } else { name };
-        *self.unknown.entry(name.to_owned()).or_default() += 1;
+        *self.unknown.entry(shortened(name.to_owned(), limits::QUOTED_CHARS_MAX)).or_default() += 1;
     }
 
     /// Counts a message that has no place in a feed file.
@@ -143,6 +144,16 @@ impl Findings {
     }
 }
 
+/// The text, or as much of it as may be told.
+fn shortened(mut text: String, chars_max: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(chars_max) {
+        text.truncate(end);
+        text.shrink_to_fit();
+        text.push_str("...");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +171,18 @@ mod tests {
         assert_eq!(findings.unknown.len(), limits::IMPORT_UNKNOWN_TYPES_MAX + 1);
         assert_eq!(findings.unknown.values().sum::<u64>(), 2_000);
         assert_eq!((findings.unknown["type 0"], findings.notes.len()), (1_001, limits::IMPORT_NOTES_MAX));
+    }
+
+    #[test]
+    fn what_is_told_of_long_values_is_short() {
+        let mut findings = Findings::new(false);
+        let long = "ä".repeat(1_000_000);
+        findings.damage("in.csv", Place::Line(1), format!("price {long:?}")).unwrap();
+        findings.unknown(&long);
+        let shown = limits::IMPORT_PROBLEM_CHARS_MAX - 7;
+        assert_eq!(findings.damage[0].problem, format!("price \"{}...", &long[..2 * shown]));
+        let name = findings.unknown.keys().next().unwrap();
+        assert_eq!(*name, format!("{}...", &long[..2 * limits::QUOTED_CHARS_MAX]));
     }
 
     #[test]

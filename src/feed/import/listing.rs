@@ -219,7 +219,7 @@ fn read(text: &str, exponent: &mut i8, widens: bool) -> Result<i64, &'static str
 }
 
 /// The symbol in the shape that a catalog takes: what is not allowed in one becomes `_`, a run of it one `_`; without a
-/// symbol, and where it is longer than one may be, the instrument's number.
+/// symbol, and where it is longer than one may be, the instrument's number, or the symbol's end where it has none.
 fn plain_symbol(key: &Key) -> String {
     let mut symbol = String::with_capacity(key.symbol.len());
     for character in key.symbol.trim().chars() {

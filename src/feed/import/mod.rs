@@ -7,8 +7,6 @@
 //! A new format implements `passes::Format` and `passes::Recording`; reading the disk, unpacking, decimals, merging,
 //! ends of events and reports are here already.
 
-#![allow(dead_code, reason = "formats of text come next and need more of this than Databento's")]
-
 pub mod capture;
 #[cfg(feature = "dbn")]
 pub mod dbn;
@@ -24,6 +22,7 @@ pub mod lobster;
 mod orders;
 mod passes;
 mod stored;
+pub mod tardis;
 
 pub use error::ImportError;
 pub use findings::{Damage, Findings, Place};

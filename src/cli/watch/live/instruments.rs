@@ -1,18 +1,12 @@
-//! Which instruments the server has: `GET /api/v1/instruments`, asked where the user named a prefix.
+//! Which instruments the server has, asked where the user named a prefix.
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{CONNECTION, HOST};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use tokio::net::TcpStream;
+use anyhow::bail;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::cli::instruments::fetch;
 use crate::client::Address;
 use crate::limits;
 
@@ -58,57 +52,13 @@ impl Instruments {
             }
             self.due = None;
             let address = self.address.clone();
-            self.fetch.spawn(async move { fetch(&address).await });
+            self.fetch.spawn(async move { symbols(&address).await });
         }
     }
 }
 
-async fn fetch(address: &Address) -> anyhow::Result<Vec<String>> {
-    let limit = Duration::from_millis(limits::WATCH_LIST_MS_MAX);
-    let path = path(address);
-    let body = tokio::time::timeout(limit, get(address, &path)).await;
-    let what = || format!("no list of instruments from {}{path}", address.authority());
-    let body = body.with_context(|| format!("{}: no answer within {} s", what(), limit.as_secs()))?;
-    symbols(&body.with_context(what)?).with_context(what)
-}
-
-/// The interface stands beside the stream.
-fn path(address: &Address) -> String {
-    let path = address.path().split('?').next().unwrap_or_default();
-    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    format!("{folder}/api/v1/instruments")
-}
-
-async fn get(address: &Address, path: &str) -> anyhow::Result<Bytes> {
-    let socket = TcpStream::connect((address.host(), address.port())).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-    // It ends with the answer; what it could say of an error, the request says too.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    let request = Request::get(path).header(HOST, address.authority()).header(CONNECTION, "close");
-    let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-    if response.status() != StatusCode::OK {
-        bail!("status {}", response.status());
-    }
-    let body = Limited::new(response.into_body(), limits::WATCH_LIST_BYTES_MAX);
-    match body.collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) => bail!("{error}"),
-    }
-}
-
-fn symbols(body: &[u8]) -> anyhow::Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct List {
-        instruments: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        symbol: String,
-    }
-    let list: List = serde_json::from_slice(body)?;
-    Ok(list.instruments.into_iter().map(|entry| entry.symbol).collect())
+async fn symbols(address: &Address) -> anyhow::Result<Vec<String>> {
+    Ok(fetch(address).await?.into_iter().map(|listed| listed.symbol).collect())
 }
 
 #[cfg(test)]
@@ -147,12 +97,5 @@ mod tests {
             let error = format!("{:#}", listed.unwrap_err());
             assert!(error.contains("/api/v1/instruments") && error.contains(why), "{error}");
         }
-    }
-
-    #[test]
-    fn the_interface_stands_beside_the_stream() {
-        let path_of = |url: &str| path(&url.parse().unwrap());
-        assert_eq!(path_of("ws://h:1/ws"), "/api/v1/instruments");
-        assert_eq!(path_of("ws://h/market/ws?x=/y"), "/market/api/v1/instruments");
     }
 }

@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use self::stitch::{Ids, Step, Stitch};
-use super::{Fault, Known, Messages, Taking, Text};
+use super::{Fault, Known, Messages, Taking, Text, check_symbol};
 use crate::feed::import::listing::Tells;
 use crate::feed::import::{Findings, ImportError};
 use crate::limits;
@@ -175,6 +175,7 @@ impl Binance {
     /// one where snapshots do not say whose they are.
     fn symbol(&mut self, name: &str, taking: &mut Taking<'_>) -> Result<&mut Symbol, Fault> {
         if !self.symbols.contains_key(name) {
+            check_symbol(name)?;
             if self.symbols.len() >= limits::INSTRUMENTS_MAX {
                 return Err(format!("symbol {name:?}, beyond {} of them", limits::INSTRUMENTS_MAX).into());
             }
@@ -312,6 +313,7 @@ impl Binance {
     fn trade(&mut self, trade: &Trade<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
         let id = trade.t.ok_or_else(|| "a trade without its id \"t\"".to_owned())?;
         if !self.learnt.borrow().contains(&*trade.s) {
+            self.symbol(&trade.s, taking)?;
             self.learnt.borrow_mut().insert(trade.s.to_string());
         }
         let symbol = self.symbol(&trade.s, taking)?;
@@ -341,7 +343,7 @@ impl Symbol {
     }
 
     /// Its number as one with a book.
-    fn book(&mut self, name: &str, is_futures: bool, taking: &mut Taking<'_>) -> Result<u32, ImportError> {
+    fn book(&mut self, name: &str, is_futures: bool, taking: &mut Taking<'_>) -> Result<u32, Fault> {
         if let Some(instrument) = self.book_of {
             return Ok(instrument);
         }

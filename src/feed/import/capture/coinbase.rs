@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
 use super::{Fault, Known, Messages, Taking, Text, rfc3339_ns};
+use crate::feed::import::Findings;
 use crate::feed::import::listing::Tells;
-use crate::feed::import::{Findings, ImportError};
 use crate::model::Side;
 
 /// The name of what these messages tell of an instrument.
@@ -104,7 +104,7 @@ impl Coinbase {
         symbol: &str,
         tells: Tells,
         taking: &mut Taking<'_>,
-    ) -> Result<&mut Product, ImportError> {
+    ) -> Result<&mut Product, Fault> {
         if !self.products.get(symbol).is_some_and(|product| product.tells == product.tells.and(tells)) {
             let instrument = taking.instrument(symbol, SCHEMA, tells, 0)?;
             let product = self.products.entry(symbol.to_owned()).or_insert(Product {

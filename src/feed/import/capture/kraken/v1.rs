@@ -46,6 +46,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
 }
 
 /// Price, quantity, time, and whether it was told before.
+#[expect(dead_code, reason = "what stands there is read past")]
 #[derive(Deserialize)]
 struct Level<'a>(
     #[serde(borrow)] &'a str,
@@ -69,6 +70,7 @@ struct Book<'a> {
 }
 
 /// Price, quantity, time, side of the order that crossed, kind of order, and the rest.
+#[expect(dead_code, reason = "what stands there is read past")]
 #[derive(Deserialize)]
 struct TradeText<'a>(
     #[serde(borrow)] &'a str,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{BookMessage, Kraken, LevelText, Trade};
-use crate::feed::import::capture::{Fault, Known, Taking, Text, rfc3339_ns};
+use crate::feed::import::capture::{Fault, Known, Taking, Text, check_symbol, rfc3339_ns};
 use crate::limits;
 use crate::model::Side;
 
@@ -117,6 +117,7 @@ impl Kraken {
             (confirmed.channel.as_deref(), confirmed.symbol, confirmed.depth)
             && self.depths.len() < limits::INSTRUMENTS_MAX
         {
+            check_symbol(&symbol)?;
             self.depths.insert(symbol.0.into_owned(), depth);
         }
         Ok(())
