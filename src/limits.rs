@@ -1,7 +1,11 @@
 //! Every bound, with its unit and its reason. Those a user may set carry the default here.
 
+mod replay;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+pub use replay::*;
 
 // The market.
 
@@ -89,9 +93,6 @@ pub const FEED_SEARCH_TIMES: u64 = 16;
 /// Faults of one feed file that are told one by one; further ones are counted.
 pub const FEED_FAULTS_TOLD: usize = 1_000;
 
-/// Losses declared in one feed file that a replay logs one by one.
-pub const REPLAY_LOSSES_LOGGED: usize = 100;
-
 /// Records that wait for a recorder at the most: 18 MiB of them, some ten seconds of a market of 20,000 ticks a second.
 /// What comes while so many wait is not recorded, and declared lost.
 pub const RECORD_QUEUE_RECORDS_MAX: usize = 262_144;
@@ -124,21 +125,6 @@ pub const RECORD_LOOK_MS: u64 = 100;
 
 /// Milliseconds after which a recorder tries again to write what the disk did not take.
 pub const RECORD_RETRY_MS: u64 = 1_000;
-
-/// Records between two keyframes of a feed file, at the least: a seek reads about that many, some hundredths of a second
-/// of work.
-pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
-
-/// Records between two keyframes for each record of the second, at the least. Resting orders have less in common than
-/// what happens to them, so a keyframe takes up to twice its share of a file's bytes: an eighth.
-pub const FEED_KEYFRAME_SHARE: u64 = 16;
-
-/// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
-pub const REPLAY_FILES_MAX: usize = 256;
-
-/// Nanoseconds that one pass of a looped, timed replay takes at the least, so that a recording without any duration
-/// does not announce a new epoch in every breath.
-pub const REPLAY_PASS_NS_MIN: u64 = 1_000_000;
 
 /// Files that one import merges. Each costs a descriptor and a decompressor's window.
 pub const IMPORT_FILES_MAX: usize = 1_024;

@@ -17,10 +17,11 @@ use tickcast::feed::import::{ImportOptions, dbn as importer};
 use tickcast::feed::{Description, Reader, Writer};
 use tickcast::model::{ABSENT, Channel, ChannelSet, Instrument, Primary, PrimaryKind, primary_flags};
 
-const RECORDINGS: [&str; 12] = [
+const RECORDINGS: [&str; 15] = [
     "esh4-glbx-mdp3-20231225.mbo.dbn.zst",
     "futures_mbp-1_2024-07-01T23-58.dbn.zst",
     "futures_trades_2024-07-01T23-58.dbn.zst",
+    "test_data.bbo-1s.v3.dbn.zst",
     "test_data.mbo.v1.dbn.zst",
     "test_data.mbo.v2.dbn.zst",
     "test_data.mbo.v3.dbn.zst",
@@ -28,6 +29,8 @@ const RECORDINGS: [&str; 12] = [
     "test_data.mbp-10.dbn",
     "test_data.mbp-10.v1.dbn.zst",
     "test_data.mbp-10.v3.dbn.zst",
+    "test_data.status.v3.dbn.zst",
+    "test_data.tbbo.v3.dbn.zst",
     "test_data.trades.v1.dbn.zst",
     "test_data.trades.v3.dbn.zst",
 ];
@@ -209,7 +212,7 @@ fn trades_alone_become_trades_and_what_does_not_fit_is_refused_by_number() {
 }
 
 #[test]
-fn instruments_of_two_schemas_are_refused() {
+fn instruments_of_two_schemas_come_out_in_a_file_of_no_single_one() {
     let folder = tempfile::tempdir().unwrap();
     let (Some(mbo), Some(mbp)) =
         (recorded("dbn/test_data.mbo.v3.dbn.zst"), recorded("dbn/futures_mbp-1_2024-07-01T23-58.dbn.zst"))
@@ -217,14 +220,30 @@ fn instruments_of_two_schemas_are_refused() {
         return;
     };
     let feed = folder.path().join("both.feed");
-    importer::import(&[mbo, mbp], &feed, ImportOptions { strict: true }, &mut |_| {}).unwrap();
+    importer::import(&[mbo.clone(), mbp.clone()], &feed, ImportOptions { strict: true }, &mut |_| {})
+        .unwrap();
     let out = folder.path().join("out.dbn");
+    let exported = export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap();
+    assert_eq!((exported.written, exported.records), (2_290, Reader::open(&feed).unwrap().records()));
+    let (metadata, records) = unpacked(&out);
+    assert_eq!(metadata.schema, None);
+    assert!(records == [unpacked(&mbo).1, unpacked(&mbp).1].concat(), "the orders are older");
+    // Of one of them alone the schema is known.
+    let only = Selection { symbols: vec!["ESU4".into()], ..Selection::default() };
+    let out = folder.path().join("one.dbn");
+    assert_eq!(export::dbn::export(&feed, &only, &out, &mut |_, _| {}).unwrap().written, 2_288);
+    assert_eq!(unpacked(&out).0.schema, Some(dbn::Schema::Mbp1));
+}
+
+#[test]
+fn instruments_of_two_schemas_of_another_source_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (feed, out) = (folder.path().join("a.feed"), folder.path().join("a.dbn"));
+    let orders = instrument(-2, 0, &[Channel::Orders]);
+    let trades = Instrument { symbol: "B".into(), ..instrument(-2, 0, &[Channel::Trades]) };
+    Writer::create(&feed, &Description::new("a market", vec![orders, trades])).unwrap().finish().unwrap();
     let error =
         export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string();
-    assert!(error.contains("instruments of the schemas mbo and mbp-1; a DBN file has one"), "{error}");
+    assert!(error.contains("instruments of the schemas mbo and trades; a DBN file has one"), "{error}");
     assert!(!out.exists());
-    let only = Selection { symbols: vec!["ESU4".into()], ..Selection::default() };
-    let exported = export::dbn::export(&feed, &only, &out, &mut |_, _| {}).unwrap();
-    assert_eq!(exported.written, 2_288);
-    assert_eq!(Reader::open(&feed).unwrap().records(), exported.records);
 }

@@ -155,13 +155,13 @@ fn what_is_no_dbn_is_refused_by_name() {
 #[test]
 fn other_schemas_are_refused_by_name() {
     for (schema, name) in
-        [(Some(Schema::Bbo1S), "bbo-1s"), (Some(Schema::Ohlcv1M), "ohlcv-1m"), (None, "mixed")]
+        [(Schema::Ohlcv1M, "ohlcv-1m"), (Schema::Cmbp1, "cmbp-1"), (Schema::Cbbo1S, "cbbo-1s")]
     {
-        let text = Case::new().input("in.dbn", &encode::<TradeMsg>(&metadata(schema, vec![]), &[])).refusal();
-        assert!(
-            text.contains(&format!("the schema is {name}; allowed: mbo, mbp-1, mbp-10 and trades")),
-            "{text}"
-        );
+        let text =
+            Case::new().input("in.dbn", &encode::<TradeMsg>(&metadata(Some(schema), vec![]), &[])).refusal();
+        let allowed = "allowed: mbo, mbp-1, mbp-10, tbbo, bbo-1s, bbo-1m, trades, status, definition, statistics, \
+                       imbalance and mixed";
+        assert!(text.contains(&format!("the schema is {name}; {allowed}")), "{text}");
     }
     let live = Metadata { ts_out: true, ..metadata(Some(Schema::Trades), vec![]) };
     let text = Case::new().input("in.dbn", &encode::<TradeMsg>(&live, &[])).refusal();

@@ -51,7 +51,8 @@ pub struct ImportArgs {
 /// The recordings that can be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Databento (.dbn; versions 1 to 3; schemas mbo, mbp-1, mbp-10, trades).
+    /// Databento (.dbn; versions 1 to 3; schemas mbo, mbp-1, mbp-10, tbbo, bbo-1s, bbo-1m, trades, status, definition,
+    /// statistics, imbalance, mixed).
     Dbn,
     /// Nasdaq TotalView-ITCH 5.0 (messages behind their lengths, as in Nasdaq's daily files).
     Itch,

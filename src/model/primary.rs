@@ -138,7 +138,8 @@ pub struct Primary {
     pub sequence: u32,
     /// The exchange's sending time relative to `ts_recv_ns`, nanoseconds.
     pub ts_in_delta_ns: i32,
-    /// Orders at the level (`Top`); the source's action (`Note`, and the record that a `Top` belongs to).
+    /// Orders at the level (`Top`); the source's action, or its type of record (`Note`, and the record that a `Top`
+    /// belongs to).
     pub count: u32,
     /// The source's publisher number.
     pub publisher: u16,

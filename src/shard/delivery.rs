@@ -457,6 +457,10 @@ impl Core {
                 page.finish(next < ended.len());
                 (next < ended.len()).then_some(Job::Unsubscribe { id: request, ended, done: next })
             }
+            Job::Replay { id: request, replay } => {
+                control::replay(&mut text, request.as_ref(), &replay.state());
+                None
+            }
             Job::List { id: request, done } => {
                 let mut page = Page::instruments(&mut text, request.as_ref(), self.epoch);
                 let listed = self.catalog.iter().skip(done).map(|(number, instrument)| Listed {

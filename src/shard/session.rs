@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -13,6 +14,7 @@ use super::tally::Tally;
 use super::topic::View;
 use crate::limits;
 use crate::model::Channel;
+use crate::source::ReplayControl;
 use crate::wire::control::RequestId;
 use crate::wire::deflate::Agreed;
 
@@ -107,6 +109,13 @@ pub enum Job {
         ended: Vec<StreamKey>,
         /// How many have been named.
         done: usize,
+    },
+    /// `replay`: how far it is when the reply is sent.
+    Replay {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// What is told of.
+        replay: Arc<dyn ReplayControl>,
     },
     /// `instruments`.
     List {

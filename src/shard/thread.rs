@@ -28,6 +28,7 @@ use crate::bus::Tap;
 use crate::clock::Clock;
 use crate::limits;
 use crate::model::{Catalog, Event};
+use crate::source::ReplayControl;
 use crate::stats::{ShardStats, SourceStats};
 use crate::wire::deflate::Inflater;
 use crate::wire::frame::opcode;
@@ -51,6 +52,8 @@ pub struct Shard {
     pub stats: Arc<CachePadded<ShardStats>>,
     /// What the publisher counts: it tells whether the source is stale.
     pub source: Arc<CachePadded<SourceStats>>,
+    /// What its clients steer, where the source is a replay.
+    pub replay: Option<Arc<dyn ReplayControl>>,
 }
 
 impl Shard {
@@ -72,6 +75,7 @@ impl Shard {
         // Made here: it never leaves its thread.
         let mut core = Core::new(self.catalog, self.epoch, self.settings, self.stats.clone());
         core.time_compression(Box::new(move || self.clock.now_ns()));
+        core.steer(self.replay);
         is_made();
         let shell = Rc::new(Shell {
             core: RefCell::new(core),

@@ -234,6 +234,22 @@ def dbn():
         body += b"".join(struct.pack("<qqIIII", 10**9 - n, 10**9 + n, 1, 2, 1, 1) for n in range(levels))
         return head((16 + len(body)) // 4, rtype, 7, time) + body
 
+    def status(number, action):
+        time = DAY_NS + number * 1_000
+        return head(10, 0x12, 7, time) + struct.pack("<QHHHccc7x", time, action, 40, 2, b"N", b"Y", b"~")
+
+    def bbo(number):
+        time = DAY_NS + number * 1_000
+        body = struct.pack("<qIxcBxQ4xI", 10**9, 3, b"B", 168, time, number)
+        return head(20, 0xC3, 8, time) + body + struct.pack("<qqIIII", 10**9, 10**9 + 1, 1, 2, 1, 1)
+
+    def definition(words, rtype=0x13):
+        body = struct.pack("<Qq", DAY_NS, 10_000_000)
+        return head(words, rtype, 7, DAY_NS) + body.ljust(4 * words - 16, b"\0")
+
+    def mapping(text):
+        return head(44, 0x16, 7, DAY_NS) + (bytes(73) + text).ljust(160, b"\0")
+
     orders = [mbo(0, b"R", b"N", 40), mbo(1, b"A", b"B"), mbo(2, b"M", b"B", 0), mbo(3, b"F", b"A"), mbo(4, b"C", b"B"), mbo(5, b"T", b"N", 0)]
     none = (1 << 63) - 1
     orders.append(mbo(6, b"N", b"N", 0, none, 0xFFFFFFFF))
@@ -246,6 +262,9 @@ def dbn():
     plain["no-records"] = metadata(2, 0)
     plain["cut"] = plain["mbo-v2"][:-20]
     plain["mixed"] = metadata(2, 0xFFFF)
+    several = [mapping(b"AAPL"), definition(130), status(1, 7), bbo(2), market(3, 0, 0), status(4, 14), definition(20, 0x18)]
+    plain["several"] = metadata(3, 0xFFFF, False) + b"".join(several)
+    plain["definitions-v1"] = metadata(1, 9) + definition(90) * 2
     plain["live"] = metadata(2, 0, ts_out=1)
     plain["wrong-type"] = metadata(2, 0) + market(0, 0, 0)
     plain["header-only"] = b"DBN\x02\x64\x00\x00\x00"

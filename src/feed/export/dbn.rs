@@ -25,7 +25,7 @@ pub fn export(
     let mut reader = Reader::open(file)?;
     let chosen = selection.choose(&reader)?;
     let origin = metadata::Origin::of(reader.description());
-    let schema = records::common_schema(&chosen, reader.path())?;
+    let schema = records::common_schema(&chosen, &origin, reader.path())?;
     let metadata = metadata::metadata(&reader, &chosen, &origin, schema)?;
     let total = reader.records();
     let mut records = Records::new(schema, origin, reader.path());

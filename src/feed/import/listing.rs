@@ -95,6 +95,8 @@ struct Entry {
     price_exponent: i8,
     quantity_exponent: i8,
     exponents: Exponents,
+    tick_size: i64,
+    lot_size: i64,
 }
 
 /// The instruments of all inputs. The first reading lists them and widens their exponents to what it reads; the second
@@ -127,8 +129,8 @@ impl Listing {
                 symbol,
                 price_exponent: entry.price_exponent,
                 quantity_exponent: entry.quantity_exponent,
-                tick_size: 0,
-                lot_size: 0,
+                tick_size: entry.tick_size,
+                lot_size: entry.lot_size,
                 channels: tells.channels(),
                 book_depth: entry.depth,
                 source_id: entry.source_id,
@@ -169,8 +171,21 @@ impl Listing {
             price_exponent,
             quantity_exponent,
             exponents: shape.exponents,
+            tick_size: 0,
+            lot_size: 0,
         });
         Ok(number)
+    }
+
+    /// The smallest steps of an instrument's price and quantity, as integers at its exponents; 0: the source does not
+    /// say. Of several the smallest counts.
+    pub fn steps(&mut self, instrument: u32, tick_size: i64, lot_size: i64) {
+        let entry = &mut self.entries[instrument as usize];
+        for (step, said) in [(&mut entry.tick_size, tick_size), (&mut entry.lot_size, lot_size)] {
+            if said > 0 && (*step == 0 || said < *step) {
+                *step = said;
+            }
+        }
     }
 
     /// A price as the source writes it, at the instrument's exponent. The error says what is wrong with it.

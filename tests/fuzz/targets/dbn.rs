@@ -4,7 +4,7 @@ use tickcast::feed::import::dbn;
 
 use super::taken_in::taken_in;
 
-/// Feed records that one DBN record may become: itself, and ten levels a side.
+/// Feed records that one DBN record may become: itself and ten levels a side, or a definition in pieces.
 const RECORDS_MAX: u64 = 21;
 
 pub fn run(data: &[u8]) {

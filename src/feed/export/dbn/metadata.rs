@@ -6,8 +6,8 @@ use ::dbn::encode::dbn::MetadataEncoder;
 use ::dbn::{MappingInterval, Metadata, SType, SymbolMapping};
 use time::{Date, OffsetDateTime};
 
-use super::records::Schema;
 use crate::feed::Description;
+use crate::feed::databento::Schema;
 use crate::feed::export::ExportError;
 use crate::feed::export::selection::Chosen;
 use crate::feed::reader::Reader;
@@ -21,21 +21,37 @@ const DATASET_BYTES_MAX: usize = 16;
 /// Where the records of a feed file come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// DBN of this dataset: letters, flags and numbers of the source are DBN's own.
-    Dbn(String),
+    /// DBN: letters, flags and numbers of the source are DBN's own.
+    Dbn {
+        /// The dataset of the first file.
+        dataset: String,
+        /// The schemas of the files; `None` where one has several, or one that is not known here.
+        schemas: Option<Vec<Schema>>,
+    },
     /// Something else.
     Other,
 }
 
 impl Origin {
-    /// What the line says that the import of DBN wrote into the description.
+    /// What the lines say that the import of DBN wrote into the description.
     pub fn of(description: &Description) -> Origin {
-        let dataset = description.source.split_once(": dbn version ").and_then(|(_, rest)| {
-            let (_, rest) = rest.split_once(", ")?;
-            rest.split_once(' ').map(|(dataset, _)| dataset)
+        let mut named = description.source.split(": dbn version ").skip(1).filter_map(|rest| {
+            let mut words = rest.split_once(", ")?.1.split(' ');
+            Some((words.next()?, words.next()?.trim_end_matches(',')))
         });
-        match dataset {
-            Some(name) if name.is_ascii() && name.len() <= DATASET_BYTES_MAX => Origin::Dbn(name.to_owned()),
+        match named.next() {
+            Some((dataset, first)) if dataset.is_ascii() && dataset.len() <= DATASET_BYTES_MAX => {
+                let names = std::iter::once(first).chain(named.map(|(_, name)| name));
+                let mut schemas = Some(Vec::new());
+                for name in names {
+                    match (&mut schemas, Schema::from_name(name)) {
+                        (Some(known), Some(schema)) if known.contains(&schema) => {}
+                        (Some(known), Some(schema)) => known.push(schema),
+                        _ => schemas = None,
+                    }
+                }
+                Origin::Dbn { dataset: dataset.to_owned(), schemas }
+            }
             _ => Origin::Other,
         }
     }
@@ -55,7 +71,7 @@ pub(super) fn metadata(
     reader: &Reader,
     chosen: &Chosen,
     origin: &Origin,
-    schema: Schema,
+    schema: Option<Schema>,
 ) -> Result<Vec<u8>, ExportError> {
     let times = |time: Option<u64>| time.filter(|time| *time != ABSENT_TIME);
     let (first, last) = (reader.blocks().first(), reader.blocks().last());
@@ -75,12 +91,12 @@ pub(super) fn metadata(
         })
         .collect();
     let dataset = match origin {
-        Origin::Dbn(dataset) => dataset.as_str(),
+        Origin::Dbn { dataset, .. } => dataset.as_str(),
         Origin::Other => OWN_DATASET,
     };
     let metadata = Metadata::builder()
         .dataset(dataset)
-        .schema(Some(schema.dbn()))
+        .schema(schema.map(Schema::dbn))
         .start(start_ns)
         .end(NonZeroU64::new(end_ns))
         .stype_in(Some(SType::RawSymbol))
@@ -107,11 +123,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_origin_is_in_the_line_that_the_import_wrote() {
+    fn the_origin_is_in_the_lines_that_the_import_wrote() {
         let of = |source: &str| Origin::of(&Description::new(source, vec![]));
+        let dbn = |schemas: Option<&[Schema]>| Origin::Dbn {
+            dataset: "GLBX.MDP3".into(),
+            schemas: schemas.map(<[Schema]>::to_vec),
+        };
         let esh4 = "esh4: a, b.dbn.zst: dbn version 1, GLBX.MDP3 mbo, 68792 records";
-        assert_eq!(of(esh4), Origin::Dbn("GLBX.MDP3".into()));
-        assert_eq!(of(&format!("{esh4}; {esh4}")), Origin::Dbn("GLBX.MDP3".into()));
+        assert_eq!(of(esh4), dbn(Some(&[Schema::Mbo])));
+        assert_eq!(of(&format!("{esh4}; {esh4}; and 7 more files")), dbn(Some(&[Schema::Mbo])));
+        let status = "s.dbn: dbn version 3, GLBX.MDP3 status, 4 records";
+        assert_eq!(of(&format!("{esh4}; {status}")), dbn(Some(&[Schema::Mbo, Schema::Status])));
+        assert_eq!(of(&format!("{esh4}; {}", status.replace("status", "mixed"))), dbn(None));
         for other in [
             "simulated market: 4 symbols",
             "",

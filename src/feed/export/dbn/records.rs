@@ -2,67 +2,49 @@
 
 use std::os::raw::c_char;
 
-use ::dbn::{BidAskPair, FlagSet, HasRType, MboMsg, Mbp1Msg, Mbp10Msg, RecordHeader, TradeMsg};
+use ::dbn::{BboMsg, BidAskPair, FlagSet, HasRType, MboMsg, Mbp1Msg, Mbp10Msg, RecordHeader, TradeMsg};
 use ::dbn::{UNDEF_ORDER_SIZE, UNDEF_PRICE, flags, rtype};
 
 use super::metadata::{Origin, instrument_id};
+use crate::feed::databento::{ACTIONS, PRICE_EXPONENT, Schema, carried, carriers};
 use crate::feed::export::ExportError;
 use crate::feed::export::selection::Chosen;
 use crate::model::{ABSENT, Catalog, Channel, Instrument, Primary, PrimaryKind, Side, primary_flags};
 
-/// Power of ten of DBN's prices.
-const PRICE_EXPONENT: i8 = -9;
-
-/// The schemas that can be exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Schema {
-    Mbo,
-    Mbp1,
-    Mbp10,
-    Trades,
-}
-
-impl Schema {
-    /// The schema that holds what is told of the instrument, if there is one.
-    fn of(instrument: &Instrument) -> Option<Schema> {
-        match instrument.book_depth {
-            _ if instrument.has(Channel::Orders) => Some(Schema::Mbo),
-            1 if instrument.has(Channel::Book) => Some(Schema::Mbp1),
-            10 if instrument.has(Channel::Book) => Some(Schema::Mbp10),
-            _ if instrument.has(Channel::Book) || instrument.has(Channel::Quotes) => None,
-            _ => instrument.has(Channel::Trades).then_some(Schema::Trades),
-        }
-    }
-
-    /// The schema as the `dbn` crate has it.
-    pub fn dbn(self) -> ::dbn::Schema {
-        match self {
-            Schema::Mbo => ::dbn::Schema::Mbo,
-            Schema::Mbp1 => ::dbn::Schema::Mbp1,
-            Schema::Mbp10 => ::dbn::Schema::Mbp10,
-            Schema::Trades => ::dbn::Schema::Trades,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        self.dbn().as_str()
-    }
-
-    /// How many levels' records follow a record, both sides counted.
-    fn tops(self) -> usize {
-        match self {
-            Schema::Mbo | Schema::Trades => 0,
-            Schema::Mbp1 => 2,
-            Schema::Mbp10 => 20,
-        }
+/// The schema that holds what another source than DBN tells of the instrument, if there is one.
+fn own_schema(instrument: &Instrument) -> Option<Schema> {
+    match instrument.book_depth {
+        _ if instrument.has(Channel::Orders) => Some(Schema::Mbo),
+        1 if instrument.has(Channel::Book) => Some(Schema::Mbp1),
+        10 if instrument.has(Channel::Book) => Some(Schema::Mbp10),
+        _ if instrument.has(Channel::Book) || instrument.has(Channel::Quotes) => None,
+        _ => instrument.has(Channel::Trades).then_some(Schema::Trades),
     }
 }
 
-/// The schema of all chosen instruments.
-pub(super) fn common_schema(chosen: &Chosen, file: &str) -> Result<Schema, ExportError> {
+/// The schema of all records of the chosen instruments; `None` where they may be of several.
+pub(super) fn common_schema(
+    chosen: &Chosen,
+    origin: &Origin,
+    file: &str,
+) -> Result<Option<Schema>, ExportError> {
+    match origin {
+        Origin::Dbn { schemas: None, .. } => Ok(None),
+        Origin::Dbn { schemas: Some(schemas), .. } => {
+            let mut possible = schemas.iter().copied().filter(|schema| {
+                schemas.len() == 1 || chosen.instruments().any(|(_, instrument)| schema.may_be_of(instrument))
+            });
+            let first = possible.next();
+            Ok(first.filter(|_| possible.next().is_none()))
+        }
+        Origin::Other => common_own_schema(chosen, file).map(Some),
+    }
+}
+
+fn common_own_schema(chosen: &Chosen, file: &str) -> Result<Schema, ExportError> {
     let mut common: Option<Schema> = None;
     for (_, instrument) in chosen.instruments() {
-        let schema = Schema::of(instrument).ok_or_else(|| {
+        let schema = own_schema(instrument).ok_or_else(|| {
             let channels: Vec<&str> = instrument.channels.iter().map(Channel::name).collect();
             ExportError::Unfit {
                 file: file.to_owned(),
@@ -89,19 +71,30 @@ pub(super) fn common_schema(chosen: &Chosen, file: &str) -> Result<Schema, Expor
 
 /// Makes records of primaries.
 pub(super) struct Records {
-    schema: Schema,
+    /// The schema of all of them; `None`: they may be of several.
+    schema: Option<Schema>,
     origin: Origin,
     file: String,
-    /// A record of mbp-1 or mbp-10 whose levels are being gathered: what comes before them, and they.
-    head: Option<Head>,
-    levels: Vec<Primary>,
+    /// A record that takes several primaries, and those of them that there are.
+    begun: Option<Begun>,
+    parts: Vec<Primary>,
     /// Records made.
     pub written: u64,
     /// Primaries that DBN has no record for.
     pub left_out: u64,
 }
 
-/// What records of all schemas have.
+/// A record of which some primaries are still to come.
+struct Begun {
+    schema: Schema,
+    head: Head,
+    /// What it waits for: their kind, and how many of them.
+    kind: PrimaryKind,
+    wanted: usize,
+}
+
+/// What records have in common.
+#[derive(Default)]
 struct Head {
     publisher: u16,
     /// The instrument's number in the feed file.
@@ -121,7 +114,7 @@ struct Head {
     sequence: u32,
 }
 
-/// A message with what all schemas have; the fields of its own follow.
+/// A message with what those of orders, levels and trades have; the fields of its own follow.
 macro_rules! message {
     ($type:ident, $rtype:expr, $head:expr $(, $field:ident: $value:expr)*) => {
         $type {
@@ -140,9 +133,16 @@ macro_rules! message {
 }
 
 impl Records {
-    pub fn new(schema: Schema, origin: Origin, file: &str) -> Records {
-        let file = file.to_owned();
-        Records { schema, origin, file, head: None, levels: Vec::new(), written: 0, left_out: 0 }
+    pub fn new(schema: Option<Schema>, origin: Origin, file: &str) -> Records {
+        Records {
+            schema,
+            origin,
+            file: file.to_owned(),
+            begun: None,
+            parts: Vec::new(),
+            written: 0,
+            left_out: 0,
+        }
     }
 
     /// Appends the records that become whole with this primary, which is number `record` of the feed file.
@@ -160,55 +160,109 @@ impl Records {
         })
     }
 
-    /// Nothing follows: an error where the last record lacks levels.
+    /// Nothing follows: an error where the last record is not whole.
     pub fn end(&self, catalog: &Catalog) -> Result<(), ExportError> {
-        let Some(head) = &self.head else { return Ok(()) };
+        let Some(begun) = &self.begun else { return Ok(()) };
         Err(ExportError::Unfit {
             file: self.file.clone(),
             symbol: catalog
-                .get(head.instrument)
+                .get(begun.head.instrument)
                 .map(|instrument| instrument.symbol.clone())
                 .unwrap_or_default(),
-            problem: format!("the last record has {} levels of {}", self.levels.len(), self.schema.tops()),
+            problem: format!("the last record has {} parts of {}", self.parts.len(), begun.wanted),
         })
     }
 
     fn make(&mut self, primary: &Primary, instrument: &Instrument, out: &mut Vec<u8>) -> Result<(), String> {
-        if let Some(head) = &self.head {
-            if primary.kind() != Some(PrimaryKind::Top) || primary.instrument != head.instrument {
-                return Err(format!("expected {} levels before it", self.schema.tops() - self.levels.len()));
+        if let Some(begun) = self.begun.take() {
+            if primary.kind() != Some(begun.kind) || primary.instrument != begun.head.instrument {
+                let left = begun.wanted - self.parts.len();
+                return Err(format!("expected {left} of kind {} before it", begun.kind.name()));
             }
-            self.levels.push(*primary);
-            return if self.levels.len() == self.schema.tops() { self.restate(out) } else { Ok(()) };
+            self.parts.push(*primary);
+            return self.go_on(begun, out);
         }
-        let Some(actions) = self.actions(primary)? else {
+        if self.origin.is_dbn() {
+            return self.restore(primary, instrument, out);
+        }
+        let schema = self.schema.unwrap_or(Schema::Mbo);
+        let Some(actions) = own_actions(primary, schema)? else {
             self.left_out += 1;
             return Ok(());
         };
         for action in actions {
             let head = self.head(*action, primary, instrument)?;
-            match self.schema {
-                Schema::Mbo => {
-                    let (order_id, channel_id) = (head.order_id, head.channel_id);
-                    let message =
-                        message!(MboMsg, rtype::MBO, &head, order_id: order_id, channel_id: channel_id);
-                    self.put(message.as_ref(), out);
-                }
-                Schema::Trades => {
-                    let message = message!(TradeMsg, rtype::MBP_0, &head, depth: head.depth);
-                    self.put(message.as_ref(), out);
-                }
-                Schema::Mbp1 | Schema::Mbp10 => self.head = Some(head),
-            }
+            self.put_plain(schema, &head, out);
         }
         Ok(())
     }
 
-    /// Makes the record whose levels were gathered.
-    fn restate(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
-        let Some(head) = self.head.take() else { return Ok(()) };
+    /// Makes, or begins, the record of DBN that the primary was.
+    fn restore(
+        &mut self,
+        primary: &Primary,
+        instrument: &Instrument,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let schema = source_schema(primary, instrument)?;
+        if let Some(common) = self.schema.filter(|common| common.rtype() != schema.rtype()) {
+            return Err(format!("a record of schema {}; the others are of {}", schema.name(), common.name()));
+        }
+        let begun = |head, kind, wanted| Begun { schema, head, kind, wanted };
+        if let Some(bytes) = schema.carried_bytes() {
+            self.parts.push(*primary);
+            return self
+                .go_on(begun(carried_head(primary, instrument), PrimaryKind::Note, carriers(bytes)), out);
+        }
+        // A record that has no action of its own has its type there.
+        let head = self.head(primary.count as u8, primary, instrument)?;
+        match usize::from(schema.depth()) {
+            0 => self.put_plain(schema, &head, out),
+            depth => self.begun = Some(begun(head, PrimaryKind::Top, 2 * depth)),
+        }
+        Ok(())
+    }
+
+    /// Makes the record if it has all its parts, else keeps it.
+    fn go_on(&mut self, begun: Begun, out: &mut Vec<u8>) -> Result<(), String> {
+        if self.parts.len() < begun.wanted {
+            self.begun = Some(begun);
+            return Ok(());
+        }
+        let Begun { schema, head, .. } = begun;
+        // The buffer comes back, empty, for the next record.
+        let mut parts = std::mem::take(&mut self.parts);
+        match schema.carried_bytes() {
+            Some(bytes) => self.put_carried(schema, bytes, &head, &parts, out),
+            None => self.put_levels(schema, &head, &parts, out)?,
+        }
+        parts.clear();
+        self.parts = parts;
+        Ok(())
+    }
+
+    /// A record without levels.
+    fn put_plain(&mut self, schema: Schema, head: &Head, out: &mut Vec<u8>) {
+        if schema == Schema::Mbo {
+            let (order_id, channel_id) = (head.order_id, head.channel_id);
+            let message = message!(MboMsg, rtype::MBO, head, order_id: order_id, channel_id: channel_id);
+            self.put(message.as_ref(), out);
+        } else {
+            let message = message!(TradeMsg, rtype::MBP_0, head, depth: head.depth);
+            self.put(message.as_ref(), out);
+        }
+    }
+
+    /// A record with the levels that were gathered.
+    fn put_levels(
+        &mut self,
+        schema: Schema,
+        head: &Head,
+        tops: &[Primary],
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
         let mut pairs: [BidAskPair; 10] = Default::default();
-        for top in self.levels.drain(..) {
+        for top in tops {
             let pair = pairs.get_mut(usize::from(top.level));
             let (Some(pair), Ok(size), Some(side)) = (pair, u32::try_from(top.quantity), top.side()) else {
                 return Err(format!(
@@ -222,53 +276,57 @@ impl Records {
                 Side::Ask => (pair.ask_px, pair.ask_sz, pair.ask_ct) = (price, size, top.count),
             }
         }
-        if self.schema == Schema::Mbp1 {
-            let [best, ..] = pairs;
-            let message = message!(Mbp1Msg, rtype::MBP_1, &head, depth: head.depth, levels: [best]);
-            self.put(message.as_ref(), out);
-        } else {
-            let message = message!(Mbp10Msg, rtype::MBP_10, &head, depth: head.depth, levels: pairs);
-            self.put(message.as_ref(), out);
+        let best = pairs[0].clone();
+        match schema {
+            Schema::Mbp10 => {
+                let message = message!(Mbp10Msg, rtype::MBP_10, head, depth: head.depth, levels: pairs);
+                self.put(message.as_ref(), out);
+            }
+            Schema::Bbo1S | Schema::Bbo1M => {
+                let message = BboMsg {
+                    hd: header::<BboMsg>(schema.rtype(), head),
+                    price: head.price,
+                    size: head.size,
+                    side: head.side as c_char,
+                    flags: FlagSet::new(head.flags),
+                    ts_recv: head.ts_recv,
+                    sequence: head.sequence,
+                    levels: [best],
+                    ..BboMsg::default_for_schema(schema.dbn())
+                };
+                self.put(message.as_ref(), out);
+            }
+            _ => {
+                let message = message!(Mbp1Msg, rtype::MBP_1, head, depth: head.depth, levels: [best]);
+                self.put(message.as_ref(), out);
+            }
         }
         Ok(())
+    }
+
+    /// A record whose bytes behind the header were carried; `bytes` is its length.
+    fn put_carried(
+        &mut self,
+        schema: Schema,
+        bytes: usize,
+        head: &Head,
+        parts: &[Primary],
+        out: &mut Vec<u8>,
+    ) {
+        let end = out.len() + bytes;
+        // The header counts words of four bytes.
+        out.extend([(bytes / 4) as u8, schema.rtype()]);
+        out.extend(head.publisher.to_le_bytes());
+        out.extend(head.instrument_id.to_le_bytes());
+        out.extend(head.ts_event.to_le_bytes());
+        parts.iter().for_each(|part| out.extend(carried(part)));
+        out.truncate(end);
+        self.written += 1;
     }
 
     fn put(&mut self, record: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(record);
         self.written += 1;
-    }
-
-    /// The actions of the records that the primary becomes; `None` where DBN has no place for it.
-    fn actions(&self, primary: &Primary) -> Result<Option<&'static [u8]>, String> {
-        if self.origin.is_dbn() {
-            // The source's own action.
-            let known = b"ACMRTFN".iter().position(|letter| u32::from(*letter) == primary.count);
-            return match known {
-                Some(at) => Ok(Some(&b"ACMRTFN"[at..=at])),
-                None => {
-                    Err(format!("the source's action is {}; DBN has A, C, M, R, T, F and N", primary.count))
-                }
-            };
-        }
-        Ok(match primary.kind() {
-            Some(PrimaryKind::Trade) => Some(b"T"),
-            _ if self.schema == Schema::Trades => None,
-            Some(PrimaryKind::Add) => Some(b"A"),
-            Some(PrimaryKind::Cancel) => Some(b"C"),
-            Some(PrimaryKind::Modify) => Some(b"M"),
-            Some(PrimaryKind::Clear) => Some(b"R"),
-            Some(PrimaryKind::Fill) => Some(b"F"),
-            // What is filled leaves with a cancel.
-            Some(PrimaryKind::Execute) => Some(b"FC"),
-            Some(PrimaryKind::Status | PrimaryKind::Note) | None => None,
-            Some(kind @ (PrimaryKind::Level | PrimaryKind::Top)) => {
-                return Err(format!(
-                    "kind {}; schema {} has no such record",
-                    kind.name(),
-                    self.schema.name()
-                ));
-            }
-        })
     }
 
     fn head(&self, action: u8, primary: &Primary, instrument: &Instrument) -> Result<Head, String> {
@@ -321,6 +379,58 @@ impl Records {
             sequence: primary.sequence,
         })
     }
+}
+
+/// What a record that is carried has beside its bytes.
+fn carried_head(primary: &Primary, instrument: &Instrument) -> Head {
+    Head {
+        publisher: primary.publisher,
+        instrument: primary.instrument,
+        instrument_id: instrument_id(primary.instrument, instrument),
+        ts_event: primary.ts_event_ns,
+        ..Head::default()
+    }
+}
+
+/// The schema of the record of DBN that the primary was, or began.
+fn source_schema(primary: &Primary, instrument: &Instrument) -> Result<Schema, String> {
+    if primary.kind() == Some(PrimaryKind::Top) {
+        return Err("a level without the record that it belongs to".into());
+    }
+    let schema = match u8::try_from(primary.count) {
+        Ok(letter) if ACTIONS.contains(&letter) && instrument.has(Channel::Orders) => Some(Schema::Mbo),
+        Ok(letter) if ACTIONS.contains(&letter) => Schema::of_rtype(primary.source_channel)
+            .filter(|schema| matches!(schema, Schema::Trades | Schema::Mbp1 | Schema::Mbp10)),
+        Ok(rtype) => Schema::of_rtype(rtype).filter(|schema| {
+            schema.carried_bytes().is_some() || matches!(schema, Schema::Bbo1S | Schema::Bbo1M)
+        }),
+        Err(_) => None,
+    };
+    schema.ok_or_else(|| {
+        format!(
+            "the source's action is {}, its channel {}; no record of DBN was taken in so",
+            primary.count, primary.source_channel
+        )
+    })
+}
+
+/// The actions of the records that a primary of another source becomes; `None` where DBN has no place for it.
+fn own_actions(primary: &Primary, schema: Schema) -> Result<Option<&'static [u8]>, String> {
+    Ok(match primary.kind() {
+        Some(PrimaryKind::Trade) => Some(b"T"),
+        _ if schema == Schema::Trades => None,
+        Some(PrimaryKind::Add) => Some(b"A"),
+        Some(PrimaryKind::Cancel) => Some(b"C"),
+        Some(PrimaryKind::Modify) => Some(b"M"),
+        Some(PrimaryKind::Clear) => Some(b"R"),
+        Some(PrimaryKind::Fill) => Some(b"F"),
+        // What is filled leaves with a cancel.
+        Some(PrimaryKind::Execute) => Some(b"FC"),
+        Some(PrimaryKind::Status | PrimaryKind::Note) | None => None,
+        Some(kind @ (PrimaryKind::Level | PrimaryKind::Top)) => {
+            return Err(format!("kind {}; schema {} has no such record", kind.name(), schema.name()));
+        }
+    })
 }
 
 /// DBN's flags of a record that does not come from DBN.

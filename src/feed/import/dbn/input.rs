@@ -6,12 +6,13 @@ use std::path::Path;
 use std::rc::Rc;
 
 use ::dbn::decode::{DbnDecoder, DbnMetadata, DecodeRecordRef};
-use ::dbn::{Metadata, VersionUpgradePolicy};
+use ::dbn::{Metadata, RType, RecordRef, SymbolMappingMsg, VersionUpgradePolicy, rtype, v1};
 
-use super::record::{Record, Schema};
+use super::record::Record;
 use super::symbols::Symbols;
+use crate::feed::databento::Schema;
 use crate::feed::format::printable;
-use crate::feed::import::event_ends::Ends;
+use crate::feed::import::findings::Findings;
 use crate::feed::import::passes::{Piece, Reading, Recording};
 use crate::feed::import::stored::{Counted, Stored};
 use crate::feed::import::{Damage, ImportError, Place};
@@ -21,7 +22,10 @@ use crate::limits;
 const PRELUDE_BYTES: usize = 8;
 const EXPECTED: &str = "a DBN file (\"DBN\" and its version), plain or packed with zstd or gzip";
 const VERSIONS: &str = "1, 2 and 3";
-const SCHEMAS: &str = "mbo, mbp-1, mbp-10 and trades";
+const SCHEMAS: &str =
+    "mbo, mbp-1, mbp-10, tbbo, bbo-1s, bbo-1m, trades, status, definition, statistics, imbalance and mixed";
+/// What a file of several schemas calls itself here.
+const MIXED: &str = "mixed";
 
 /// A DBN file being read.
 pub(super) struct Input {
@@ -29,7 +33,8 @@ pub(super) struct Input {
     /// The last part of the path.
     name: String,
     decoder: DbnDecoder<Orderly<Counted<Box<dyn Read>>>>,
-    schema: Schema,
+    /// The schema of all its records; `None`: each has its own.
+    schema: Option<Schema>,
     symbols: Symbols,
     /// Records in the file so far, and those of them that were taken.
     seen: u64,
@@ -88,19 +93,27 @@ impl Recording for Input {
                 Ok(Some(record)) => {
                     self.used += record.header().record_size() as u64;
                     self.seen += 1;
-                    match self.record.read(record, self.schema, &mut self.piece.primaries) {
+                    let Some(schema) = self.schema.or_else(|| Schema::of_rtype(record.header().rtype)) else {
+                        pass_over(record, &mut self.symbols, &mut reading.findings);
+                        continue;
+                    };
+                    match self.record.read(record, schema, &mut self.piece.primaries) {
                         Ok(()) => {
-                            let instrument = self.symbols.number(
-                                &self.record,
-                                self.schema,
-                                &mut reading.listing,
-                                &self.path,
-                            )?;
+                            let definition = self.record.definition.take();
+                            if let Some(definition) = &definition {
+                                self.symbols.say(self.record.instrument_id, &definition.symbol);
+                            }
+                            let listing = &mut reading.listing;
+                            let instrument =
+                                self.symbols.number(&self.record, schema, listing, &self.path)?;
+                            if let Some(definition) = &definition {
+                                listing.steps(instrument, definition.tick_size, definition.lot_size);
+                            }
                             for primary in &mut self.piece.primaries {
                                 primary.instrument = instrument;
                             }
                             self.piece.time_ns = self.record.ts_index;
-                            self.piece.ends = if self.record.ends { Ends::Here } else { Ends::Unsaid };
+                            self.piece.ends = self.record.ends;
                             self.records += 1;
                             return Ok(true);
                         }
@@ -158,7 +171,7 @@ impl Recording for Input {
             self.name,
             metadata.version,
             metadata.dataset,
-            self.schema.name(),
+            self.schema.map_or(MIXED, Schema::name),
             self.records
         )
     }
@@ -225,18 +238,46 @@ fn metadata_error(error: ::dbn::Error, path: &str) -> ImportError {
     }
 }
 
-/// The schema, if it can be imported.
-fn importable(metadata: &Metadata, path: &str) -> Result<Schema, ImportError> {
+/// A record that is of no instrument, or of a schema that feed files do not hold: counted by its type. Symbols that it
+/// tells are taken.
+fn pass_over(record: RecordRef<'_>, symbols: &mut Symbols, findings: &mut Findings) {
+    let (rtype, bytes) = (record.header().rtype, record.header().record_size());
+    match rtype {
+        rtype::SYMBOL_MAPPING => {
+            let symbol = if bytes == size_of::<v1::SymbolMappingMsg>() {
+                record.try_get::<v1::SymbolMappingMsg>().and_then(|message| message.stype_out_symbol())
+            } else {
+                record.try_get::<SymbolMappingMsg>().and_then(|message| message.stype_out_symbol())
+            };
+            if let Ok(symbol) = symbol {
+                symbols.say(record.header().instrument_id, symbol);
+            }
+            findings.left_out("symbol mapping");
+        }
+        rtype::SYSTEM => findings.left_out("system message"),
+        rtype::ERROR => findings.left_out("error message"),
+        _ => match RType::try_from(rtype) {
+            Ok(known) => findings.unknown(known.as_str()),
+            Err(_) => findings.unknown(&format!("type {rtype:#04x}")),
+        },
+    }
+}
+
+/// The schema, if it can be imported; `None` where each record has its own.
+fn importable(metadata: &Metadata, path: &str) -> Result<Option<Schema>, ImportError> {
     let unsupported =
         |thing, found, allowed| ImportError::Unsupported { path: path.to_owned(), thing, found, allowed };
     if metadata.ts_out {
         let found = "a live capture with sending times".into();
         return Err(unsupported("the recording", found, "recordings without them (ts_out false)"));
     }
-    metadata.schema.and_then(Schema::of).ok_or_else(|| {
-        let found = metadata.schema.map_or("mixed".into(), |schema| schema.to_string());
-        unsupported("the schema", found, SCHEMAS)
-    })
+    match metadata.schema {
+        None => Ok(None),
+        Some(schema) => match Schema::of(schema) {
+            None => Err(unsupported("the schema", schema.to_string(), SCHEMAS)),
+            known => Ok(known),
+        },
+    }
 }
 
 /// An end that comes too early for the decompressor becomes an error of another kind, since the decoder takes

@@ -2,61 +2,13 @@
 
 use std::os::raw::c_char;
 
-use ::dbn::{BidAskPair, FlagSet, MboMsg, Mbp1Msg, Mbp10Msg, RecordHeader, RecordRef, TradeMsg};
+use ::dbn::{BboMsg, BidAskPair, FlagSet, MboMsg, Mbp1Msg, Mbp10Msg, RecordHeader, RecordRef, TradeMsg};
 use ::dbn::{HasRType, UNDEF_ORDER_SIZE, UNDEF_PRICE};
 
-use crate::feed::import::listing::Tells;
+use super::carried::{self, Definition};
+use crate::feed::databento::Schema;
+use crate::feed::import::event_ends::Ends;
 use crate::model::{ABSENT, Primary, PrimaryKind, Side, primary_flags};
-
-/// The schemas that can be imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Schema {
-    Mbo,
-    Mbp1,
-    Mbp10,
-    Trades,
-}
-
-impl Schema {
-    /// The schema of that name in the `dbn` crate, if it can be imported.
-    pub fn of(schema: ::dbn::Schema) -> Option<Schema> {
-        match schema {
-            ::dbn::Schema::Mbo => Some(Schema::Mbo),
-            ::dbn::Schema::Mbp1 => Some(Schema::Mbp1),
-            ::dbn::Schema::Mbp10 => Some(Schema::Mbp10),
-            ::dbn::Schema::Trades => Some(Schema::Trades),
-            _ => None,
-        }
-    }
-
-    /// Databento's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Schema::Mbo => "mbo",
-            Schema::Mbp1 => "mbp-1",
-            Schema::Mbp10 => "mbp-10",
-            Schema::Trades => "trades",
-        }
-    }
-
-    /// What can be told from it.
-    pub fn tells(self) -> Tells {
-        match self {
-            Schema::Mbo => Tells::ORDERS.and(Tells::TRADES),
-            Schema::Mbp1 | Schema::Mbp10 => Tells::BOOK.and(Tells::TRADES),
-            Schema::Trades => Tells::TRADES,
-        }
-    }
-
-    /// Levels a side that it tells of; 0: all, or none at all.
-    pub fn depth(self) -> u16 {
-        match self {
-            Schema::Mbp1 => 1,
-            Schema::Mbp10 => 10,
-            Schema::Mbo | Schema::Trades => 0,
-        }
-    }
-}
 
 /// What a record of the source says beside its primaries.
 #[derive(Default)]
@@ -65,11 +17,13 @@ pub(super) struct Record {
     pub instrument_id: u32,
     /// The time by which the source orders its records: receive time, or event time where there is none.
     pub ts_index: u64,
-    /// The source says that the exchange event ends here.
-    pub ends: bool,
+    /// What the source says of the end of the exchange event.
+    pub ends: Ends,
+    /// What it says of the instrument itself.
+    pub definition: Option<Definition>,
 }
 
-/// What records of all four schemas have.
+/// What records of orders, levels and trades have.
 struct Head<'a> {
     hd: &'a RecordHeader,
     price: i64,
@@ -108,6 +62,7 @@ impl Record {
         primaries: &mut Vec<Primary>,
     ) -> Result<(), String> {
         primaries.clear();
+        self.definition = None;
         match schema {
             Schema::Mbo => {
                 let message = exact::<MboMsg>(record, schema)?;
@@ -133,31 +88,71 @@ impl Record {
                     ));
                 }
                 primary.level = message.depth;
+                primary.source_channel = schema.rtype();
                 primaries.push(primary);
             }
-            Schema::Mbp1 => {
+            Schema::Mbp1 | Schema::Tbbo => {
                 let message = exact::<Mbp1Msg>(record, schema)?;
                 let mut primary = self.take(&head!(message))?;
                 primary.level = message.depth;
-                restate(primary, &message.levels, primaries)?;
+                primary.source_channel = schema.rtype();
+                restate(primary, primary.ts_event_ns, &message.levels, primaries)?;
             }
             Schema::Mbp10 => {
                 let message = exact::<Mbp10Msg>(record, schema)?;
                 let mut primary = self.take(&head!(message))?;
                 primary.level = message.depth;
-                restate(primary, &message.levels, primaries)?;
+                primary.source_channel = schema.rtype();
+                restate(primary, primary.ts_event_ns, &message.levels, primaries)?;
+            }
+            Schema::Bbo1S | Schema::Bbo1M => {
+                let message = exact::<BboMsg>(record, schema)?;
+                let primary = self.take_interval(message)?;
+                // The levels stood so when the interval ended; the event time is that of the last trade.
+                restate(primary, self.ts_index, &message.levels, primaries)?;
+            }
+            Schema::Status | Schema::Definition | Schema::Statistics | Schema::Imbalance => {
+                self.begin(record.header());
+                self.ends = Ends::Unsaid;
+                self.definition = carried::read(record, schema, primaries)?;
+                self.ts_index = primaries.first().map_or(u64::MAX, index_ns);
             }
         }
         Ok(())
     }
 
-    /// What all schemas say, as one primary.
+    /// Whose record it is.
+    fn begin(&mut self, hd: &RecordHeader) {
+        self.publisher = hd.publisher_id;
+        self.instrument_id = hd.instrument_id;
+    }
+
+    /// The state at the end of an interval but for its levels, as a note: the last trade was told of before, or never.
+    fn take_interval(&mut self, message: &BboMsg) -> Result<Primary, String> {
+        self.begin(&message.hd);
+        // Each says everything anew, and the next one may have the same event time.
+        self.ends = Ends::Here;
+        let primary = Primary {
+            ts_recv_ns: message.ts_recv,
+            price: price(message.price)?,
+            quantity: quantity(message.size),
+            sequence: message.sequence,
+            count: u32::from(message.hd.rtype),
+            publisher: message.hd.publisher_id,
+            side: side(message.side)?,
+            source_flags: message.flags.raw(),
+            ..Primary::new(PrimaryKind::Note, 0, message.hd.ts_event)
+        };
+        self.ts_index = index_ns(&primary);
+        Ok(primary)
+    }
+
+    /// What records of orders, levels and trades say, as one primary.
     fn take(&mut self, head: &Head<'_>) -> Result<Primary, String> {
-        self.publisher = head.hd.publisher_id;
-        self.instrument_id = head.hd.instrument_id;
-        self.ends = head.flags.is_last();
+        self.begin(head.hd);
+        self.ends = if head.flags.is_last() { Ends::Here } else { Ends::Unsaid };
         let price = price(head.price)?;
-        let quantity = if head.size == UNDEF_ORDER_SIZE { ABSENT } else { i64::from(head.size) };
+        let quantity = quantity(head.size);
         let kind = match head.action as u8 {
             b'A' => PrimaryKind::Add,
             b'C' => PrimaryKind::Cancel,
@@ -171,12 +166,6 @@ impl Record {
                 return Err(format!("action {}; allowed: A, C, M, R, T, F and N", letter(head.action)));
             }
         };
-        let side = match head.side as u8 {
-            b'B' => Side::Bid as u8,
-            b'A' => Side::Ask as u8,
-            b'N' => 0,
-            _ => return Err(format!("side {}; allowed: A, B and N", letter(head.side))),
-        };
         let primary = Primary {
             ts_recv_ns: head.ts_recv,
             price,
@@ -185,18 +174,23 @@ impl Record {
             ts_in_delta_ns: head.ts_in_delta,
             count: u32::from(head.action as u8),
             publisher: head.hd.publisher_id,
-            side,
+            side: side(head.side)?,
             flags: if head.flags.is_snapshot() { primary_flags::SNAPSHOT } else { 0 },
             source_flags: head.flags.raw(),
             ..Primary::new(kind, 0, head.hd.ts_event)
         };
-        self.ts_index = crate::feed::pacing_time_ns(&primary).unwrap_or(u64::MAX);
+        self.ts_index = index_ns(&primary);
         Ok(primary)
     }
 }
 
-/// The trade, or a note of what else happened, then the levels as they stand.
-fn restate(head: Primary, levels: &[BidAskPair], primaries: &mut Vec<Primary>) -> Result<(), String> {
+/// The trade, or a note of what else happened, then the levels as they stood at that time.
+fn restate(
+    head: Primary,
+    ts_ns: u64,
+    levels: &[BidAskPair],
+    primaries: &mut Vec<Primary>,
+) -> Result<(), String> {
     let kind = if head.kind() == Some(PrimaryKind::Trade) { head.kind } else { PrimaryKind::Note as u8 };
     primaries.push(Primary { kind, ..head });
     for (number, level) in levels.iter().enumerate() {
@@ -209,6 +203,7 @@ fn restate(head: Primary, levels: &[BidAskPair], primaries: &mut Vec<Primary>) -
                 return Err(format!("level {number} has size {size} and no price"));
             }
             primaries.push(Primary {
+                ts_event_ns: ts_ns,
                 kind: PrimaryKind::Top as u8,
                 side: side as u8,
                 price,
@@ -223,17 +218,18 @@ fn restate(head: Primary, levels: &[BidAskPair], primaries: &mut Vec<Primary>) -
 }
 
 /// The record as that type, if it has its kind and its length.
-fn exact<'a, T: HasRType<Header = RecordHeader>>(
+pub(super) fn exact<'a, T: HasRType<Header = RecordHeader>>(
     record: RecordRef<'a>,
     schema: Schema,
 ) -> Result<&'a T, String> {
     let (rtype, bytes) = (record.header().rtype, record.header().record_size());
     match record.try_get::<T>() {
-        Ok(message) if bytes == size_of::<T>() => Ok(message),
+        Ok(message) if bytes == size_of::<T>() && rtype == schema.rtype() => Ok(message),
         _ => {
-            let expected = size_of::<T>();
+            let (expected, expected_type) = (size_of::<T>(), schema.rtype());
             Err(format!(
-                "type {rtype:#04x} of {bytes} bytes; a record of schema {} has {expected} bytes",
+                "type {rtype:#04x} of {bytes} bytes; a record of schema {} has {expected} bytes and type \
+                 {expected_type:#04x}",
                 schema.name()
             ))
         }
@@ -268,6 +264,25 @@ fn price(source: i64) -> Result<i64, String> {
         ABSENT => Err(format!("price {source}; the smallest 64-bit integer is no price")),
         price => Ok(price),
     }
+}
+
+/// The source's size; its undefined one is absent.
+fn quantity(size: u32) -> i64 {
+    if size == UNDEF_ORDER_SIZE { ABSENT } else { i64::from(size) }
+}
+
+fn side(letter_of_side: c_char) -> Result<u8, String> {
+    match letter_of_side as u8 {
+        b'B' => Ok(Side::Bid as u8),
+        b'A' => Ok(Side::Ask as u8),
+        b'N' => Ok(0),
+        _ => Err(format!("side {}; allowed: A, B and N", letter(letter_of_side))),
+    }
+}
+
+/// The time by which the source orders its records.
+fn index_ns(primary: &Primary) -> u64 {
+    crate::feed::pacing_time_ns(primary).unwrap_or(u64::MAX)
 }
 
 fn letter(byte: c_char) -> String {
