@@ -60,7 +60,7 @@ fn apple_with_its_order_book_gives_the_known_figures() {
     let Some(path) = recorded("lobster/AAPL_2012-06-21_first999_message_10.csv") else { return };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.feed");
-    let imported = import(&[path.clone()], &out, ImportOptions { strict: true }).unwrap();
+    let imported = import(std::slice::from_ref(&path), &out, ImportOptions { strict: true }).unwrap();
     assert_eq!((imported.source_records, imported.instruments), (999, 1));
     assert!(imported.findings.odd.is_empty(), "998 of 998 rows follow: {:?}", imported.findings);
 
