@@ -57,13 +57,16 @@ impl Repaired {
             grouped(*same_bytes)
         )?;
         if *losses > 0 {
-            let more = if self.lost_more { ", and it is not known how many more" } else { "" };
+            let count = match (self.lost_records, self.lost_more) {
+                (0, _) => "an unknown number of records".to_owned(),
+                (lost, false) => format!("{} records", grouped(lost)),
+                (lost, true) => format!("{} records, and an unknown number more", grouped(lost)),
+            };
+            let places = if *losses == 1 { "place" } else { "places" };
+            let (losses, bytes) = (grouped(*losses), grouped(*damaged_bytes));
             writeln!(
                 out,
-                "  lost      {} records{more} in {} places ({} damaged bytes); the file declares each",
-                grouped(self.lost_records),
-                grouped(*losses),
-                grouped(*damaged_bytes)
+                "  lost      {count} in {losses} {places} ({bytes} damaged bytes); the file declares each"
             )?;
         }
         match &self.kept_as {
