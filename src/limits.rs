@@ -118,6 +118,10 @@ pub const RECORD_FLUSH_MIN: Duration = Duration::from_millis(10);
 /// Most that it may be set to.
 pub const RECORD_FLUSH_MAX: Duration = Duration::from_secs(3_600);
 
+/// Milliseconds after which the publisher looks again whether there is room for what a recorder lacks, where its source
+/// says nothing.
+pub const RECORD_LOOK_MS: u64 = 100;
+
 /// Milliseconds after which a recorder tries again to write what the disk did not take.
 pub const RECORD_RETRY_MS: u64 = 1_000;
 

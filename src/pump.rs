@@ -158,7 +158,12 @@ impl Pump {
 
     fn sleep_until_woken(&self) {
         self.stats.due_ns.set(NOT_DUE);
-        self.parker.park();
+        if self.tape.as_ref().is_some_and(Tape::is_behind) {
+            // Nobody wakes it for the room that there will be on the tape.
+            self.parker.park_timeout(Duration::from_millis(limits::RECORD_LOOK_MS));
+        } else {
+            self.parker.park();
+        }
     }
 
     /// How many of them were taken, and what is wrong with the next.
@@ -322,6 +327,50 @@ mod tests {
         assert_eq!(stats.due_ns.get(), NOT_DUE, "idle");
         handle.stop();
         running.join().unwrap().unwrap();
+    }
+
+    /// Says three trades, and has ended.
+    struct Brief(Script, u32);
+
+    impl Source for Brief {
+        fn catalog(&self) -> Arc<Catalog> {
+            self.0.catalog()
+        }
+
+        fn poll(&mut self, _now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, SourceError> {
+            if self.1 == 3 {
+                return Ok(Next::Ended);
+            }
+            self.1 += 1;
+            let trade = Primary { price: 5, quantity: 1, ..Primary::new(PrimaryKind::Trade, 0, 7) };
+            out.push(Primary { flags: primary_flags::LAST, ..trade });
+            Ok(Next::Now)
+        }
+    }
+
+    #[test]
+    fn what_a_tape_lost_is_told_though_the_source_has_ended() {
+        let (publisher, taps) = bus::<Event>(1, 1_024, usize::MAX);
+        let stats = Arc::<CachePadded<SourceStats>>::default();
+        let (tape, mut tap) = Tape::bounded(1, Arc::default(), 1, usize::MAX);
+        let pump =
+            Pump::new(Box::new(Brief(Script(Vec::new()), 0)), publisher, 10, Clock::start(), stats.clone());
+        let handle = pump.handle();
+        let running = std::thread::spawn(move || pump.with_tape(tape).run());
+        while stats.ended.get() == 0 {
+            std::thread::yield_now();
+        }
+        assert!(matches!(tap.try_pop().unwrap()[..], [Said::Record(_)]), "there was room for one");
+        let told = loop {
+            match tap.try_pop() {
+                Some(chunk) => break chunk,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert!(matches!(told[0], Said::Lost { instrument: Some(0), records: 2, .. }), "{told:?}");
+        handle.stop();
+        running.join().unwrap().unwrap();
+        drop(taps);
     }
 
     #[test]

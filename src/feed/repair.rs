@@ -319,7 +319,9 @@ impl<S: Sink> Salvage<S> {
         self.repaired.losses += 1;
         match missing {
             Loss::UNKNOWN => self.repaired.lost_more = true,
-            missing => self.repaired.lost_records += missing,
+            missing => {
+                self.repaired.lost_records = self.repaired.lost_records.saturating_add(missing);
+            }
         }
         self.writer.declare_loss(Loss::new(missing, loss_reason::DAMAGED), self.last_ns, to_ns)
     }

@@ -57,7 +57,7 @@ impl Tape {
         Tape::bounded(instruments, stats, chunks, records)
     }
 
-    fn bounded(
+    pub(super) fn bounded(
         instruments: usize,
         stats: Arc<RecordStats>,
         chunks: usize,
@@ -99,9 +99,14 @@ impl Tape {
                 }
             }
         }
-        if self.before_epoch.is_some() || self.wrong > 0 {
+        if self.is_behind() {
             self.make_right(deriver);
         }
+    }
+
+    /// Whether something is to be put on the tape as soon as there is room.
+    pub(super) fn is_behind(&self) -> bool {
+        self.before_epoch.is_some() || self.wrong > 0
     }
 
     /// A new epoch begins; `deriver` is in it.

@@ -86,6 +86,8 @@ pub struct Recorder {
     flush_ns: u64,
     /// Whether the disk refused something since the last loss.
     was_refused: bool,
+    /// Records that the files declare as lost.
+    declared: u64,
     /// Whether a loss came since the last flush.
     had_loss: bool,
     /// Whether something was recorded in this file that is no snapshot.
@@ -138,6 +140,7 @@ impl Recorder {
             begun_ns: now_ns,
             flush_ns: after(now_ns, settings.flush),
             was_refused: false,
+            declared: 0,
             had_loss: false,
             has_news: false,
             start_bytes: 0,
@@ -150,16 +153,23 @@ impl Recorder {
 
     /// Records until the tape ends, then finishes the file. Blocks the thread.
     pub fn run(mut self) {
-        if self.record().and_then(|()| self.seal()).is_err() {
-            let file = self.file();
-            let records = self.tap.records() as u64 + self.writer.records();
-            let written = self.stats.records.get();
+        if self.record().and_then(|()| self.end()).is_err() {
             tracing::error!(
-                file,
-                "the recording ends without its last records and its index: the disk does not take them; `tickcast repair` makes the file whole ({written} records were taken, {records} is how far this file should go)"
+                file = self.file(),
+                waiting = self.tap.records(),
+                "the recording ends without its last records and its index: the disk does not take them; `tickcast repair` makes the file whole"
             );
         }
         self.count();
+    }
+
+    /// Finishes the file. What was lost at the very end found no place on the tape.
+    fn end(&mut self) -> Result<(), GaveUp> {
+        let undeclared = self.stats.lost.get().saturating_sub(self.declared);
+        if undeclared > 0 {
+            self.declare(None, undeclared, None)?;
+        }
+        self.seal()
     }
 
     fn record(&mut self) -> Result<(), GaveUp> {
@@ -195,13 +205,7 @@ impl Recorder {
                 Ok(())
             }
             Said::Lost { instrument, records, until_ns } => {
-                self.had_loss = true;
-                let reason = if self.was_refused { loss_reason::REFUSED } else { loss_reason::SLOW };
-                let mut loss = Loss::new(*records, reason);
-                loss.instrument = instrument.unwrap_or(Loss::EVERY_INSTRUMENT);
-                tracing::warn!(file = self.file(), records, "records were not recorded: {}", loss.reason());
-                let (from_ns, until_ns) = (self.last_ns, Some(*until_ns));
-                self.insist(|writer| writer.declare_loss(loss, from_ns, until_ns))
+                self.declare(*instrument, *records, Some(*until_ns))
             }
             Said::NewEpoch if self.has_news => {
                 if let Some(books) = &mut self.books {
@@ -211,6 +215,31 @@ impl Recorder {
             }
             Said::NewEpoch => Ok(()),
         }
+    }
+
+    /// Says in the file that so many records are missing.
+    fn declare(
+        &mut self,
+        instrument: Option<u32>,
+        records: u64,
+        until_ns: Option<u64>,
+    ) -> Result<(), GaveUp> {
+        let reason = if self.was_refused { loss_reason::REFUSED } else { loss_reason::SLOW };
+        let instrument = instrument.unwrap_or(Loss::EVERY_INSTRUMENT);
+        let loss = Loss { instrument, ..Loss::new(records, reason) };
+        if !std::mem::replace(&mut self.had_loss, true) {
+            // One line for all instruments that come at about one time.
+            tracing::warn!(
+                file = self.file(),
+                records,
+                "records were not recorded, and are declared lost: {}",
+                loss.reason()
+            );
+        }
+        let from_ns = self.last_ns;
+        self.insist(|writer| writer.declare_loss(loss, from_ns, until_ns))?;
+        self.declared += records;
+        Ok(())
     }
 
     /// Adds a record to the file.
@@ -352,4 +381,46 @@ fn create(path: &Path, description: &Description) -> Result<Writer, FeedError> {
 
 fn after(now_ns: u64, time: Duration) -> u64 {
     now_ns.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Reader;
+    use crate::model::{Channel, ChannelSet, Instrument};
+    use crate::pump::Tape;
+
+    #[test]
+    fn what_was_lost_at_the_very_end_is_declared() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.feed");
+        let instrument = Instrument {
+            symbol: "X".into(),
+            price_exponent: 0,
+            quantity_exponent: 0,
+            tick_size: 1,
+            lot_size: 1,
+            channels: ChannelSet::of(&[Channel::Trades]),
+            book_depth: 0,
+            source_id: 0,
+        };
+        let settings = RecordSettings {
+            file: file.clone(),
+            rotate_bytes: None,
+            rotate: None,
+            flush: limits::RECORD_FLUSH_DEFAULT,
+        };
+        let stats = Arc::<RecordStats>::default();
+        let (tape, tap) = Tape::new(1, stats.clone());
+        let description = Description::new("a test", vec![instrument]);
+        let (recorder, _) =
+            Recorder::create(settings, description, tap, stats.clone(), Clock::start()).unwrap();
+        stats.lost.add(5);
+        drop(tape);
+        recorder.run();
+        let reader = Reader::open(&file).unwrap();
+        assert!(reader.is_complete());
+        let declared: Vec<_> = reader.losses().iter().map(|at| at.loss).collect();
+        assert_eq!(declared, [Loss::new(5, loss_reason::SLOW)]);
+    }
 }

@@ -9,19 +9,22 @@ mod targets {
     pub mod decode;
     pub mod feed;
     pub mod handshake;
+    pub mod imports;
     pub mod inflate;
     pub mod planted;
     pub mod reader;
+    pub mod taken_in;
 }
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: [(&str, Target); 9] = [
     ("commands", targets::commands::run),
     ("dbn", targets::dbn::run),
     ("decode", targets::decode::run),
     ("feed", targets::feed::run),
     ("handshake", targets::handshake::run),
+    ("imports", targets::imports::run),
     ("inflate", targets::inflate::run),
     ("planted", targets::planted::run),
     ("reader", targets::reader::run),

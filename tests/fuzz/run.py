@@ -37,6 +37,7 @@ TARGETS = {
     "decode": (65_536, 2, 16),
     "feed": (32_768, 5, 128),
     "dbn": (16_384, 20, 300),
+    "imports": (16_384, 10, 64),
 }
 RSS_MB = 2_048
 PLANTED_SECONDS = 60

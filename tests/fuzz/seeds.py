@@ -257,5 +257,54 @@ def dbn():
     put("dbn", "zstd", b"\x28\xb5\x2f\xfd" + raw)
 
 
-for make in (handshake, reader, inflate, commands, decode, feed, dbn):
+def imports():
+    def kind(name):
+        return bytes([("coinbase", "kraken", "binance", "itch", "lobster", "tardis").index(name)])
+
+    def captured(name, file, *messages):
+        lines = [f"{1_704_844_800 + n}.25: {message}\n" for n, message in enumerate(messages)]
+        put("imports", file, kind(name) + "".join(lines).encode())
+
+    def ordered(kind, n, body):
+        message = kind + struct.pack(">HH", 1, 0) + (34_200_000_000_000 + n).to_bytes(6, "big") + body
+        return struct.pack(">H", len(message)) + message
+
+    captured("coinbase", "coinbase",
+             '{"type":"snapshot","product_id":"A-B","asks":[["1.5","2"],["1.75","1"]],"bids":[["1.25","3"]]}',
+             '{"type":"l2update","product_id":"A-B","changes":[["buy","1.25","0"],["sell","1.5","0.125"]],"time":"2024-01-10T00:00:01.123456Z"}',
+             '{"type":"match","trade_id":7,"maker_order_id":"x","taker_order_id":"y","side":"sell","size":"0.5","price":"1.5",'
+             '"product_id":"A-B","sequence":9,"time":"2024-01-10T00:00:02.5Z"}',
+             '{"type":"ticker","product_id":"A-B"}')
+    captured("kraken", "kraken",
+             '{"channelID":1,"channelName":"book-10","event":"subscriptionStatus","pair":"A/B","status":"subscribed","subscription":{"depth":10,"name":"book"}}',
+             '[1,{"as":[["1.50000","2.00000000","1704844800.000001"]],"bs":[["1.25000","3.00000000","1704844800.000002"]]},"book-10","A/B"]',
+             '[1,{"a":[["1.50000","0.00000000","1704844801.000001"]]},{"b":[["1.30000","1.00000000","1704844801.000001"]],"c":"329229906"},"book-10","A/B"]',
+             '[2,[["1.3","0.5","1704844801.5","b","m",""]],"trade","A/B"]',
+             '{"channel":"book","type":"snapshot","data":[{"symbol":"A/B","bids":[{"price":1.25,"qty":3.0}],"asks":[],"checksum":4031980774}]}')
+    depth = '{"e":"depthUpdate","E":1704844800%03d,"s":"AB","U":%d,"u":%d%s,"b":[["1.25","%d"]],"a":[]}'
+    captured("binance", "binance-spot", depth % (1, 11, 12, "", 3), '{"lastUpdateId":11,"bids":[["1.2","1"]],"asks":[["1.5","2"]]}',
+             depth % (2, 13, 15, "", 0), '{"e":"trade","E":1704844800003,"s":"AB","t":1,"p":"1.5","q":"0.1","T":1704844800003,"m":true}')
+    captured("binance", "binance-futures", '{"lastUpdateId":11,"E":1,"T":1,"bids":[["1.2","1"]],"asks":[["1.5","2"]]}',
+             depth % (1, 11, 12, ',"T":1704844800001,"pu":10', 3), '{"stream":"ab@depth","data":' + depth % (2, 13, 15, ',"pu":12', 0) + "}")
+    stock = b"AAPL    "
+    orders = [
+        ordered(b"R", 0, stock + b"QN" + struct.pack(">I", 100) + b"NC" + b"Z " + b"PNN1N" + struct.pack(">I", 0) + b"N"),
+        ordered(b"H", 1, stock + b"T\0    "), ordered(b"A", 2, struct.pack(">QcI8sI", 1, b"B", 100, stock, 15_000)),
+        ordered(b"F", 3, struct.pack(">QcI8sI4s", 2, b"S", 50, stock, 15_100, b"ABCD")), ordered(b"E", 4, struct.pack(">QIQ", 1, 10, 9)),
+        ordered(b"C", 5, struct.pack(">QIQcI", 2, 10, 10, b"Y", 15_050)), ordered(b"X", 6, struct.pack(">QI", 1, 5)),
+        ordered(b"U", 7, struct.pack(">QQII", 1, 3, 40, 15_010)), ordered(b"D", 8, struct.pack(">Q", 3)),
+        ordered(b"P", 9, struct.pack(">QcI8sIQ", 0, b"B", 7, stock, 15_020, 11)), ordered(b"Q", 10, struct.pack(">Q8sIQc", 70, stock, 15_000, 12, b"O")),
+    ]
+    put("imports", "itch", kind("itch") + b"".join(orders))
+    rows = "34200.1,1,11,100,5859400,1\n34200.2,4,11,40,5859400,1\n34200.3,2,11,10,5859400,1\n34200.4,5,0,7,5859500,-1\n34200.5,3,11,50,5859400,1\n34201,7,0,0,-1,-1\n"
+    put("imports", "lobster", kind("lobster") + rows.encode())
+    start = "exchange,symbol,timestamp,local_timestamp,"
+    row = "deribit,AB,1704844800000000,170484480000%04d,"
+    put("imports", "tardis-levels", kind("tardis") + (start + "is_snapshot,side,price,amount\n" + (row % 1) + "true,bid,1.25,3\n" + (row % 1) + "true,ask,1.5,2\n"
+        + (row % 2) + "false,bid,1.25,0\n").encode())
+    put("imports", "tardis-trades", kind("tardis") + (start + "id,side,price,amount\n" + (row % 1) + "7,buy,1.25,3\n").encode())
+    put("imports", "tardis-quotes", kind("tardis") + (start + "ask_amount,ask_price,bid_price,bid_amount\n" + (row % 1) + "1,1.5,1.25,3\n").encode())
+
+
+for make in (handshake, reader, inflate, commands, decode, feed, dbn, imports):
     make()

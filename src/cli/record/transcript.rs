@@ -284,3 +284,146 @@ impl<S: Sink> Entry<'_, S> {
 fn last(is_last: bool) -> u8 {
     if is_last { primary_flags::LAST } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::feed::{Description, Reader};
+    use crate::model::{Aggressor, ChannelSet, ResetReason, Trade};
+
+    fn instrument(symbol: &str) -> Instrument {
+        Instrument {
+            symbol: symbol.into(),
+            price_exponent: -2,
+            quantity_exponent: 0,
+            tick_size: 1,
+            lot_size: 1,
+            channels: ChannelSet::of(&[Channel::Orders, Channel::Trades]),
+            book_depth: 0,
+            source_id: 0,
+        }
+    }
+
+    fn listing(symbol: &str, price_exponent: i8) -> Arc<Listing> {
+        Arc::new(Listing { symbol: symbol.into(), number: 9, price_exponent, quantity_exponent: 0 })
+    }
+
+    fn meta(seq: u64, snapshot: bool) -> Meta {
+        Meta { first_seq: seq, last_seq: seq, ts_ns: 100 + seq, sent_ns: 0, snapshot, last: true }
+    }
+
+    fn order(seq: u64, action: OrderAction, order_id: u64, quantity: i64) -> Update {
+        let side = Some(Side::Ask);
+        let change = OrderChange { action, order_id, side, price: 500, quantity, executed: 0 };
+        Update::Order { listing: listing("B", -2), meta: meta(seq, false), change }
+    }
+
+    fn orders(seq: u64, resting: &[(u64, i64)]) -> Update {
+        let order = |&(order_id, quantity)| Order { order_id, side: Side::Ask, price: 500, quantity };
+        let orders = resting.iter().map(order).collect();
+        Update::Orders { listing: listing("B", -2), meta: meta(seq, true), orders }
+    }
+
+    /// Kind, order, quantity and flags of each record, and the losses before records: number, count, reason.
+    type Told = (Vec<(PrimaryKind, u64, i64, u8)>, Vec<(u64, u64, u8)>);
+
+    fn told(updates: &[Update]) -> Told {
+        let description = Description::new("a test", vec![instrument("A"), instrument("B")]);
+        let writer = Writer::new(Vec::new(), "memory", &description).unwrap();
+        let mut transcript = Transcript::new(writer, description.instruments);
+        updates.iter().for_each(|update| transcript.take(update, 7_000).unwrap());
+        let bytes = transcript.writer.finish_into().unwrap().1;
+        let mut reader = Reader::new(Cursor::new(bytes), "memory").unwrap();
+        let losses = reader.losses().iter().map(|at| (at.record, at.loss.records, at.loss.reason)).collect();
+        let mut records = Vec::new();
+        while let Some(block) = reader.next_block().unwrap() {
+            for primary in block {
+                assert_eq!((primary.instrument, primary.ts_recv_ns), (1, 7_000));
+                records.push((primary.kind().unwrap(), primary.order_id, primary.quantity, primary.flags));
+            }
+        }
+        (records, losses)
+    }
+
+    const LAST: u8 = primary_flags::LAST;
+    const SNAPSHOT: u8 = primary_flags::SNAPSHOT;
+
+    #[test]
+    fn what_leaves_an_order_is_what_rested_less_what_rests() {
+        let (records, losses) = told(&[
+            orders(4, &[(1, 10), (2, 20)]),
+            order(5, OrderAction::Cancel, 1, 7),
+            order(6, OrderAction::Execute, 2, 0),
+            order(7, OrderAction::Modify, 1, 9),
+            order(8, OrderAction::Add, 3, 5),
+        ]);
+        let expected = [
+            (PrimaryKind::Clear, 0, 0, SNAPSHOT),
+            (PrimaryKind::Add, 1, 10, SNAPSHOT),
+            (PrimaryKind::Add, 2, 20, SNAPSHOT | LAST),
+            (PrimaryKind::Cancel, 1, 3, LAST),
+            (PrimaryKind::Execute, 2, 20, LAST),
+            (PrimaryKind::Modify, 1, 9, LAST),
+            (PrimaryKind::Add, 3, 5, LAST),
+        ];
+        assert_eq!((records.as_slice(), losses.as_slice()), (&expected[..], &[][..]));
+    }
+
+    #[test]
+    fn what_is_missing_is_declared_once_with_its_count() {
+        let gap = |declared| Update::Gap {
+            listing: listing("B", -2),
+            channel: Channel::Orders,
+            epoch: 1,
+            from: 6,
+            to: 9,
+            declared,
+            resync: false,
+        };
+        let reset = Update::Reset { listing: listing("B", -2), epoch: 2, reason: ResetReason::Restart };
+        let trade = Trade { price: 1, quantity: 1, trade_id: 0, aggressor: Aggressor::Buy };
+        let elsewhere = Update::Trade { listing: listing("ELSE", -2), meta: meta(1, false), trade };
+        let (records, losses) = told(&[
+            orders(5, &[(1, 10)]),
+            gap(true),
+            // Behind the gap, and behind two more that nobody spoke of.
+            orders(11, &[(1, 8)]),
+            gap(false),
+            elsewhere,
+            reset,
+            orders(1, &[]),
+        ]);
+        assert_eq!(
+            losses,
+            [
+                (2, 4, loss_reason::DECLARED),
+                (2, 2, loss_reason::MISSED),
+                (4, 4, loss_reason::MISSED),
+                (4, Loss::UNKNOWN, loss_reason::RESET)
+            ]
+        );
+        assert_eq!(records.len(), 2 + 2 + 1 + 1, "the snapshots, and the end of history");
+    }
+
+    #[test]
+    fn an_instrument_in_other_units_is_refused_by_name() {
+        let description = Description::new("a test", vec![instrument("B")]);
+        let writer = Writer::new(Vec::new(), "memory", &description).unwrap();
+        let mut transcript = Transcript::new(writer, description.instruments);
+        let granted = |exponent| Update::Granted {
+            listing: listing("B", exponent),
+            channel: Channel::Orders,
+            depth: None,
+            interval_ms: 0,
+            period: None,
+            epoch: 1,
+            seq: 0,
+        };
+        transcript.take(&granted(-2), 1).unwrap();
+        let error = transcript.take(&granted(-3), 1).unwrap_err().to_string();
+        assert!(error.contains("B now has prices in 10^-3") && error.contains("another file"), "{error}");
+    }
+}

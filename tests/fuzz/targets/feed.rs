@@ -36,10 +36,12 @@ pub fn run(data: &[u8]) {
     reader.rewind();
     assert_eq!(read(&mut reader, length), (records.clone(), is_whole));
     // What is whole can be read, and what is repaired is whole.
-    let check = |bytes: &[u8]| verify_in(Cursor::new(bytes), "memory", &mut |_, _| {}).expect("memory does not fail");
+    let check =
+        |bytes: &[u8]| verify_in(Cursor::new(bytes), "memory", &mut |_, _| {}).expect("memory does not fail");
     let checked = check(&file);
     assert!(!checked.ok || reader.is_complete() && is_whole && records.len() as u64 == checked.records);
-    let (saved, _) = repair_into(Cursor::new(&file), "memory", Vec::new(), "saved").expect("its start is whole");
+    let (saved, _) =
+        repair_into(Cursor::new(&file), "memory", Vec::new(), "saved").expect("its start is whole");
     assert!(check(&saved).ok, "{:?}", check(&saved));
     // What a replay makes of it.
     let mut deriver = Deriver::new(Arc::clone(reader.catalog()));
