@@ -16,6 +16,7 @@ pub mod limits;
 pub mod live;
 pub mod model;
 pub mod node;
+pub mod plot;
 pub mod pump;
 pub mod recorder;
 pub mod shard;

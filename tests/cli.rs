@@ -324,6 +324,29 @@ fn watch_prints_lines_and_ends_quietly() {
 }
 
 #[test]
+fn inspect_draws_pictures() {
+    let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
+    let folder = TempDir::new().unwrap();
+    let picture = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (png, svg) = (picture("a.png"), picture("a.svg"));
+    assert!(tickcast(&["inspect", feed, "--plot", &png]).status.success());
+    let bytes = fs::read(&png).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG\r\n") && bytes.ends_with(b"IEND\xaeB`\x82"));
+    assert!(tickcast(&["inspect", feed, "--plot", &svg, "--symbol", "ETH-USD"]).status.success());
+    let text = fs::read_to_string(&svg).unwrap();
+    for drawn in ["ETH-USD: mid price", "spread", "exchange events a second", "<polyline", "14:30:00."] {
+        assert!(text.contains(drawn), "{drawn}");
+    }
+    assert_fails(&["inspect", feed, "--plot", &png], 1, &[&png, "overwrites nothing"]);
+    assert_fails(&["inspect", feed, "--plot", "a.gif"], 2, &["'a.gif'", "end with .png or .svg"]);
+    assert_fails(
+        &["inspect", feed, "--plot", &picture("b.svg"), "--symbol", "NONE"],
+        1,
+        &["no instrument \"NONE\""],
+    );
+}
+
+#[test]
 fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
     let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
     let output = tickcast(&["export", feed, "--to", "csv", "--channels", "status", "--out", "-"]);

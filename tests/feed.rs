@@ -11,7 +11,7 @@ use common::recorded;
 use feeds::{primaries, report};
 use tempfile::TempDir;
 use tickcast::feed::import::{ImportOptions, Imported, dbn as importer};
-use tickcast::feed::inspect::BookLevel;
+use tickcast::feed::inspect::{BookLevel, series};
 use tickcast::feed::{Reader, Replay, ReplaySettings, Speed};
 use tickcast::model::{
     Aggressor, Bar, BarStep, Bars, Body, Deriver, Event, OrderBook, Period, Primary, Side, Trade,
@@ -54,6 +54,16 @@ fn esh4_gives_the_known_counts_and_the_known_book() {
         ("1703422805243925307", "1703548799446724905")
     );
     assert_eq!(span.first, "2023-12-24T13:00:05.243925307Z");
+
+    let busiest = report.busiest_second.as_ref().unwrap();
+    assert_eq!((busiest.start_ns.as_str(), busiest.events), ("1703545200000000000", 536));
+    assert_eq!(busiest.start, "2023-12-25T23:00:00Z");
+    // The day's first record is a snapshot; what is drawn begins behind it.
+    let series = series(&out, 0).unwrap();
+    assert_eq!((series.symbol.as_str(), series.slices.len()), ("ESH4", 800));
+    assert_eq!(series.slices.iter().map(|slice| slice.events).sum::<u64>(), 47_022);
+    let last = series.slices.iter().rev().find(|slice| slice.events > 0).unwrap();
+    assert_eq!((last.mid, last.spread), (Some(4_810.125), Some(0.25)));
 
     let esh4 = &report.instruments[0];
     assert_eq!((esh4.symbol.as_str(), esh4.source_id, esh4.price_exponent), ("ESH4", 17_077, -9));

@@ -47,7 +47,7 @@ fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
         .map(|line| {
             let fields: Vec<&str> = line.split(',').collect();
             assert_eq!(fields.len(), names.len(), "{line}");
-            names.iter().map(|name| name.to_string()).zip(fields.into_iter().map(str::to_owned)).collect()
+            names.iter().copied().map(str::to_owned).zip(fields.into_iter().map(str::to_owned)).collect()
         })
         .collect()
 }
@@ -100,7 +100,7 @@ fn the_book_of_the_rows_is_the_book_of_the_file() {
         let side = if row["side"] == "bid" { Side::Bid } else { Side::Ask };
         let price = parse_decimal(&row["price"], instrument.price_exponent).unwrap();
         let quantity = parse_decimal(&row["quantity"], instrument.quantity_exponent).unwrap();
-        books.entry(row["symbol"].clone()).or_insert_with(L2Book::new).set(side, price, quantity);
+        books.entry(row["symbol"].clone()).or_default().set(side, price, quantity);
     }
     assert_eq!(books.len(), 4);
     for (number, instrument) in reader.catalog().iter() {

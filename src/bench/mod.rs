@@ -19,10 +19,10 @@ mod text;
 mod worker;
 mod workload;
 
+pub use crate::plot::count;
 pub use outcome::{Environment, Faults, Outcome, Percentiles, ServerUse, Slice, Slow, Tally};
 pub use page::{Plot, page, plots};
 pub use plan::{Plan, Protocol, Reading, Target};
-pub use plot::count;
 pub use run::{BenchError, Stage, run};
 pub use workload::{WORKLOADS, Workload};
 

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt::Write;
 
 use super::outcome::{Outcome, Percentiles};
-use super::plot::{self, count};
+use super::plot;
+use crate::plot::count;
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:960px;margin:2rem auto;padding:0 1rem}\

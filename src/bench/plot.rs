@@ -1,30 +1,17 @@
 //! Plots of a run, as SVG.
 
-use std::error::Error;
-
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::outcome::{Outcome, Slice};
+use crate::plot::{self, BLUE_LINE, DrawError, FONT, GREY_LINE, ORANGE_LINE, TEXT, count, range_of};
 
 const SIZE: (u32, u32) = (900, 320);
-const BLUE_LINE: RGBColor = RGBColor(31, 96, 196);
-const ORANGE_LINE: RGBColor = RGBColor(214, 98, 20);
-const GREY_LINE: RGBColor = RGBColor(150, 150, 150);
-const TEXT: RGBColor = RGBColor(70, 70, 70);
 
-type Drawn = Result<String, Box<dyn Error + Send + Sync>>;
+type Drawn = Result<String, DrawError>;
 
-fn svg(
-    draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn Error + Send + Sync>>,
-) -> Drawn {
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        draw(&area)?;
-        area.present()?;
-    }
-    Ok(text)
+fn svg(draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), DrawError>) -> Drawn {
+    plot::svg(SIZE, draw)
 }
 
 fn milliseconds(ns: u64) -> f64 {
@@ -38,20 +25,6 @@ fn latency(ms: &f64) -> String {
         ms if ms < 1_000.0 => format!("{} ms", (ms * 10.0).round() / 10.0),
         ms => format!("{} s", (ms / 100.0).round() / 10.0),
     }
-}
-
-/// A count as people write it: `1.44 M`, `26.7 k`, `730`.
-pub fn count(value: f64) -> String {
-    match value {
-        value if value >= 1e9 => format!("{:.2} G", value / 1e9),
-        value if value >= 1e6 => format!("{:.2} M", value / 1e6),
-        value if value >= 1e4 => format!("{:.1} k", value / 1e3),
-        value => format!("{}", value.round()),
-    }
-}
-
-fn range_of(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)))
 }
 
 /// The latency that so many messages do not exceed: the further right, the closer to all of them.
@@ -68,7 +41,7 @@ pub(super) fn distribution(outcome: &Outcome) -> Drawn {
             .build_cartesian_2d((1.0..right).log_scale(), (least * 0.8..most.max(least) * 1.3).log_scale())?;
         chart
             .configure_mesh()
-            .label_style(("sans-serif", 13, &TEXT))
+            .label_style((FONT, 13, &TEXT))
             .light_line_style(TRANSPARENT)
             .x_desc("share of messages")
             .x_label_formatter(&|x: &f64| format!("{} %", trimmed(100.0 * (1.0 - 1.0 / x))))
@@ -97,7 +70,7 @@ pub(super) fn rate(outcome: &Outcome) -> Drawn {
             .build_cartesian_2d(0.0..outcome.seconds, 0.0..(most * 1.1).max(1.0))?;
         chart
             .configure_mesh()
-            .label_style(("sans-serif", 13, &TEXT))
+            .label_style((FONT, 13, &TEXT))
             .light_line_style(TRANSPARENT)
             .x_desc("seconds")
             .y_label_formatter(&|value: &f64| count(*value))
@@ -122,7 +95,7 @@ pub(super) fn latencies(outcome: &Outcome) -> Drawn {
             .build_cartesian_2d(0.0..outcome.seconds, (least * 0.8..most * 1.3).log_scale())?;
         chart
             .configure_mesh()
-            .label_style(("sans-serif", 13, &TEXT))
+            .label_style((FONT, 13, &TEXT))
             .light_line_style(TRANSPARENT)
             .x_desc("seconds")
             .y_label_formatter(&latency)
@@ -144,7 +117,7 @@ pub(super) fn latencies(outcome: &Outcome) -> Drawn {
             .configure_series_labels()
             .position(SeriesLabelPosition::UpperRight)
             .background_style(WHITE.mix(0.8))
-            .label_font(("sans-serif", 13, &TEXT))
+            .label_font((FONT, 13, &TEXT))
             .draw()?;
         Ok(())
     })

@@ -1,12 +1,12 @@
 //! `tickcast inspect`.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::progress;
-use crate::feed::inspect::inspect;
+use crate::feed::inspect::{Picture, Report, draw, inspect, series};
 
 /// Tell what a feed file holds: instruments, counts, volumes, times, sizes, final books.
 ///
@@ -15,6 +15,7 @@ use crate::feed::inspect::inspect;
 #[command(after_help = "\
 Example:
   tickcast inspect monday.feed
+  tickcast inspect monday.feed --plot monday.png
   tickcast inspect monday.feed --json | jq '.instruments[0].book'")]
 pub struct InspectArgs {
     /// The feed file.
@@ -23,6 +24,17 @@ pub struct InspectArgs {
     /// Print JSON instead of text; prices, quantities and times are text there, so that they stay exact.
     #[arg(long)]
     json: bool,
+    /// Draw mid price, spread and exchange events a second over time into a file that does not exist yet (.png or .svg).
+    #[arg(long, value_name = "PICTURE", value_parser = picture)]
+    plot: Option<PathBuf>,
+    /// The instrument to draw. Default: the one with the most records.
+    #[arg(long, value_name = "SYMBOL", requires = "plot")]
+    symbol: Option<String>,
+}
+
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    Picture::of(&path).map(|_| path).ok_or_else(|| "allowed: names that end with .png or .svg".into())
 }
 
 /// Reads the file and prints the report.
@@ -33,6 +45,9 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
+    if let Some(plot) = &args.plot {
+        draw_plot(&args, &report, plot)?;
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report)?;
@@ -42,6 +57,25 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
     }
     out.flush()?;
     Ok(())
+}
+
+fn draw_plot(args: &InspectArgs, report: &Report, plot: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !plot.exists(),
+        "{} exists; inspect overwrites nothing: name another file",
+        plot.display()
+    );
+    let chosen = match &args.symbol {
+        Some(symbol) => report.instruments.iter().find(|instrument| instrument.symbol == *symbol),
+        None => report.instruments.iter().max_by_key(|instrument| instrument.records),
+    };
+    let Some(chosen) = chosen else {
+        let wanted = args.symbol.as_deref().unwrap_or("any");
+        anyhow::bail!("{} has no instrument {wanted:?} that could be drawn", report.file);
+    };
+    let Some(picture) = Picture::of(plot) else { return Ok(()) };
+    let series = series(&args.file, chosen.instrument)?;
+    draw(&series, picture, plot).map_err(|error| anyhow::anyhow!("cannot draw {}: {error}", plot.display()))
 }
 
 #[cfg(test)]

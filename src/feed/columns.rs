@@ -190,7 +190,7 @@ fn unit(values: impl Iterator<Item = i64>) -> u64 {
         // Euclid's algorithm; as a rule it is over at once.
         let mut rest = value;
         while rest != 0 {
-            (unit, rest) = (rest, if unit % rest == 0 { 0 } else { unit % rest });
+            (unit, rest) = (rest, unit % rest);
         }
         if unit == 1 {
             break;

@@ -1,5 +1,7 @@
 //! What a feed file holds: counts, volumes, times, and the books it ends with.
 
+mod plot;
+mod series;
 mod tally;
 mod text;
 
@@ -17,6 +19,9 @@ use super::reader::Reader;
 use super::time::rfc3339;
 use super::verify::DeclaredLoss;
 use crate::model::{Decimal, Deriver, PrimaryKind};
+
+pub use self::plot::{Picture, draw};
+pub use self::series::{Series, Slice, series};
 
 /// Levels a side that a report shows.
 const LEVELS_SHOWN: usize = 5;
@@ -46,6 +51,8 @@ pub struct Report {
     pub source_actions: BTreeMap<String, u64>,
     /// First and last event time.
     pub span: Option<Span>,
+    /// The second with the most exchange events, those of snapshots left out; absent where nothing has a time.
+    pub busiest_second: Option<BusiestSecond>,
     /// Losses that the file declares.
     pub losses: Vec<DeclaredLoss>,
     /// Records that cannot be what they say, such as a cancel of an unknown order.
@@ -65,6 +72,17 @@ pub struct Size {
     pub raw_bytes: u64,
     /// Raw bytes for each byte of the file.
     pub ratio: f64,
+}
+
+/// The second of the clock with the most exchange events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BusiestSecond {
+    /// When it begins.
+    pub start_ns: String,
+    /// The same as RFC 3339.
+    pub start: String,
+    /// Exchange events of all instruments that ended in it, by their event times.
+    pub events: u64,
 }
 
 /// The earliest and the latest of some event times.
@@ -213,6 +231,7 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
     let (mut events, mut records, mut kinds, mut unknown) = (0, 0, [0_u64; 256], 0);
     let mut actions = [0_u64; 256];
     let mut derived = Vec::new();
+    let mut seconds = tally::Seconds::default();
     loop {
         match reader.next_block() {
             Ok(Some(block)) => {
@@ -220,6 +239,7 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
                     kinds[usize::from(primary.kind)] += 1;
                     actions[tally::source_action(primary)] += 1;
                     events += u64::from(primary.is_last());
+                    seconds.add(primary);
                     tallies[primary.instrument as usize].add(primary);
                     // A kind of a newer version changes nothing that is known here.
                     unknown += u64::from(deriver.apply(primary, &mut derived).is_err());
@@ -257,6 +277,7 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
             .iter()
             .map(|loss| DeclaredLoss::new(loss, |id| Some(catalog.get(id)?.symbol.as_str())))
             .collect(),
+        busiest_second: seconds.busiest(),
         inconsistencies: deriver.inconsistencies() + unknown,
         instruments,
     })

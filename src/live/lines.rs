@@ -49,6 +49,9 @@ struct Definition<'a> {
     channels: Option<Vec<String>>,
 }
 
+/// An order of a snapshot: identifier, side, price, quantity.
+type RestingOrder<'a> = (&'a RawValue, Cow<'a, str>, &'a RawValue, &'a RawValue);
+
 /// Any message; what its type does not have is absent.
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -91,7 +94,7 @@ struct Message<'a> {
     #[serde(borrow)]
     asks: Option<Vec<(&'a RawValue, &'a RawValue)>>,
     #[serde(borrow)]
-    orders: Option<Vec<(&'a RawValue, Cow<'a, str>, &'a RawValue, &'a RawValue)>>,
+    orders: Option<Vec<RestingOrder<'a>>>,
     snapshot: Option<bool>,
     part: Option<u16>,
     parts: Option<u16>,
@@ -424,7 +427,7 @@ impl Common<'_> {
 }
 
 /// A number, or a string that holds one; `None` for `null`.
-fn plain<'a>(value: Option<&'a RawValue>) -> Option<&'a str> {
+fn plain(value: Option<&RawValue>) -> Option<&str> {
     let text = value?.get();
     let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
     (text != "null").then_some(quoted.unwrap_or(text))

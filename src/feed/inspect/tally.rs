@@ -1,7 +1,8 @@
 //! What is counted of one instrument while its records pass.
 
-use super::{Book, BookLevel, InstrumentReport, LEVELS_SHOWN, Sequences, Trades, Volume};
+use super::{Book, BookLevel, BusiestSecond, InstrumentReport, LEVELS_SHOWN, Sequences, Trades, Volume};
 use super::{by_name, decimal, kind_name, span};
+use crate::feed::time::rfc3339;
 use crate::model::{ABSENT_TIME, Channel, primary_flags};
 use crate::model::{Aggressor, Catalog, Deriver, Instrument, Level, Primary, PrimaryKind, Side};
 
@@ -47,6 +48,42 @@ pub(super) fn action_name(action: usize) -> String {
     match u8::try_from(action) {
         Ok(byte) if byte.is_ascii_graphic() => (byte as char).to_string(),
         _ => action.to_string(),
+    }
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Counts exchange events by second; times rarely step back, so that only two seconds need be remembered.
+#[derive(Default)]
+pub(super) struct Seconds {
+    /// The second in hand, since the Unix epoch, and its events.
+    current: (u64, u64),
+    busiest: (u64, u64),
+}
+
+impl Seconds {
+    /// Counts a record that ends an exchange event.
+    pub fn add(&mut self, primary: &Primary) {
+        let is_snapshot = primary.flags & primary_flags::SNAPSHOT != 0;
+        if !primary.is_last() || is_snapshot || primary.ts_event_ns == ABSENT_TIME {
+            return;
+        }
+        let second = primary.ts_event_ns / SECOND_NS;
+        if self.current.0 != second {
+            self.current = (second, 0);
+        }
+        self.current.1 += 1;
+        if self.current.1 > self.busiest.1 {
+            self.busiest = self.current;
+        }
+    }
+
+    /// The second with the most, the first of several.
+    pub fn busiest(&self) -> Option<BusiestSecond> {
+        let (second, events) = self.busiest;
+        let start_ns = second * SECOND_NS;
+        let start = rfc3339(start_ns);
+        (events > 0).then(|| BusiestSecond { start_ns: start_ns.to_string(), start, events })
     }
 }
 

@@ -33,6 +33,14 @@ impl Report {
         write_counts(out, "kinds  ", &self.kinds)?;
         write_counts(out, "actions", &self.source_actions)?;
         write_span(out, self.span.as_ref())?;
+        if let Some(busiest) = &self.busiest_second {
+            writeln!(
+                out,
+                "  busiest   {} exchange events in the second from {}",
+                grouped(busiest.events),
+                busiest.start
+            )?;
+        }
         for loss in self.losses.iter().take(LOSSES_SHOWN) {
             loss.write_text(out)?;
         }

@@ -42,7 +42,7 @@ fn granted(text: &str, request: &Request) {
         Command::Unsubscribe { symbols, channels } => {
             lists_are_right(symbols, channels);
         }
-        Command::List | Command::Ping | Command::Progress { .. } => {}
+        Command::List | Command::Ping | Command::Progress { .. } | Command::Replay(_) => {}
     }
 }
 
