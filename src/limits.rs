@@ -1,7 +1,11 @@
 //! Every bound, with its unit and its reason. Those a user may set carry the default here.
 
+mod replay;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+pub use replay::*;
 
 // The market.
 
@@ -89,9 +93,6 @@ pub const FEED_SEARCH_TIMES: u64 = 16;
 /// Faults of one feed file that are told one by one; further ones are counted.
 pub const FEED_FAULTS_TOLD: usize = 1_000;
 
-/// Losses declared in one feed file that a replay logs one by one.
-pub const REPLAY_LOSSES_LOGGED: usize = 100;
-
 /// Records that wait for a recorder at the most: 18 MiB of them, some ten seconds of a market of 20,000 ticks a second.
 /// What comes while so many wait is not recorded, and declared lost.
 pub const RECORD_QUEUE_RECORDS_MAX: usize = 262_144;
@@ -124,21 +125,6 @@ pub const RECORD_LOOK_MS: u64 = 100;
 
 /// Milliseconds after which a recorder tries again to write what the disk did not take.
 pub const RECORD_RETRY_MS: u64 = 1_000;
-
-/// Records between two keyframes of a feed file, at the least: a seek reads about that many, some hundredths of a second
-/// of work.
-pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
-
-/// Records between two keyframes for each record of the second, at the least. Resting orders have less in common than
-/// what happens to them, so a keyframe takes up to twice its share of a file's bytes: an eighth.
-pub const FEED_KEYFRAME_SHARE: u64 = 16;
-
-/// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
-pub const REPLAY_FILES_MAX: usize = 256;
-
-/// Nanoseconds that one pass of a looped, timed replay takes at the least, so that a recording without any duration
-/// does not announce a new epoch in every breath.
-pub const REPLAY_PASS_NS_MIN: u64 = 1_000_000;
 
 /// Files that one import merges. Each costs a descriptor and a decompressor's window.
 pub const IMPORT_FILES_MAX: usize = 1_024;
@@ -175,6 +161,10 @@ pub const IMPORT_MESSAGE_LEVELS_MAX: usize = 1 << 20;
 
 /// Characters of what an import's report says of one damaged place: values that are quoted may be as long as a line.
 pub const IMPORT_PROBLEM_CHARS_MAX: usize = 400;
+
+/// Bytes of the names of a row's exchange and symbol: each instrument's are remembered, and the longest real ones, of
+/// options, have some 60.
+pub const IMPORT_SYMBOL_BYTES_MAX: usize = 256;
 
 /// Damaged places of which an import's report tells; the others are counted. Who sees eight knows what is wrong.
 pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;
@@ -291,6 +281,13 @@ pub const DEFLATE_MESSAGE_NS: u64 = 6_000;
 /// Picoseconds that it is taken to cost for each byte.
 pub const DEFLATE_BYTE_PS: u64 = 5_000;
 
+/// Nanoseconds that compressing a message with a context of its own is taken to cost, beside its bytes: nothing is to be
+/// cleared before it (`cargo bench --bench deflate`).
+pub const DEFLATE_CONTEXT_MESSAGE_NS: u64 = 300;
+
+/// Picoseconds that it is taken to cost for each byte.
+pub const DEFLATE_CONTEXT_BYTE_PS: u64 = 2_600;
+
 /// Streams that are made ready for one page of `subscribed`: more than fit in a page.
 pub const PAGE_ENTRIES_MAX: usize = 1_024;
 
@@ -358,6 +355,13 @@ pub const BARS_KEPT: usize = 128;
 
 /// Updates of a book view after which one carries a checksum.
 pub const CHECKSUM_UPDATES: u32 = 100;
+
+/// Requests of a session that are read while an earlier one is answered, at the most. They wait their turn, so that
+/// pings and a close behind them are read.
+pub const HELD_REQUESTS_MAX: usize = 16;
+
+/// Bytes of such requests after which no other is read; one may be as long as a message may be.
+pub const HELD_BYTES: usize = 4 * 1_024;
 
 /// Bytes of `pong`, `error` and `notice` that may wait for a session before nothing more is read from it.
 pub const URGENT_BYTES_MAX: usize = 16 * 1_024;

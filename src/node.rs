@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bus::{Tap, bus};
 use crate::clock::Clock;
 use crate::config::{Settings, SourceSettings, Symbols};
-use crate::door::{BindError, Door, DoorSettings, Market, Readiness, ReplayControl, State};
-use crate::feed::{Description, FeedError, Replay, ReplayHandle, ReplaySettings};
+use crate::door::{BindError, Door, DoorSettings, Market, Readiness, State};
+use crate::feed::{Description, FeedError, Replay, ReplayHandle};
 use crate::limits;
 use crate::live::{Live, LiveError, LiveHandle};
 use crate::model::{Catalog, Event};
@@ -24,7 +24,7 @@ use crate::shard::{CompressionSettings, CoreSettings, Shard, ShardHandle, mailbo
 use crate::sim::{
     Faults, InstrumentProfile, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml,
 };
-use crate::source::Source;
+use crate::source::{ReplayControl, Source};
 use crate::stats::Stats;
 
 /// Why a server cannot start, or cannot go on.
@@ -163,6 +163,7 @@ fn run(
         replay.attach(pump_handle.unparker());
     }
 
+    let replay = replay.map(|replay| Arc::new(replay) as Arc<dyn ReplayControl>);
     let (failed, failures) = mpsc::channel(1);
     let mut crew = Crew { failed, threads: Vec::new() };
     let core = CoreSettings {
@@ -181,7 +182,9 @@ fn run(
     let shards: Result<Vec<_>, NodeError> = taps
         .into_iter()
         .enumerate()
-        .map(|(number, tap)| start_shard(&mut crew, number, tap, &catalog, epoch, core, clock, &stats))
+        .map(|(number, tap)| {
+            start_shard(&mut crew, number, tap, &catalog, epoch, core, clock, &stats, replay.clone())
+        })
         .collect();
     let shards = shards?;
     let readiness = Readiness::default();
@@ -190,7 +193,7 @@ fn run(
         shards: shards.clone(),
         stats: stats.clone(),
         clock,
-        replay: replay.map(|replay| Arc::new(replay) as Arc<dyn ReplayControl>),
+        replay,
         readiness: readiness.clone(),
     };
     let (close_door, closed) = oneshot::channel();
@@ -329,11 +332,12 @@ fn start_shard(
     settings: CoreSettings,
     clock: Clock,
     stats: &Stats,
+    replay: Option<Arc<dyn ReplayControl>>,
 ) -> Result<ShardHandle, NodeError> {
     let (stats, source) = (stats.shards[number].clone(), stats.source.clone());
     let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let catalog = catalog.clone();
-    let shard = Shard { catalog, epoch, settings, tap, letters, clock, stats, source };
+    let shard = Shard { catalog, epoch, settings, tap, letters, clock, stats, source, replay };
     let name = format!("shard-{number}");
     let thread = name.clone();
     let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;
@@ -360,8 +364,8 @@ fn open(settings: SourceSettings) -> Result<Opened, NodeError> {
             let simulation = Simulation::new(SimulationSettings { seed, instruments, rate, ticks })?;
             Ok(Opened { source: Box::new(simulation), replay: None, live: None })
         }
-        SourceSettings::Replay { files, speed, looped, start_paused } => {
-            let replay = Replay::open(&files, ReplaySettings { speed, start_paused, looped })?;
+        SourceSettings::Replay { files, playback } => {
+            let replay = Replay::open(&files, playback)?;
             let handle = replay.handle();
             Ok(Opened { source: Box::new(replay), replay: Some(handle), live: None })
         }

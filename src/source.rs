@@ -1,8 +1,12 @@
 //! Everything that makes events.
 
+mod control;
+
 use std::sync::Arc;
 
 use crate::model::{Catalog, Primary, ResetReason};
+
+pub use control::{ReplayAction, ReplayControl};
 
 /// What a source wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,13 +2,16 @@
 #![cfg(feature = "dbn")]
 
 mod common;
+#[path = "common/feeds.rs"]
+mod feeds;
 
 use std::path::{Path, PathBuf};
 
 use common::recorded;
+use feeds::{primaries, report};
 use tempfile::TempDir;
 use tickcast::feed::import::{ImportOptions, Imported, dbn as importer};
-use tickcast::feed::inspect::{BookLevel, Report, inspect};
+use tickcast::feed::inspect::BookLevel;
 use tickcast::feed::{Reader, Replay, ReplaySettings, Speed};
 use tickcast::model::{
     Aggressor, Bar, BarStep, Bars, Body, Deriver, Event, OrderBook, Period, Primary, Side, Trade,
@@ -21,21 +24,6 @@ fn import(inputs: &[&Path], folder: &TempDir) -> (PathBuf, Imported) {
     let inputs: Vec<PathBuf> = inputs.iter().map(|path| path.to_path_buf()).collect();
     let imported = importer::import(&inputs, &out, ImportOptions { strict: true }, &mut |_| {}).unwrap();
     (out, imported)
-}
-
-fn report(path: &Path) -> Report {
-    let report = inspect(path, &mut |_, _| {}).unwrap();
-    assert!(report.complete && report.fault.is_none());
-    report
-}
-
-fn primaries(path: &Path) -> Vec<Primary> {
-    let mut reader = Reader::open(path).unwrap();
-    let mut primaries = Vec::new();
-    while let Some(block) = reader.next_block().unwrap() {
-        primaries.extend_from_slice(block);
-    }
-    primaries
 }
 
 fn levels(levels: &[BookLevel]) -> Vec<(&str, &str, usize)> {

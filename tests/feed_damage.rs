@@ -222,7 +222,9 @@ fn a_file_of_10000_records_flipped_at_any_bit_is_a_located_error() {
             bytes[at] ^= 1 << (flip % 8);
             let found = check(&bytes);
             assert!(!found.ok && found.faults_total >= 1, "bit {flip} went unseen");
-            assert!(found.faults[0].offset <= at as u64 + 48, "bit {flip}: {:?}", found.faults[0]);
+            // A length that is wrong is found where the file ends before it.
+            let is_start = at < blocks[0].offset as usize;
+            assert!(is_start || found.faults[0].offset <= at as u64, "bit {flip}: {:?}", found.faults[0]);
             let block = blocks.iter().position(|block| (block.offset as usize..end(block)).contains(&at));
             match (repaired(&bytes), block) {
                 (Ok(saved), Some(block)) => {

@@ -1,7 +1,9 @@
 //! Importing DBN: what is refused, and what instruments are called. The input is made with Databento's own encoder.
 #![cfg(feature = "dbn")]
 
-use std::io::Write;
+#[path = "common/feeds.rs"]
+mod feeds;
+
 use std::path::{Path, PathBuf};
 
 use dbn::encode::{EncodeRecord, dbn::Encoder as DbnEncoder};
@@ -9,63 +11,49 @@ use dbn::{
     MappingInterval, MboMsg, Mbp1Msg, Metadata, RecordHeader, SType, Schema, SymbolMapping, TradeMsg,
     UNDEF_PRICE,
 };
-use tempfile::TempDir;
+use feeds::{Case, gzip, primaries, report};
 use tickcast::feed::Reader;
 use tickcast::feed::import::{Damage, ImportError, ImportOptions, Imported, Place, dbn as importer};
-use tickcast::feed::inspect::inspect;
 use tickcast::model::{Primary, PrimaryKind};
 
 /// 2024-01-10T00:00:00Z; the days of the mappings follow.
 const DAY_NS: u64 = 1_704_844_800_000_000_000;
 const HOURS_24_NS: u64 = 86_400_000_000_000;
 
-struct Case {
-    folder: TempDir,
-    inputs: Vec<PathBuf>,
-}
-
-impl Case {
-    fn new() -> Case {
-        Case { folder: tempfile::tempdir().unwrap(), inputs: Vec::new() }
-    }
-
-    fn bytes(mut self, name: &str, bytes: &[u8]) -> Case {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        self.inputs.push(path);
-        self
-    }
-
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out.feed")
-    }
-
-    fn try_import(&self, strict: bool) -> Result<Imported, ImportError> {
-        importer::import(&self.inputs, &self.out(), ImportOptions { strict }, &mut |_| {})
-    }
+/// Imports of Databento files.
+trait ImportDbn {
+    fn try_import(&self, strict: bool) -> Result<Imported, ImportError>;
 
     /// Imports what is whole.
-    fn import(&self) -> Imported {
+    fn taken(&self) -> Imported {
         self.try_import(false).unwrap()
     }
 
-    /// What is refused where no damage is tolerated; nothing may have been written.
+    /// What is refused where no damage is tolerated.
     fn refusal(&self) -> String {
-        let error = self.try_import(true).unwrap_err().to_string();
-        assert!(!self.out().exists(), "{error}");
-        error
+        self.try_import(true).unwrap_err().to_string()
     }
 
-    /// Imports what is whole, where it is so many records and one damage; the feed file goes away again.
+    /// Imports what is whole, where it is so many records and one damage.
     fn damage(&self, records: u64) -> Damage {
-        let imported = self.import();
-        std::fs::remove_file(self.out()).unwrap();
+        let imported = self.taken();
         assert_eq!((imported.source_records, imported.findings.damaged), (records, 1), "{imported:?}");
         imported.findings.damage[0].clone()
     }
 
+    fn symbols(&self) -> Vec<String>;
+}
+
+impl ImportDbn for Case {
+    fn try_import(&self, strict: bool) -> Result<Imported, ImportError> {
+        let import = |inputs: &[PathBuf], out: &Path, options: ImportOptions| {
+            importer::import(inputs, out, options, &mut |_| {})
+        };
+        self.import(strict, import)
+    }
+
     fn symbols(&self) -> Vec<String> {
-        self.import();
+        self.taken();
         let reader = Reader::open(&self.out()).unwrap();
         reader.catalog().instruments().iter().map(|instrument| instrument.symbol.clone()).collect()
     }
@@ -125,12 +113,6 @@ fn order(action: u8) -> MboMsg {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 fn trades(records: &[TradeMsg]) -> Vec<u8> {
     encode(&metadata(Some(Schema::Trades), vec![]), records)
 }
@@ -141,7 +123,7 @@ fn orders(records: &[MboMsg]) -> Vec<u8> {
 
 #[test]
 fn what_is_no_dbn_is_refused_by_name() {
-    let refusal = |bytes: &[u8]| Case::new().bytes("in.dbn", bytes).refusal();
+    let refusal = |bytes: &[u8]| Case::new().input("in.dbn", bytes).refusal();
     let text = refusal(b"");
     assert!(text.contains("in.dbn is empty; expected a DBN file"), "{text}");
     let text = refusal(b"TICKFEED and so on");
@@ -176,13 +158,13 @@ fn other_schemas_are_refused_by_name() {
         [(Schema::Ohlcv1M, "ohlcv-1m"), (Schema::Cmbp1, "cmbp-1"), (Schema::Cbbo1S, "cbbo-1s")]
     {
         let text =
-            Case::new().bytes("in.dbn", &encode::<TradeMsg>(&metadata(Some(schema), vec![]), &[])).refusal();
+            Case::new().input("in.dbn", &encode::<TradeMsg>(&metadata(Some(schema), vec![]), &[])).refusal();
         let allowed = "allowed: mbo, mbp-1, mbp-10, tbbo, bbo-1s, bbo-1m, trades, status, definition, statistics, \
                        imbalance and mixed";
         assert!(text.contains(&format!("the schema is {name}; {allowed}")), "{text}");
     }
     let live = Metadata { ts_out: true, ..metadata(Some(Schema::Trades), vec![]) };
-    let text = Case::new().bytes("in.dbn", &encode::<TradeMsg>(&live, &[])).refusal();
+    let text = Case::new().input("in.dbn", &encode::<TradeMsg>(&live, &[])).refusal();
     assert!(text.contains("a live capture with sending times"), "{text}");
 }
 
@@ -191,10 +173,10 @@ fn of_a_file_cut_anywhere_the_records_before_the_cut_are_taken() {
     let bytes = trades(&[trade(2, 1, DAY_NS), trade(2, 1, DAY_NS + 1)]);
     let start = bytes.len() - 2 * size_of::<TradeMsg>();
     for length in 1..bytes.len() {
-        let case = Case::new().bytes("in.dbn", &bytes[..length]);
+        let case = Case::new().input("in.dbn", &bytes[..length]);
         let records = (length.saturating_sub(start) / size_of::<TradeMsg>()) as u64;
         if length >= start && (length - start).is_multiple_of(size_of::<TradeMsg>()) {
-            assert_eq!(case.import().source_records, records);
+            assert_eq!(case.taken().source_records, records);
             continue;
         }
         let truncated = format!("in.dbn is truncated: after {records} whole records");
@@ -210,17 +192,17 @@ fn of_a_file_cut_anywhere_the_records_before_the_cut_are_taken() {
     // Compressed data that ends too early is noticed even where the records do not show it.
     for packed in [zstd::encode_all(&bytes[..], 3).unwrap(), gzip(&bytes)] {
         for length in 5..packed.len() {
-            let text = Case::new().bytes("in.dbn.packed", &packed[..length]).refusal();
+            let text = Case::new().input("in.dbn.packed", &packed[..length]).refusal();
             assert!(text.contains("in.dbn.packed is truncated: after "), "{length}: {text}");
         }
-        assert_eq!(Case::new().bytes("in.dbn.packed", &packed).import().source_records, 2);
+        assert_eq!(Case::new().input("in.dbn.packed", &packed).taken().source_records, 2);
     }
 }
 
 #[test]
 fn damaged_records_are_left_out_and_located() {
     let (first, last) = (order(b'A'), MboMsg { order_id: 8, ..order(b'A') });
-    let case = Case::new().bytes("in.dbn", &orders(&[first.clone(), order(b'Z'), last.clone()]));
+    let case = Case::new().input("in.dbn", &orders(&[first.clone(), order(b'Z'), last.clone()]));
     let damage = case.damage(2);
     assert_eq!(damage.place, Place::Record(1));
     assert_eq!(damage.problem, "action 'Z'; allowed: A, C, M, R, T, F and N");
@@ -229,38 +211,37 @@ fn damaged_records_are_left_out_and_located() {
     let mut bytes = orders(&[first, order(b'A'), last]);
     let second = bytes.len() - 2 * size_of::<MboMsg>();
     bytes[second] = 1;
-    let damage = Case::new().bytes("in.dbn", &bytes).damage(1);
+    let damage = Case::new().input("in.dbn", &bytes).damage(1);
     assert_eq!(damage.place, Place::Record(1));
     assert!(damage.problem.ends_with("nothing after it can be read"), "{damage}");
 
     // Of many only the first are told.
     let many: Vec<MboMsg> = std::iter::once(order(b'A')).chain((0..100).map(|_| order(b'Z'))).collect();
-    let findings = Case::new().bytes("in.dbn", &orders(&many)).import().findings;
+    let findings = Case::new().input("in.dbn", &orders(&many)).taken().findings;
     assert_eq!((findings.damaged, findings.damage.len()), (100, 8));
 
     // Nothing but damage is no recording.
-    let error = Case::new().bytes("in.dbn", &orders(&[order(b'Z')])).try_import(false).unwrap_err();
+    let error = Case::new().input("in.dbn", &orders(&[order(b'Z')])).try_import(false).unwrap_err();
     assert!(matches!(error, ImportError::Damaged(_)), "{error}");
 }
 
 #[test]
 fn flipped_bits_never_panic() {
     let mut bytes = trades(&[trade(2, 1, DAY_NS), trade(2, 1, DAY_NS + 1)]);
-    let case = Case::new().bytes("in.dbn", &bytes);
+    let case = Case::new().input("in.dbn", &bytes);
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&case.inputs[0], &bytes).unwrap();
         if let Err(error) = case.try_import(true) {
-            assert!(error.to_string().contains("in.dbn") && !case.out().exists(), "bit {bit}: {error}");
+            assert!(error.to_string().contains("in.dbn"), "bit {bit}: {error}");
         }
-        let _ = std::fs::remove_file(case.out());
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
 }
 
 #[test]
 fn records_that_would_make_a_wrong_book_are_refused_by_number() {
-    let refusal = |bad: MboMsg| Case::new().bytes("in.dbn", &orders(&[order(b'A'), bad])).refusal();
+    let refusal = |bad: MboMsg| Case::new().input("in.dbn", &orders(&[order(b'A'), bad])).refusal();
     for (bad, reason) in [
         (order(b'Z'), "action 'Z'; allowed: A, C, M, R, T, F and N"),
         (MboMsg { side: b'x' as _, ..order(b'A') }, "side 'x'; allowed: A, B and N"),
@@ -278,7 +259,7 @@ fn records_that_would_make_a_wrong_book_are_refused_by_number() {
     }
     // A record of another schema in between.
     let mixed = [orders(&[order(b'A')]), trade(2, 1, DAY_NS).as_ref().to_vec()].concat();
-    let text = Case::new().bytes("in.dbn", &mixed).refusal();
+    let text = Case::new().input("in.dbn", &mixed).refusal();
     assert!(text.contains("type 0x00 of 48 bytes; a record of schema mbo has 56 bytes"), "{text}");
 }
 
@@ -286,12 +267,11 @@ fn records_that_would_make_a_wrong_book_are_refused_by_number() {
 fn a_clear_and_a_trade_without_a_price_are_kept() {
     let clear = MboMsg { price: UNDEF_PRICE, side: b'N' as _, size: 0, ..order(b'R') };
     let priceless = MboMsg { price: UNDEF_PRICE, ..order(b'T') };
-    let case = Case::new().bytes("in.dbn", &orders(&[order(b'A'), clear, priceless]));
-    case.import();
-    let mut reader = Reader::open(&case.out()).unwrap();
-    let kinds: Vec<_> = reader.next_block().unwrap().unwrap().iter().map(Primary::kind).collect();
+    let case = Case::new().input("in.dbn", &orders(&[order(b'A'), clear, priceless]));
+    case.taken();
+    let kinds: Vec<_> = primaries(&case.out()).iter().map(Primary::kind).collect();
     assert_eq!(kinds, [PrimaryKind::Add, PrimaryKind::Clear, PrimaryKind::Note].map(Some));
-    let report = inspect(&case.out(), &mut |_, _| {}).unwrap();
+    let report = report(&case.out());
     assert_eq!((report.instruments[0].book.orders, report.instruments[0].trades.count), (Some(0), 0));
 }
 
@@ -305,7 +285,7 @@ fn instruments_are_called_by_the_mapping_of_the_day() {
         trade(2, 1, DAY_NS + HOURS_24_NS),
         trade(2, 2, DAY_NS + 3 * HOURS_24_NS),
     ];
-    let case = Case::new().bytes("in.dbn", &encode(&metadata(Some(Schema::Trades), mappings), &records));
+    let case = Case::new().input("in.dbn", &encode(&metadata(Some(Schema::Trades), mappings), &records));
     assert_eq!(
         case.symbols(),
         ["OLD", "STEADY", "3", "NEW"],
@@ -322,14 +302,14 @@ fn names_are_made_plain_and_distinct() {
         mapping("SAME", 3, 10, 11),
     ];
     let records = [trade(2, 1, DAY_NS), trade(2, 2, DAY_NS), trade(2, 3, DAY_NS), trade(9, 3, DAY_NS + 1)];
-    let case = Case::new().bytes("in.dbn", &encode(&metadata(Some(Schema::Trades), mappings), &records));
+    let case = Case::new().input("in.dbn", &encode(&metadata(Some(Schema::Trades), mappings), &records));
     assert_eq!(case.symbols(), ["AAPL_240119C00150000", "2", "SAME@2", "SAME@9"]);
 
     // A continuous contract: one name, two instruments of one publisher.
     let mut rolled = mapping("ES.c.0", 5, 10, 11);
     rolled.intervals.extend(mapping("ES.c.0", 6, 11, 12).intervals);
     let records = [trade(1, 5, DAY_NS), trade(1, 6, DAY_NS + HOURS_24_NS)];
-    let case = Case::new().bytes("in.dbn", &encode(&metadata(Some(Schema::Trades), vec![rolled]), &records));
+    let case = Case::new().input("in.dbn", &encode(&metadata(Some(Schema::Trades), vec![rolled]), &records));
     assert_eq!(case.symbols(), ["ES.c.0@1:5", "ES.c.0@1:6"]);
 }
 
@@ -342,16 +322,18 @@ fn one_instrument_in_two_schemas_is_refused() {
         ..Mbp1Msg::default()
     };
     let quotes = encode(&metadata(Some(Schema::Mbp1), vec![]), &[quote]);
-    let text = Case::new().bytes("a.dbn", &quotes).bytes("b.dbn", &trades(&[trade(2, 1, DAY_NS)])).refusal();
+    let text = Case::new().input("a.dbn", &quotes).input("b.dbn", &trades(&[trade(2, 1, DAY_NS)])).refusal();
     assert!(text.contains("symbol \"1\" comes as mbp-1 and as trades"), "{text}");
 }
 
 #[test]
 fn an_existing_feed_file_is_not_overwritten() {
-    let case = Case::new().bytes("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
-    case.import();
+    let case = Case::new().input("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
+    case.taken();
     let before = std::fs::read(case.out()).unwrap();
-    let text = case.try_import(false).unwrap_err().to_string();
+    let options = ImportOptions::default();
+    let error = importer::import(&case.inputs, &case.out(), options, &mut |_| {}).unwrap_err();
+    let text = error.to_string();
     assert!(
         text.ends_with("out.feed exists; an import overwrites nothing: remove it, or name another file"),
         "{text}"
@@ -361,7 +343,7 @@ fn an_existing_feed_file_is_not_overwritten() {
 
 #[test]
 fn progress_ends_at_its_total() {
-    let case = Case::new().bytes("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
+    let case = Case::new().input("in.dbn", &trades(&[trade(2, 1, DAY_NS)]));
     let mut heard = Vec::new();
     let options = ImportOptions::default();
     importer::import(&case.inputs, &case.out(), options, &mut |progress| heard.push(progress)).unwrap();

@@ -91,6 +91,18 @@ fn play(replay: &mut Replay, start_ns: u64) -> Vec<(u64, u32)> {
     }
 }
 
+/// Polls until something else than [`Next::Now`] comes: what was sent, the state at a place apart, and what comes next.
+fn settle(replay: &mut Replay, now_ns: u64) -> (Vec<u32>, Next) {
+    let mut out = Vec::new();
+    loop {
+        let next = replay.poll(now_ns, &mut out).unwrap();
+        if next != Next::Now {
+            out.retain(|primary| primary.flags & primary_flags::SNAPSHOT == 0);
+            return (out.iter().map(|primary| primary.sequence).collect(), next);
+        }
+    }
+}
+
 /// One poll: what was sent, and what comes next.
 fn poll(replay: &mut Replay, now_ns: u64) -> (Vec<u32>, Next) {
     let mut out = Vec::new();
@@ -370,8 +382,212 @@ fn the_state_is_json_with_its_time_as_text() {
     let json = serde_json::to_value(handle.state()).unwrap();
     assert_eq!(
         json,
-        serde_json::json!({"state": "paused", "speed": 2.5, "time_ns": START_NS.to_string(), "files": ["a.feed"],
-            "records_sent": 0, "records": 1, "looped": false, "loops": 0})
+        serde_json::json!({"state": "paused", "speed": 2.5, "time_ns": START_NS.to_string(),
+            "begin_ns": START_NS.to_string(), "end_ns": START_NS.to_string(), "files": ["a.feed"], "records_sent": 0,
+            "records": 1, "looped": false, "loops": 0})
     );
     assert_eq!(serde_json::from_value::<tickcast::feed::ReplayState>(json).unwrap(), handle.state());
+}
+
+#[test]
+fn from_and_to_are_the_first_and_the_last_time_that_is_played() {
+    let files = Files::new();
+    let path = files.trades("a.feed", &[0, 1_000, 2_000, 3_000, 3_000, 4_000]);
+    let part = ReplaySettings { from_ns: Some(START_NS + 1_000), to_ns: Some(START_NS + 3_000), ..at("1") };
+    let (mut replay, handle) = self::replay(&path, part);
+    let state = handle.state();
+    assert_eq!(
+        (state.time_ns, state.begin_ns, state.end_ns),
+        (START_NS + 1_000, START_NS + 1_000, START_NS + 3_000)
+    );
+    assert_eq!(settle(&mut replay, 50), (vec![2], Next::At(1_050)));
+    assert_eq!(settle(&mut replay, 1_050), (vec![3], Next::At(2_050)));
+    assert_eq!(settle(&mut replay, 2_050), (vec![4, 5], Next::Ended));
+    assert_eq!(handle.state().records_sent, 5);
+    // Looped it is that part which is repeated; between records it begins with the next.
+    let part = ReplaySettings { from_ns: Some(START_NS + 1_500), looped: true, ..part };
+    let (mut replay, handle) = self::replay(&path, part);
+    assert_eq!(settle(&mut replay, 0), (vec![3], Next::At(1_000)));
+    let pass_ns = limits::REPLAY_PASS_NS_MIN;
+    assert_eq!(settle(&mut replay, 1_000), (vec![4, 5], Next::At(pass_ns)));
+    assert_eq!(settle(&mut replay, pass_ns), (vec![], Next::Reset(ResetReason::Loop)));
+    // Late by seven: the schedule of the pass is not.
+    assert_eq!(settle(&mut replay, pass_ns + 7), (vec![3], Next::At(pass_ns + 1_000)));
+    assert_eq!(handle.state().loops, 1);
+    // The state that stood before comes first, and takes no time.
+    let (mut replay, _) = self::replay(&path, part);
+    let mut out = Vec::new();
+    while replay.poll(0, &mut out).unwrap() == Next::Now {}
+    assert!(out[..out.len() - 1].iter().all(|primary| primary.flags & primary_flags::SNAPSHOT != 0));
+    let last_trade = out.iter().find(|primary| primary.kind == PrimaryKind::Trade as u8).unwrap();
+    assert_eq!(last_trade.ts_event_ns, START_NS + 1_000);
+}
+
+#[test]
+fn a_part_without_anything_in_it_is_refused_by_its_times() {
+    let files = Files::new();
+    let path = files.trades("a.feed", &[0, 1_000]);
+    for (from, to) in [(Some(5), Some(4)), (Some(1_001), None), (Some(600), Some(500))] {
+        let settings = ReplaySettings {
+            from_ns: from.map(|ns| START_NS + ns),
+            to_ns: to.map(|ns| START_NS + ns),
+            ..at("1")
+        };
+        let error = Replay::open(std::slice::from_ref(&path), settings).err().unwrap().to_string();
+        assert!(error.contains("2023-11-14T22:13:20") && error.contains("nothing to replay"), "{error}");
+    }
+    let before = ReplaySettings { to_ns: Some(START_NS - 1), ..at("1") };
+    let error = Replay::open(std::slice::from_ref(&path), before).err().unwrap().to_string();
+    assert!(error.contains("from the beginning to 2023-11-14T22:13:19.999999999Z"), "{error}");
+    // A gap within the records is no fault: the state there is shown, once.
+    let gap =
+        ReplaySettings { from_ns: Some(START_NS + 1), to_ns: Some(START_NS + 2), looped: true, ..at("1") };
+    let (mut replay, _) = self::replay(&path, gap);
+    assert_eq!(settle(&mut replay, 0), (vec![], Next::Ended));
+}
+
+#[test]
+fn idle_longer_than_allowed_is_shortened_by_the_clock() {
+    let files = Files::new();
+    let path = files.trades("a.feed", &[0, 100, 10_100, 10_300, 90_000, 90_001]);
+    for (speed, due) in [
+        ("1", [0, 100, 600, 800, 1_300, 1_301]),
+        ("10", [0, 10, 510, 530, 1_030, 1_031]),
+        ("1000", [0, 1, 11, 11, 90, 91]),
+        ("max", [0; 6]),
+    ] {
+        let (mut replay, _) = self::replay(&path, ReplaySettings { max_idle_ns: Some(500), ..at(speed) });
+        let sent = play(&mut replay, 0);
+        assert_eq!(sent, due.into_iter().zip(1..).collect::<Vec<_>>(), "speed {speed}");
+    }
+    // A late poll does not move the schedule; a pause in a wait keeps what is left of it, a new speed begins anew.
+    let (mut replay, handle) = self::replay(&path, ReplaySettings { max_idle_ns: Some(500), ..at("1") });
+    assert_eq!(poll(&mut replay, 0), (vec![1], Next::At(100)));
+    assert_eq!(poll(&mut replay, 140), (vec![2], Next::At(600)));
+    handle.pause();
+    assert_eq!(poll(&mut replay, 200), (vec![], Next::Idle));
+    handle.play();
+    assert_eq!(poll(&mut replay, 5_000), (vec![], Next::At(5_400)));
+    handle.set_speed("0.1".parse().unwrap());
+    assert_eq!(poll(&mut replay, 5_100), (vec![], Next::At(5_600)));
+    assert_eq!(poll(&mut replay, 5_600), (vec![3], Next::At(6_100)));
+}
+
+#[test]
+fn a_step_sends_the_next_event_and_stands_still_behind_it() {
+    let files = Files::new();
+    let path = files.trades("a.feed", &[0, 1_000, 2_000, 9_000, 9_500]);
+    let (mut replay, handle) = self::replay(&path, at("1"));
+    assert_eq!(poll(&mut replay, 0), (vec![1], Next::At(1_000)));
+    handle.step(1);
+    assert_eq!(handle.state().state, ReplayStatus::Paused);
+    assert_eq!(poll(&mut replay, 300), (vec![2], Next::Idle));
+    assert_eq!(handle.state().time_ns, START_NS + 1_000);
+    assert_eq!(poll(&mut replay, 400), (vec![], Next::Idle));
+    handle.step(1);
+    handle.step(1);
+    assert_eq!(poll(&mut replay, 500), (vec![3, 4], Next::Idle));
+    handle.play();
+    assert_eq!(poll(&mut replay, 10_000), (vec![], Next::At(10_500)), "from where the last step led");
+    handle.step(7);
+    assert_eq!(poll(&mut replay, 10_100), (vec![5], Next::Ended), "more than there is");
+    assert_eq!(handle.state().state, ReplayStatus::Ended);
+}
+
+#[test]
+fn a_seek_goes_on_from_the_time_that_was_sought() {
+    let files = Files::new();
+    let path = files.trades("a.feed", &[0, 1_000, 2_000, 9_000]);
+    let (mut replay, handle) = self::replay(&path, at("2"));
+    assert_eq!(poll(&mut replay, 0), (vec![1], Next::At(500)));
+    let seek = |replay: &mut Replay, after_ns: i64, now_ns| {
+        handle.seek(START_NS.checked_add_signed(after_ns).unwrap());
+        assert_eq!(poll(replay, now_ns), (vec![], Next::Reset(ResetReason::Seek)));
+        settle(replay, now_ns)
+    };
+    assert_eq!(seek(&mut replay, 5_000, 100), (vec![], Next::At(2_100)), "4,000 to go, twice as fast");
+    assert_eq!(handle.state().time_ns, START_NS + 5_000);
+    assert_eq!(handle.state().records_sent, 3);
+    // An event at that time is still to come, and comes at once.
+    assert_eq!(seek(&mut replay, 1_000, 200), (vec![2], Next::At(700)));
+    // Before the start is the start, behind the end the end with its state; from there it can seek again.
+    assert_eq!(seek(&mut replay, -5, 300), (vec![1], Next::At(800)));
+    assert_eq!(seek(&mut replay, 9_001, 400), (vec![], Next::Ended));
+    assert_eq!((handle.state().state, handle.state().records_sent), (ReplayStatus::Ended, 4));
+    assert_eq!(handle.state().time_ns, START_NS + 9_000);
+    assert_eq!(seek(&mut replay, 8_000, 1_000), (vec![], Next::At(1_500)));
+    // Paused it shows the state and waits.
+    handle.pause();
+    assert_eq!(seek(&mut replay, 1_500, 1_100), (vec![], Next::Idle));
+    handle.play();
+    assert_eq!(settle(&mut replay, 7_000), (vec![], Next::At(7_250)));
+    // Of two the last counts; within from and to.
+    handle.seek(START_NS);
+    assert_eq!(seek(&mut replay, 2_000, 7_100), (vec![3], Next::At(10_600)));
+    let part = ReplaySettings { from_ns: Some(START_NS + 900), to_ns: Some(START_NS + 2_000), ..at("1") };
+    let (mut replay, handle) = self::replay(&path, part);
+    assert_eq!(settle(&mut replay, 0), (vec![2], Next::At(1_000)));
+    for (sought, sent, next) in [(0, vec![2], Next::At(1_000)), (9_000, vec![], Next::Ended)] {
+        handle.seek(START_NS + sought);
+        assert_eq!(poll(&mut replay, 0).1, Next::Reset(ResetReason::Seek));
+        assert_eq!(settle(&mut replay, 0), (sent, next));
+    }
+    assert_eq!(handle.state().records_sent, 3);
+}
+
+#[test]
+fn a_day_at_a_hundred_times_its_speed_ends_in_time_however_late_it_is_polled() {
+    let files = Files::new();
+    let second = 1_000_000_000;
+    let after_ns: Vec<u64> = (0..=86_400).map(|number| number * second).collect();
+    let path = files.trades("day.feed", &after_ns);
+    let (mut replay, _) = self::replay(&path, at("100"));
+    let (mut now_ns, mut random, mut sent) = (0, 1_u64, 0);
+    loop {
+        let (numbers, next) = poll(&mut replay, now_ns);
+        sent += numbers.len();
+        match next {
+            Next::At(due_ns) => {
+                // Up to 20 ms late, twice what lies between two records.
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                now_ns = due_ns + (random >> 33) % 20_000_000;
+            }
+            Next::Now => {}
+            next => {
+                assert_eq!(next, Next::Ended);
+                break;
+            }
+        }
+    }
+    assert_eq!(sent, after_ns.len());
+    let took = 864 * second;
+    assert!(now_ns >= took && now_ns - took <= took / 1_000, "{now_ns} ns");
+}
+
+#[test]
+fn what_is_sent_of_a_part_does_not_depend_on_speed_idle_or_late_polls() {
+    let files = Files::new();
+    let after_ns: Vec<u64> = (0..3_000_u64).map(|number| number * number * 31).collect();
+    let path = files.trades("a.feed", &after_ns);
+    let part = |speed: &str, max_idle_ns| ReplaySettings {
+        from_ns: Some(START_NS + after_ns[700]),
+        to_ns: Some(START_NS + after_ns[2_500]),
+        max_idle_ns,
+        ..at(speed)
+    };
+    let mut runs = Vec::new();
+    for (speed, max_idle_ns) in [("0.1", None), ("1", Some(5_000)), ("1000", Some(1)), ("max", None)] {
+        let (mut replay, _) = self::replay(&path, part(speed, max_idle_ns));
+        let (mut sent, mut now_ns) = (Vec::new(), 0);
+        loop {
+            match replay.poll(now_ns, &mut sent).unwrap() {
+                Next::At(due_ns) => now_ns = due_ns + due_ns % 7,
+                Next::Ended => break,
+                _ => {}
+            }
+        }
+        runs.push(sent);
+    }
+    assert!(runs.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(runs[0].iter().filter(|primary| primary.sequence > 0).count(), 1_801);
 }

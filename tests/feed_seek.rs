@@ -1,12 +1,19 @@
 //! Keyframes, and replays that start or jump anywhere: what they show is what a straight run shows there.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use tickcast::feed::import::{self, ImportOptions};
-use tickcast::feed::{Description, KeyframeSettings, Reader, Writer, pacing_time_ns};
+use tickcast::feed::{
+    Description, KeyframeSettings, Reader, Replay, ReplayHandle, ReplaySettings, Speed, Writer,
+    pacing_time_ns,
+};
 use tickcast::model::{
-    Catalog, Channel, Deriver, Level, Order, Primary, PrimaryKind, Quote, Side, Status, Ticker, primary_flags,
+    Catalog, Channel, Deriver, Level, Order, Primary, PrimaryKind, Quote, ResetReason, Side, Status, Ticker,
+    primary_flags,
 };
 use tickcast::sim::{Rate, Simulation, SimulationSettings, profiles};
 use tickcast::source::{Next, Source};
@@ -23,9 +30,9 @@ struct Recording {
 }
 
 /// Three instruments that open, trade, halt.
-fn simulated() -> Recording {
+fn simulated(ticks: u64) -> Recording {
     let settings =
-        SimulationSettings { seed: 7, instruments: profiles(3), rate: Rate::Max, ticks: Some(20_000) };
+        SimulationSettings { seed: 7, instruments: profiles(3), rate: Rate::Max, ticks: Some(ticks) };
     let mut simulation = Simulation::new(settings).unwrap();
     let mut records = Vec::new();
     while simulation.poll(0, &mut records).unwrap() != Next::Ended {}
@@ -47,6 +54,25 @@ fn recorded() -> Option<Recording> {
 }
 
 impl Recording {
+    /// The events that are chosen, by the number of their first record, with the instruments they are about.
+    fn part(&self, is_chosen: impl Fn(usize, &Primary) -> bool) -> Recording {
+        let mut records = Vec::new();
+        let mut at = 0;
+        for event in self.records.split_inclusive(Primary::is_last) {
+            if is_chosen(at, &event[0]) {
+                records.extend_from_slice(event);
+            }
+            at += event.len();
+        }
+        let used: BTreeSet<u32> = records.iter().map(|primary| primary.instrument).collect();
+        let instruments = used.iter().map(|number| self.catalog.instruments()[*number as usize].clone());
+        let catalog = Arc::new(Catalog::new(instruments.collect()).unwrap());
+        for primary in &mut records {
+            primary.instrument = used.range(..primary.instrument).count() as u32;
+        }
+        Recording { catalog, records }
+    }
+
     /// The recording as a file, with keyframes or without.
     fn file(&self, keyframes: Option<KeyframeSettings>) -> Vec<u8> {
         let description = Description::new("a test", self.catalog.instruments().to_vec());
@@ -145,7 +171,7 @@ fn check_keyframes(recording: &Recording, least: usize) {
 
 #[test]
 fn a_keyframe_is_the_state_of_a_straight_run_and_says_where_each_stream_stood() {
-    check_keyframes(&simulated(), 6);
+    check_keyframes(&simulated(20_000), 6);
 }
 
 #[test]
@@ -156,7 +182,7 @@ fn a_keyframe_of_a_real_recording_is_the_state_of_a_straight_run() {
 
 #[test]
 fn a_file_with_keyframes_has_the_same_records_and_the_same_index() {
-    let recording = simulated();
+    let recording = simulated(20_000);
     let (plain, with) = (recording.file(None), recording.file(Some(OFTEN)));
     let (mut plain, mut with) = (open(&plain), open(&with));
     assert_eq!(plain.kinds(), with.kinds());
@@ -174,7 +200,7 @@ fn a_file_with_keyframes_has_the_same_records_and_the_same_index() {
 
 #[test]
 fn keyframes_are_found_without_an_index_and_those_that_are_damaged_are_passed_over() {
-    let recording = simulated();
+    let recording = simulated(20_000);
     let bytes = recording.file(Some(OFTEN));
     let all = keyframes(&mut open(&bytes));
     // The index and the trailer are lost.
@@ -199,7 +225,7 @@ fn keyframes_are_found_without_an_index_and_those_that_are_damaged_are_passed_ov
 
 #[test]
 fn a_large_state_comes_less_often() {
-    let recording = simulated();
+    let recording = simulated(20_000);
     let spaced = |settings| {
         let bytes = recording.file(Some(settings));
         let found = keyframes(&mut open(&bytes));
@@ -218,4 +244,187 @@ fn a_large_state_comes_less_often() {
     assert_eq!(spaced(KeyframeSettings::default()), [], "a short file needs none");
     let every = spaced(KeyframeSettings { every: 9_000, share: 0 });
     assert!(every.windows(2).all(|pair| pair[0].0 - pair[1].0 >= 9_000) && every.len() >= 2, "{every:?}");
+}
+
+/// A recording as files of a replay.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Files {
+        Files(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+/// As fast as it goes, and standing still.
+fn paused() -> ReplaySettings {
+    ReplaySettings { speed: Speed::MAX, start_paused: true, ..ReplaySettings::default() }
+}
+
+/// Everything that a replay sends until it has nothing to say, through a deriver that is reset as a publisher's is.
+struct Follower {
+    replay: Replay,
+    deriver: Deriver,
+    catalog: Arc<Catalog>,
+    resets: Vec<ResetReason>,
+}
+
+impl Follower {
+    fn new(paths: &[PathBuf], settings: ReplaySettings) -> (Follower, ReplayHandle) {
+        let replay = Replay::open(paths, settings).unwrap();
+        let (catalog, handle) = (replay.catalog(), replay.handle());
+        (
+            Follower { replay, deriver: Deriver::new(Arc::clone(&catalog)), catalog, resets: Vec::new() },
+            handle,
+        )
+    }
+
+    /// What was sent up to where it stands still or ends, and which of both.
+    fn follow(&mut self) -> (Vec<Primary>, Next) {
+        let (mut sent, mut out, mut derived) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let next = self.replay.poll(0, &mut out).unwrap();
+            for primary in &out {
+                self.deriver.apply(primary, &mut derived).unwrap();
+                derived.clear();
+            }
+            sent.append(&mut out);
+            match next {
+                Next::Now => {}
+                Next::Reset(reason) => {
+                    assert_eq!(sent, [], "a reset comes before what belongs to it");
+                    self.resets.push(reason);
+                    self.deriver.reset(1, reason, 0, &mut derived);
+                    derived.clear();
+                }
+                next => return (sent, next),
+            }
+        }
+    }
+
+    fn states(&self) -> Vec<State> {
+        states(&self.deriver, &self.catalog)
+    }
+}
+
+/// A hundred random moments, times of records and others, in the order in which they are sought.
+fn moments(recording: &Recording) -> Vec<u64> {
+    let timed = recording.records.iter().filter(|primary| primary.flags & primary_flags::SNAPSHOT == 0);
+    let times: Vec<u64> = timed.filter_map(pacing_time_ns).collect();
+    let mut random = 7_u64;
+    let moment = |_| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        times[(random >> 33) as usize % times.len()] + (random >> 20) % 2
+    };
+    (0..100).map(moment).collect()
+}
+
+/// How many records stand before the first event at a moment or later.
+fn records_before(recording: &Recording, moment_ns: u64) -> usize {
+    let timed = |primary: &Primary| {
+        let is_snapshot = primary.flags & primary_flags::SNAPSHOT != 0;
+        pacing_time_ns(primary).filter(|_| !is_snapshot)
+    };
+    let events = recording.records.split_inclusive(Primary::is_last);
+    let before = |event: &&[Primary]| event.iter().filter_map(timed).max().unwrap_or(0) < moment_ns;
+    events.take_while(before).map(<[Primary]>::len).sum()
+}
+
+fn seek_everywhere(recording: &Recording, bytes: &[u8]) {
+    let files = Files::new();
+    let (mut follower, handle) = Follower::new(&[files.write("a.feed", bytes)], paused());
+    assert_eq!(follower.follow(), (vec![], Next::Idle));
+    let moments = moments(recording);
+    // The straight run stops at each moment once, in their order.
+    let mut expected = BTreeMap::new();
+    let mut straight = Deriver::new(Arc::clone(&recording.catalog));
+    let (mut done, mut out) = (0, Vec::new());
+    let sorted: BTreeSet<u64> = moments.iter().copied().collect();
+    for moment_ns in sorted {
+        let upto = records_before(recording, moment_ns);
+        for primary in &recording.records[done..upto] {
+            straight.apply(primary, &mut out).unwrap();
+            out.clear();
+        }
+        done = upto;
+        expected.insert(moment_ns, (upto, states(&straight, &recording.catalog)));
+    }
+    for (at, moment_ns) in moments.into_iter().enumerate() {
+        handle.seek(moment_ns);
+        let (told, next) = follower.follow();
+        let (upto, expected) = &expected[&moment_ns];
+        let has_more = *upto < recording.records.len();
+        assert_eq!(next, if has_more { Next::Idle } else { Next::Ended });
+        assert!(told.iter().all(|primary| primary.flags & primary_flags::SNAPSHOT != 0));
+        assert!(follower.states() == *expected, "moment {moment_ns}");
+        assert_eq!(follower.resets.len(), at + 1);
+        let state = handle.state();
+        assert_eq!(state.records_sent, *upto as u64);
+        assert!(!has_more || state.time_ns == moment_ns.max(state.begin_ns));
+        // What follows is what follows there.
+        if at % 20 == 0 && has_more {
+            handle.step(1);
+            let (sent, _) = follower.follow();
+            let rest = &recording.records[*upto..];
+            assert!(rest.starts_with(&sent) && sent.last().is_some_and(Primary::is_last));
+        }
+    }
+    assert!(follower.resets.iter().all(|reason| *reason == ResetReason::Seek));
+    handle.play();
+    follower.follow();
+    assert!(
+        follower.states() == states(&derived(&recording.catalog, &recording.records), &recording.catalog)
+    );
+}
+
+#[test]
+fn after_a_seek_anywhere_the_books_are_those_of_a_straight_run() {
+    let recording = simulated(20_000);
+    seek_everywhere(&recording, &recording.file(Some(OFTEN)));
+}
+
+#[test]
+fn without_keyframes_or_an_index_a_seek_shows_the_same() {
+    let recording = simulated(6_000);
+    seek_everywhere(&recording, &recording.file(None));
+    let bytes = recording.file(Some(OFTEN));
+    let blocks_end = open(&bytes).blocks().last().map(|block| block.offset + u64::from(block.bytes)).unwrap();
+    seek_everywhere(&recording, &bytes[..blocks_end as usize]);
+}
+
+#[test]
+fn after_a_seek_in_a_real_recording_the_books_are_those_of_a_straight_run() {
+    let Some(recording) = recorded() else { return };
+    seek_everywhere(&recording, &recording.file(Some(OFTEN)));
+}
+
+#[test]
+fn a_seek_in_several_files_shows_all_of_them() {
+    let recording = simulated(12_000);
+    // One instrument in a file of its own, the others in both of two files, in turns.
+    let files = Files::new();
+    let alone = recording.part(|_, primary| primary.instrument == 0);
+    let shared =
+        [0, 1].map(|turn| recording.part(|at, primary| primary.instrument != 0 && (at / 5_000) % 2 == turn));
+    let mut paths = vec![files.write("alone.feed", &alone.file(Some(OFTEN)))];
+    for (number, part) in shared.iter().enumerate() {
+        paths.push(files.write(&format!("{number}.feed"), &part.file(Some(OFTEN))));
+    }
+    for moment_ns in moments(&recording).into_iter().take(6) {
+        let (mut follower, handle) = Follower::new(&paths, paused());
+        handle.seek(moment_ns);
+        follower.follow();
+        let ReplaySettings { speed, .. } = paused();
+        // A straight run ends before that moment.
+        let to_ns = Some(moment_ns - 1);
+        let (mut straight, _) =
+            Follower::new(&paths, ReplaySettings { to_ns, speed, ..ReplaySettings::default() });
+        assert_eq!(straight.follow().1, Next::Ended);
+        assert!(follower.states() == straight.states(), "moment {moment_ns}");
+    }
 }

@@ -74,7 +74,7 @@ fn real_levels() {
 fn real_trades() {
     let Some((case, imported)) = real("tardis_bitmex_trades_XBTUSD") else { return };
     assert_eq!(imported.source_records, 10);
-    assert_eq!(imported.findings.notes, ["in.csv: identifiers of trades that are no numbers are left out"]);
+    assert_eq!(imported.findings.left_out["identifiers of trades that are no numbers"], 10);
     assert_eq!(times(&primaries(&case.out())), (1_583_020_803_145_000, 1_583_020_803_276_000));
     let trades = &report(&case.out()).instruments[0].trades;
     assert_eq!((trades.count, trades.volume.as_str(), trades.sell.count), (10, "2161", 10));
@@ -147,7 +147,7 @@ fn decimals_are_exact_and_as_many_as_are_needed() {
                 x,A,1,10,,unknown,-3.50,2.5E1\n";
     let case = Case::new().input("in.csv", format!("{TRADES}{rows}").as_bytes());
     let imported = case.import(true, import).unwrap();
-    assert!(imported.findings.notes.is_empty());
+    assert!(imported.findings.left_out.is_empty());
     let reader = Reader::open(&case.out()).unwrap();
     let instrument = reader.catalog().instruments()[0].clone();
     assert_eq!((instrument.price_exponent, instrument.quantity_exponent), (-2, -8));
@@ -214,6 +214,22 @@ fn levels_and_trades_of_a_symbol_become_one_instrument() {
 }
 
 #[test]
+fn symbols_that_are_too_long_end_as_theirs_do() {
+    let row = |symbol: &str, at: u32| format!("huobi-dm-options,{symbol},1,{at},1,buy,1,1\n");
+    let (call, put) = ("BTC-USDT-210625-C-100000-LONG", "BTC-USDT-210625-P-100000-LONG");
+    let long = "y".repeat(257);
+    let text = format!("{TRADES}{}{}{}{}", row(call, 1), row(put, 2), row("A B", 3), row(&long, 4));
+    let case = Case::new().input("in.csv", text.as_bytes());
+    let imported = case.import(false, import).unwrap();
+    assert_eq!((imported.instruments, imported.findings.damaged), (3, 1));
+    let reader = Reader::open(&case.out()).unwrap();
+    let symbols: Vec<_> = reader.catalog().instruments().iter().map(|found| found.symbol.as_str()).collect();
+    let expected =
+        ["ns:BTC-USDT-210625-C-100000-LONG", "ns:BTC-USDT-210625-P-100000-LONG", "huobi-dm-options:A_B"];
+    assert_eq!(symbols, expected);
+}
+
+#[test]
 fn damaged_rows_are_left_out_and_located() {
     for (row, problem) in [
         ("x,A,1,10,false,bid,100", "7 fields; the header has 8"),
@@ -225,13 +241,14 @@ fn damaged_rows_are_left_out_and_located() {
         ),
         ("x,A,1,10,maybe,bid,100,1", "is_snapshot \"maybe\"; allowed: true and false"),
         ("x,A,1,10,false,buy,100,1", "side \"buy\"; allowed: bid and ask"),
-        (
-            "x,A,1,10,false,bid,NaN,1",
-            "price \"NaN\"; it does not fit in 64 bits with the decimals of the others",
-        ),
+        ("x,A,1,10,false,bid,NaN,1", "price \"NaN\"; expected a decimal number"),
         ("x,A,1,10,false,bid,100,-1", "quantity \"-1\"; allowed: 0 or more"),
         ("x,A,1,10,false,bid,1e999,1", "price \"1e999\"; expected a decimal number"),
-        ("x,,1,10,false,bid,100,1", "no symbol; every row has one"),
+        ("x,,1,10,false,bid,100,1", "exchange \"x\", symbol \"\"; allowed: a symbol, 256 bytes in all"),
+        (
+            "x,A,1,10,false,bid,-9223372036854775808,1",
+            "price \"-9223372036854775808\"; it does not fit in 64 bits with the decimals of the others",
+        ),
     ] {
         let text = format!("{LEVELS}x,A,1,10,false,bid,99,1\n{row}\nx,A,1,10,false,bid,98,1\n");
         let case = Case::new().input("in.csv", text.as_bytes());

@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("shard", &["clock", "model", "source", "wire", "bus"]),
     ("client", &["clock", "model", "wire"]),
     ("bench", &["clock", "model", "wire", "client"]),
-    ("door", &["clock", "model", "source", "wire", "feed", "shard"]),
+    ("door", &["clock", "model", "source", "wire", "shard"]),
     (
         "config",
         &[
@@ -53,7 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 const OPEN_TO_ALL: [&str; 2] = ["limits", "stats"];
 
-/// What the door may name of a shard and of the feed: how to hand a socket over, how to steer a replay.
+/// What the door may name of a shard: how to hand a socket over.
 const DOOR_KNOWS: &[&str] = &[
     "shard::handle",
     "shard::ShardHandle",
@@ -65,11 +65,6 @@ const DOOR_KNOWS: &[&str] = &[
     "shard::Listing",
     "shard::Seat",
     "shard::Terms",
-    "feed::replay",
-    "feed::ReplayHandle",
-    "feed::ReplayState",
-    "feed::Speed",
-    "feed::SpeedError",
 ];
 
 const WITHOUT_LOCKS: [&str; 4] = ["bus", "model", "shard", "wire"];
@@ -108,7 +103,7 @@ fn layers(path: &str, code: &str) -> Problems {
         if !below.contains(&target) {
             problems.push(format!("{path}:{line}: {room} must not import {target} ({name})"));
         } else if room == "door"
-            && matches!(target, "shard" | "feed")
+            && target == "shard"
             && !DOOR_KNOWS.iter().any(|known| name == *known || name.starts_with(&format!("{known}::")))
         {
             problems.push(format!("{path}:{line}: the door must not know {name}"));
@@ -382,10 +377,13 @@ fn layers_bite() {
     assert!(up("src/wire/json.rs", "use crate::clock::Clock;"));
     assert!(up("src/client/mod.rs", "pub(crate) use crate::shard::Core;"));
     assert!(up("src/door/mod.rs", "use crate::shard::core::Core;"));
-    assert!(up("src/door/mod.rs", "use crate::{feed::{ReplayHandle, Reader}};"));
+    assert!(up("src/door/mod.rs", "use crate::{feed::ReplayHandle};"));
     assert!(up("src/main.rs", "use tickcast::node;"));
     assert!(up("src/attic/mod.rs", ""));
-    assert!(!up("src/door/mod.rs", "use crate::{feed::ReplayHandle, shard::{ShardHandle, handle::Query}};"));
+    assert!(!up(
+        "src/door/mod.rs",
+        "use crate::{source::ReplayControl, shard::{ShardHandle, handle::Query}};"
+    ));
     assert!(!up("src/shard/core.rs", "use crate::{bus, model::*, wire::market}; use super::super::stats;"));
     assert!(!up(
         "src/model/book.rs",

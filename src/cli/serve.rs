@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{
     Arity, Flags, KEYS, Key, Layers, LogFormat, Place, Problems, Settings, SourceSettings, Symbols,
 };
+use crate::feed::rfc3339;
 use crate::node;
 
 /// Flags of `serve`: one for each of [`KEYS`], so that none lacks its twin in file and environment.
@@ -185,11 +186,20 @@ fn greeting(settings: &Settings, address: SocketAddr, symbol: Option<&str>) -> S
             format!("simulated market: {symbols}, {rate} ticks/s, seed {seed}{end}")
         }
         SourceSettings::Live(input) => format!("live from {input}"),
-        SourceSettings::Replay { files, speed, looped, start_paused } => {
+        SourceSettings::Replay { files, playback } => {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-            let looped = if *looped { ", looped" } else { "" };
-            let paused = if *start_paused { ", paused" } else { "" };
-            format!("replay of {}, speed {speed}{looped}{paused}", files.join(", "))
+            let part = |name: &str, time_ns: Option<u64>| {
+                time_ns.map_or(String::new(), |time_ns| format!(", {name} {}", rfc3339(time_ns)))
+            };
+            format!(
+                "replay of {}, speed {}{}{}{}{}",
+                files.join(", "),
+                playback.speed,
+                part("from", playback.from_ns),
+                part("to", playback.to_ns),
+                if playback.looped { ", looped" } else { "" },
+                if playback.start_paused { ", paused" } else { "" }
+            )
         }
     };
     let url = if address.port() == DEFAULT_PORT && address.ip() == Ipv4Addr::LOCALHOST {

@@ -120,6 +120,27 @@ pub const KEYS: &[Key] = &[
         "Replay: wait for `play` (POST /api/v1/replay) before the first event",
     ),
     key(
+        ("from", "from"),
+        "TIME",
+        Arity::One,
+        "",
+        "Replay: begin with the books as they stood then and what follows; RFC 3339, or nanoseconds",
+    ),
+    key(
+        ("to", "to"),
+        "TIME",
+        Arity::One,
+        "",
+        "Replay: end behind the last event at that time or before; RFC 3339, or nanoseconds",
+    ),
+    key(
+        ("max_idle", "max-idle"),
+        "TIME",
+        Arity::One,
+        "",
+        "Replay: wait for the next event no longer than so, such as 500ms, 5s or 2m",
+    ),
+    key(
         ("record", "record"),
         "FILE",
         Arity::One,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::duration::{self, DURATION_ALLOWED};
 use super::{Layers, Problem, Problems, Written};
 use crate::door::Origin;
-use crate::feed::Speed;
+use crate::feed::{ReplaySettings, Speed, TIME_FORMS, parse_time_ns};
 use crate::limits;
 use crate::live::{self, LiveInput};
 use crate::recorder::RecordSettings;
@@ -92,12 +92,8 @@ pub enum SourceSettings {
     Replay {
         /// The files, at least one.
         files: Vec<PathBuf>,
-        /// The pace.
-        speed: Speed,
-        /// Whether it begins again at the end.
-        looped: bool,
-        /// Whether it waits for `play` before the first event.
-        start_paused: bool,
+        /// How they are played.
+        playback: ReplaySettings,
     },
 }
 
@@ -238,9 +234,16 @@ impl Check<'_> {
         let rate = self.rate().unwrap_or(Rate::PerSecond(20_000));
         let seed = self.whole("seed", 0..=u64::MAX).unwrap_or(1);
         let ticks = self.whole("ticks", 1..=u64::MAX);
-        let speed = self.speed().unwrap_or(Speed::NORMAL);
-        let looped = self.switch("loop");
-        let start_paused = self.switch("start_paused");
+        let playback = ReplaySettings {
+            speed: self.speed().unwrap_or(Speed::NORMAL),
+            looped: self.switch("loop"),
+            start_paused: self.switch("start_paused"),
+            from_ns: self.one("from", TIME_FORMS, parse_time_ns),
+            to_ns: self.one("to", TIME_FORMS, parse_time_ns),
+            max_idle_ns: self
+                .time("max_idle", limits::REPLAY_IDLE_MIN..=limits::REPLAY_IDLE_MAX)
+                .and_then(|time| u64::try_from(time.as_nanos()).ok()),
+        };
         let live = self.one("source", live::ALLOWED, |text| text.parse().ok());
 
         if is_replay {
@@ -248,10 +251,12 @@ impl Check<'_> {
             for name in ["symbols", "rate", "seed", "ticks"] {
                 self.forbid(name, "only for the simulated market: leave it out, or leave out replay");
             }
-            return SourceSettings::Replay { files, speed, looped, start_paused };
+            return SourceSettings::Replay { files, playback };
         }
-        self.forbid("speed", ONLY_REPLAY);
-        for (name, on) in [("loop", looped), ("start_paused", start_paused)] {
+        for name in ["speed", "from", "to", "max_idle"] {
+            self.forbid(name, ONLY_REPLAY);
+        }
+        for (name, on) in [("loop", playback.looped), ("start_paused", playback.start_paused)] {
             if on {
                 self.forbid(name, ONLY_REPLAY);
             }

@@ -1,9 +1,11 @@
 //! Settings in force, as a file that would give them.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::duration;
 use super::{LogFormat, Settings, SourceSettings, Symbols};
+use crate::feed::rfc3339;
 use crate::recorder::RecordSettings;
 use crate::wire::deflate::Mode;
 
@@ -25,11 +27,19 @@ impl fmt::Display for Settings {
                 }
             }
             SourceSettings::Live(input) => writeln!(f, "source = {}", quoted(&input.to_string()))?,
-            SourceSettings::Replay { files, speed, looped, start_paused } => {
+            SourceSettings::Replay { files, playback } => {
                 writeln!(f, "replay = {}", array(files.iter().map(|path| path.to_string_lossy())))?;
-                writeln!(f, "speed = {}", quoted(&speed.to_string()))?;
-                writeln!(f, "loop = {looped}")?;
-                writeln!(f, "start_paused = {start_paused}")?;
+                writeln!(f, "speed = {}", quoted(&playback.speed.to_string()))?;
+                writeln!(f, "loop = {}", playback.looped)?;
+                writeln!(f, "start_paused = {}", playback.start_paused)?;
+                for (name, time_ns) in [("from", playback.from_ns), ("to", playback.to_ns)] {
+                    if let Some(time_ns) = time_ns {
+                        writeln!(f, "{name} = {}", quoted(&rfc3339(time_ns)))?;
+                    }
+                }
+                if let Some(idle_ns) = playback.max_idle_ns {
+                    writeln!(f, "max_idle = {}", quoted(&duration::written(Duration::from_nanos(idle_ns))))?;
+                }
             }
         }
         if let Some(RecordSettings { file, rotate_bytes, rotate, flush }) = &self.record {

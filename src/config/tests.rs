@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::feed::Speed;
+use crate::feed::{ReplaySettings, Speed};
 use crate::limits;
 use crate::shard::SlowConsumer;
 use crate::sim::Rate;
@@ -116,7 +116,7 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_defaults() {
 fn a_list_is_an_array_or_separated_by_commas_and_replaced_whole() {
     let file = "replay = [\"a.feed\", \"b.feed\"]\nspeed = 2.5\nloop = true";
     let from = |settings: Settings| match settings.source {
-        SourceSettings::Replay { files, speed, looped, .. } => (files, speed, looped),
+        SourceSettings::Replay { files, playback } => (files, playback.speed, playback.looped),
         other => panic!("{other:?}"),
     };
     let files = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
@@ -164,6 +164,7 @@ fn impossible_combinations_are_refused_by_name() {
     let on: &[&str] = &["true"];
     assert_eq!(named(&[("speed", &["2"])]), ["speed"]);
     assert_eq!(named(&[("loop", on), ("start_paused", on)]), ["loop", "start_paused"]);
+    assert_eq!(named(&[("from", &["0"]), ("to", &["1"]), ("max_idle", &["1s"])]), ["from", "to", "max_idle"]);
     assert_eq!(named(&[("slow_consumer", &["block"])]), ["slow_consumer"]);
     assert_eq!(named(&[("loop", &["false"])]), [""; 0]);
     let replay: (&str, &[&str]) = ("replay", &["a"]);
@@ -173,6 +174,9 @@ fn impossible_combinations_are_refused_by_name() {
         ["symbols", "rate", "seed", "ticks"]
     );
     assert_eq!(named(&[("replay", &["", "b"])]), ["replay"]);
+    let wrong: [(&str, &[&str]); 4] =
+        [replay, ("from", &["noon"]), ("to", &["2023-12-25"]), ("max_idle", &["25h"])];
+    assert_eq!(named(&wrong), ["from", "to", "max_idle"]);
     assert!(matches!(settings("replay = []", &[], &[]).source, SourceSettings::Simulation { .. }));
 }
 
@@ -242,7 +246,15 @@ proptest! {
         prop_assert_eq!(&settings(&simulation.to_string(), &[], &[]), &simulation);
         let replay = Settings {
             source: SourceSettings::Replay {
-                files: vec![name.into()], speed: format!("{}.{:03}", speed / 1_000, speed % 1_000).parse().unwrap(), looped, start_paused: !looped,
+                files: vec![name.into()],
+                playback: ReplaySettings {
+                    speed: format!("{}.{:03}", speed / 1_000, speed % 1_000).parse().unwrap(),
+                    looped,
+                    start_paused: !looped,
+                    from_ns: ticks,
+                    to_ns: (!block).then_some(seed),
+                    max_idle_ns: ticks.map(|ticks| (1 + ticks % 86_000_000) * 1_000_000),
+                },
             },
             slow_consumer: if block { SlowConsumer::Block } else { SlowConsumer::Disconnect },
             outboxes_bytes,

@@ -13,16 +13,18 @@ use crossbeam_utils::atomic::AtomicCell;
 use fastwebsockets::upgrade::UpgradeFut;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::HOST;
+use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::fault::Fault;
+use super::fault::{Fault, shown};
 use super::{House, Refusal, routes, upgrade};
 use crate::limits;
 use crate::shard::{Arrival, Seat, ShardHandle, Terms};
@@ -113,6 +115,10 @@ impl Visitor {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         self.asked.store(true, Ordering::Relaxed);
         self.house.stats.requests.add(1);
+        if let Err(fault) = check_host(&request) {
+            self.house.stats.refused(Refusal::Malformed).add(1);
+            return fault.response();
+        }
         let is_echo = self.house.settings.has_echo && request.uri().path() == "/echo";
         if !is_echo && request.uri().path() != "/ws" {
             return routes::answer(&self.house, request).await;
@@ -167,6 +173,24 @@ impl Visitor {
         } else if error.is_parse() {
             self.house.stats.malformed.add(1);
         }
+    }
+}
+
+/// Whether a request names its host once and properly, as every one of HTTP/1.1 must (RFC 9112, section 3.2). One of
+/// HTTP/1.0 need not.
+fn check_host<B>(request: &Request<B>) -> Result<(), Fault> {
+    let mut named = request.headers().get_all(HOST).iter();
+    let fault = |found: &str| {
+        Fault::bad_request(format!("the header Host is {found}; allowed: one, such as \"localhost:8765\""))
+    };
+    match (named.next(), named.next()) {
+        (None, _) if request.version() < Version::HTTP_11 => Ok(()),
+        (None, _) => Err(fault("absent")),
+        (Some(_), Some(_)) => Err(fault("there twice")),
+        (Some(host), None) => match Authority::try_from(host.as_bytes()) {
+            Ok(authority) if !authority.as_str().contains('@') => Ok(()),
+            _ => Err(fault(&shown(&String::from_utf8_lossy(host.as_bytes())))),
+        },
     }
 }
 

@@ -10,7 +10,6 @@ mod connections;
 mod fault;
 mod metrics;
 mod origin;
-mod replay;
 mod routes;
 mod upgrade;
 
@@ -27,7 +26,6 @@ pub use metrics::{DoorStats, Refusal};
 #[cfg(fuzzing)]
 pub use origin::allows;
 pub use origin::{Origin, OriginError};
-pub use replay::ReplayControl;
 #[cfg(fuzzing)]
 pub use upgrade::granted;
 
@@ -35,6 +33,7 @@ use crate::clock::Clock;
 use crate::limits;
 use crate::model::Catalog;
 use crate::shard::ShardHandle;
+use crate::source::ReplayControl;
 use crate::stats::{SourceStats, Stats};
 use crate::wire::deflate::Mode;
 use metrics::Metrics;

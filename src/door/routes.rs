@@ -13,10 +13,10 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::fault::{Fault, shown};
-use super::replay::Action;
 use super::{House, State, connections, metrics, origin, upgrade};
 use crate::limits;
 use crate::shard::Query;
+use crate::wire::control;
 
 pub(super) const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -104,7 +104,7 @@ fn welcome() -> Response<Full<Bytes>> {
         "/api/v1/instruments     what is traded\n",
         "/api/v1/book/{symbol}   a book as it is now; ?depth=10 for the best ten levels\n",
         "/api/v1/connections     who is connected, the slowest first; ?streams=true with what each stream got\n",
-        "/api/v1/replay          the replay: GET its state, POST {\"action\":\"play\"}, pause or speed\n",
+        "/api/v1/replay          the replay: GET its state, POST {\"action\":\"play\"}, pause, seek, speed or step\n",
         "/healthz /readyz        whether the server lives, whether it has a market\n",
         "/metrics                counters, for Prometheus\n",
     );
@@ -195,14 +195,11 @@ async fn replay(house: &House, request: Request<Incoming>) -> Answer {
             return Err(upgrade::foreign_origin(request.headers()));
         }
         let body = read_body(request.into_body()).await?;
-        let refused = |message: String| Fault::bad_request(message);
-        match Action::parse(&body).map_err(refused)? {
-            Action::Play => replay.play(),
-            Action::Pause => replay.pause(),
-            Action::Speed(speed) => replay.set_speed(&speed).map_err(refused)?,
-        }
+        control::parse_action(&body)
+            .and_then(|action| replay.steer(&action))
+            .map_err(|message: String| Fault::bad_request(message))?;
     }
-    Ok(respond(StatusCode::OK, JSON, replay.state().to_string()))
+    Ok(respond(StatusCode::OK, JSON, replay.state()))
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, Fault> {

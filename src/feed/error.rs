@@ -129,6 +129,20 @@ pub enum FeedError {
     /// No file, or too many.
     #[error("{0} feed files given; 1 to {max} can be replayed together", max = limits::REPLAY_FILES_MAX)]
     Files(usize),
+    /// Nothing would be played.
+    #[error(
+        "from {from} to {to} there is nothing to replay; the records are from {first} to {last}, and `from` may not be later than `to`"
+    )]
+    Span {
+        /// Where it should begin.
+        from: String,
+        /// Where it should end.
+        to: String,
+        /// Time of the first record there is.
+        first: String,
+        /// Time of the last.
+        last: String,
+    },
     /// Appending to a file that has no end.
     #[error(
         "{path} was not finished, or is damaged; `tickcast repair` makes it whole, then it can be appended to"

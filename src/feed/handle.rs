@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_utils::sync::Unparker;
 use serde::{Deserialize, Serialize};
 
-use super::Speed;
+use super::{Speed, SpeedError};
+use crate::source::{ReplayAction, ReplayControl};
 
 /// What a replay is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,12 +28,19 @@ pub struct ReplayState {
     pub state: ReplayStatus,
     /// How fast: a number, or `"max"`.
     pub speed: Speed,
-    /// Time of the last record sent (before the first: of the first), nanoseconds since the Unix epoch, as a string.
+    /// Where it stands: the time of the last record sent, or the time that was sought (before the first: of the first),
+    /// nanoseconds since the Unix epoch, as a string.
     #[serde(with = "text")]
     pub time_ns: u64,
+    /// Where it begins: the time of the first record, or a later one that was asked for; as `time_ns`.
+    #[serde(with = "text")]
+    pub begin_ns: u64,
+    /// Where it ends: the time of the last record, or an earlier one that was asked for; as `time_ns`.
+    #[serde(with = "text")]
+    pub end_ns: u64,
     /// The files' names, without their folders.
     pub files: Vec<String>,
-    /// Records sent in this pass.
+    /// Records of this pass that were sent, or passed over by a seek.
     pub records_sent: u64,
     /// Records in the files.
     pub records: u64,
@@ -54,6 +62,9 @@ mod text {
     }
 }
 
+/// [`Shared::seek_ns`] where nothing is sought.
+pub(super) const NO_SEEK: u64 = u64::MAX;
+
 /// What a replay and its handles share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -61,6 +72,10 @@ pub(super) struct Shared {
     pub paused: AtomicBool,
     /// Wanted by handles: thousandths of real time, 0 for no waiting.
     pub speed: AtomicU32,
+    /// Wanted by handles: the time to go to; [`NO_SEEK`]: none. The replay takes it.
+    pub seek_ns: AtomicU64,
+    /// Wanted by handles: exchange events to send while paused. The replay takes them.
+    pub steps: AtomicU64,
     /// Told by the replay, as the four below: the time of the last record sent.
     pub time_ns: AtomicU64,
     pub records_sent: AtomicU64,
@@ -69,6 +84,8 @@ pub(super) struct Shared {
     pub files: Vec<String>,
     pub records: u64,
     pub looped: bool,
+    pub begin_ns: u64,
+    pub end_ns: u64,
     /// Wakes the thread that polls the replay.
     pub waker: OnceLock<Unparker>,
 }
@@ -84,7 +101,7 @@ impl ReplayHandle {
         let _ = self.0.waker.set(unparker);
     }
 
-    /// Lets time go on. Nothing changes where it does already, or where everything was sent.
+    /// Lets time go on. Nothing changes where it does already, or where everything was sent (a seek begins again).
     pub fn play(&self) {
         self.0.paused.store(false, Ordering::Release);
         self.wake();
@@ -93,6 +110,21 @@ impl ReplayHandle {
     /// Stops time where it stands.
     pub fn pause(&self) {
         self.0.paused.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Goes to a time, nanoseconds since the Unix epoch, in a new epoch: see [`super::Replay`]. Of several that were not
+    /// obeyed yet the last counts. It plays or stands as before; after an end it plays again, or stands.
+    pub fn seek(&self, time_ns: u64) {
+        self.0.seek_ns.store(time_ns.min(NO_SEEK - 1), Ordering::Release);
+        self.wake();
+    }
+
+    /// Stops time, and sends so many exchange events at once (of one without an end: pieces of
+    /// [`crate::limits::EVENT_RECORDS_MAX`] records).
+    pub fn step(&self, events: u32) {
+        self.0.paused.store(true, Ordering::Release);
+        self.0.steps.fetch_add(u64::from(events), Ordering::AcqRel);
         self.wake();
     }
 
@@ -116,6 +148,8 @@ impl ReplayHandle {
             state,
             speed: shared.speed(),
             time_ns: shared.time_ns.load(Ordering::Acquire),
+            begin_ns: shared.begin_ns,
+            end_ns: shared.end_ns,
             files: shared.files.clone(),
             records_sent: shared.records_sent.load(Ordering::Acquire),
             records: shared.records,
@@ -128,6 +162,25 @@ impl ReplayHandle {
         if let Some(unparker) = self.0.waker.get() {
             unparker.unpark();
         }
+    }
+}
+
+impl ReplayControl for ReplayHandle {
+    fn state(&self) -> String {
+        serde_json::to_string(&ReplayHandle::state(self)).expect("a state is made of text, numbers and lists")
+    }
+
+    fn steer(&self, action: &ReplayAction) -> Result<(), String> {
+        match action {
+            ReplayAction::Play => self.play(),
+            ReplayAction::Pause => self.pause(),
+            ReplayAction::Seek { time_ns } => self.seek(*time_ns),
+            ReplayAction::Speed(speed) => {
+                self.set_speed(speed.parse().map_err(|error: SpeedError| error.to_string())?);
+            }
+            ReplayAction::Step { events } => self.step(*events),
+        }
+        Ok(())
     }
 }
 

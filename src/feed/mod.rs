@@ -34,7 +34,7 @@ pub use pace::{Pacer, Speed, SpeedError};
 pub use reader::{Keyframe, LossAt, Reader};
 pub use replay::{Replay, ReplaySettings};
 pub use stream::StreamReader;
-pub use time::{TIME_FORMS, parse_time_ns};
+pub use time::{TIME_FORMS, parse_time_ns, rfc3339};
 pub use writer::{Sink, Writer, Written};
 
 use crate::model::{ABSENT_TIME, Primary};

@@ -126,12 +126,17 @@ pub struct Pacer {
     begin_ns: Option<u64>,
     /// Greatest time asked about.
     last_ns: u64,
+    /// Longest wait of the clock for a record; `None`: any.
+    max_idle_ns: Option<u64>,
+    /// Since when the clock waits for the next record: the moment the last was due, or since when time goes on.
+    since_ns: Option<u64>,
 }
 
 impl Pacer {
-    /// A schedule that starts with the first record it is asked about.
-    pub fn new(speed: Speed) -> Pacer {
-        Pacer { speed, anchor: None, begin_ns: None, last_ns: 0 }
+    /// A schedule that starts with the first record it is asked about. With `max_idle_ns` a record is due so long after
+    /// the one before at the latest, by the clock; what follows keeps its distance to it.
+    pub fn new(speed: Speed, max_idle_ns: Option<u64>) -> Pacer {
+        Pacer { speed, anchor: None, begin_ns: None, last_ns: 0, max_idle_ns, since_ns: None }
     }
 
     /// The speed.
@@ -147,9 +152,22 @@ impl Pacer {
         let last_ns = self.last_ns;
         let anchor = self.anchor.get_or_insert(Anchor { now_ns: begin_ns, time_ns: last_ns });
         let Some(thousandths) = self.speed.thousandths() else { return 0 };
-        let elapsed = u128::from(last_ns.saturating_sub(anchor.time_ns)) * 1_000;
-        let wait = elapsed.div_ceil(u128::from(thousandths));
-        anchor.now_ns.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX))
+        let due_ns = due_ns(anchor, last_ns, thousandths);
+        let since_ns = self.since_ns.unwrap_or(anchor.now_ns);
+        match self.max_idle_ns {
+            Some(max_ns) if due_ns > since_ns.saturating_add(max_ns) => {
+                // The recording's time jumps to so long before the record.
+                let before_ns = recorded_ns(max_ns, thousandths);
+                *anchor = Anchor { now_ns: since_ns, time_ns: last_ns.saturating_sub(before_ns) };
+                self::due_ns(anchor, last_ns, thousandths)
+            }
+            _ => due_ns,
+        }
+    }
+
+    /// A record that was due then was sent: the wait for the next begins with it.
+    pub fn sent(&mut self, due_ns: u64) {
+        self.since_ns = self.since_ns.max(Some(due_ns));
     }
 
     /// Stops the recording's time at `now_ns`, until [`Pacer::resume`].
@@ -161,6 +179,7 @@ impl Pacer {
     pub fn resume(&mut self, now_ns: u64) {
         if let Some(anchor) = &mut self.anchor {
             anchor.now_ns = now_ns;
+            self.since_ns = Some(now_ns);
         }
         self.begin_ns = self.begin_ns.map(|begin_ns| begin_ns.max(now_ns));
     }
@@ -169,12 +188,26 @@ impl Pacer {
     /// that was sent: where the recording stands when it goes as fast as it is taken.
     pub fn set_speed(&mut self, now_ns: u64, sent_ns: u64, speed: Speed) {
         self.pause(now_ns, sent_ns);
+        self.since_ns = self.anchor.map(|anchor| anchor.now_ns);
         self.speed = speed;
+    }
+
+    /// Goes on from another time of the recording, which is now.
+    pub fn seek(&mut self, now_ns: u64, time_ns: u64) {
+        let anchor = Some(Anchor { now_ns, time_ns });
+        *self = Pacer { anchor, last_ns: time_ns, ..Pacer::new(self.speed, self.max_idle_ns) };
+    }
+
+    /// A record was sent before it was due, while time stands still: it stands there now.
+    pub fn jump(&mut self, now_ns: u64, time_ns: u64) {
+        self.last_ns = self.last_ns.max(time_ns);
+        let anchor = self.anchor.get_or_insert(Anchor { now_ns, time_ns });
+        anchor.time_ns = anchor.time_ns.max(time_ns);
     }
 
     /// Starts over with the next record, whose moment is `begin_ns`.
     pub fn restart(&mut self, begin_ns: u64) {
-        *self = Pacer { begin_ns: Some(begin_ns), ..Pacer::new(self.speed) };
+        *self = Pacer { begin_ns: Some(begin_ns), ..Pacer::new(self.speed, self.max_idle_ns) };
     }
 
     /// The anchor carried to `now_ns`.
@@ -182,13 +215,25 @@ impl Pacer {
         let time_ns = match self.speed.thousandths() {
             None => sent_ns.max(anchor.time_ns),
             Some(thousandths) => {
-                let elapsed =
-                    u128::from(now_ns.saturating_sub(anchor.now_ns)) * u128::from(thousandths) / 1_000;
-                anchor.time_ns.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
+                let elapsed_ns = now_ns.saturating_sub(anchor.now_ns);
+                anchor.time_ns.saturating_add(recorded_ns(elapsed_ns, thousandths))
             }
         };
         Anchor { now_ns, time_ns }
     }
+}
+
+/// When a record of that time is due by an anchor.
+fn due_ns(anchor: &Anchor, time_ns: u64, thousandths: u32) -> u64 {
+    let elapsed = u128::from(time_ns.saturating_sub(anchor.time_ns)) * 1_000;
+    let wait = elapsed.div_ceil(u128::from(thousandths));
+    anchor.now_ns.saturating_add(u64::try_from(wait).unwrap_or(u64::MAX))
+}
+
+/// How far the recording goes while the clock goes that far.
+fn recorded_ns(elapsed_ns: u64, thousandths: u32) -> u64 {
+    let elapsed = u128::from(elapsed_ns) * u128::from(thousandths) / 1_000;
+    u64::try_from(elapsed).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -227,7 +272,7 @@ mod tests {
         for (text, dues) in
             [("1", [50, 1_050, 2_050]), ("0.5", [50, 2_050, 4_050]), ("10", [50, 150, 250]), ("max", [0; 3])]
         {
-            let mut pacer = Pacer::new(speed(text));
+            let mut pacer = Pacer::new(speed(text), None);
             let due = [7_000, 8_000, 9_000].map(|time| pacer.due_ns(50, time));
             assert_eq!(due, dues, "speed {text}");
         }
@@ -235,14 +280,14 @@ mod tests {
 
     #[test]
     fn a_time_that_steps_back_waits_for_nothing() {
-        let mut pacer = Pacer::new(Speed::NORMAL);
+        let mut pacer = Pacer::new(Speed::NORMAL, None);
         let due = [500, 700, 600, 701].map(|time| pacer.due_ns(0, time));
         assert_eq!(due, [0, 200, 200, 201]);
     }
 
     #[test]
     fn a_pause_stops_time_and_a_new_speed_keeps_the_place() {
-        let mut pacer = Pacer::new(Speed::NORMAL);
+        let mut pacer = Pacer::new(Speed::NORMAL, None);
         assert_eq!(pacer.due_ns(0, 1_000), 0);
         assert_eq!(pacer.due_ns(0, 2_000), 1_000);
         pacer.pause(400, 1_000);
@@ -258,7 +303,7 @@ mod tests {
 
     #[test]
     fn absurd_times_do_not_overflow() {
-        let mut pacer = Pacer::new(speed("0.1"));
+        let mut pacer = Pacer::new(speed("0.1"), None);
         assert_eq!(pacer.due_ns(10, 0), 10);
         assert_eq!(pacer.due_ns(10, u64::MAX - 1), u64::MAX);
         pacer.set_speed(u64::MAX, 0, Speed::NORMAL);
@@ -274,7 +319,7 @@ mod tests {
             thousandths in 100_u32..=1_000_000,
         ) {
             let speed = Speed::from_thousandths(thousandths).unwrap();
-            let (mut prompt, mut late) = (Pacer::new(speed), Pacer::new(speed));
+            let (mut prompt, mut late) = (Pacer::new(speed, None), Pacer::new(speed, None));
             for (time, lateness) in times.iter().zip(&lateness) {
                 let due = prompt.due_ns(0, *time);
                 let now = if *time == times[0] { 0 } else { due + lateness };

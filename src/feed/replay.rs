@@ -1,4 +1,8 @@
-//! Feed files as a source: merged by time, paced, paused, repeated.
+//! Feed files as a source: merged by time, paced, paused, repeated, from anywhere to anywhere.
+
+mod merge;
+mod seek;
+mod track;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,13 +12,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::error::FeedError;
-use super::handle::{ReplayHandle, Shared};
+use super::handle::{NO_SEEK, ReplayHandle, Shared};
 use super::pace::{Pacer, Speed};
-use super::pacing_time_ns;
 use super::reader::Reader;
+use super::time::rfc3339;
 use crate::limits;
-use crate::model::{ABSENT_TIME, Catalog, Channel, Instrument, Primary, ResetReason, primary_flags};
+use crate::model::{Catalog, Primary, ResetReason};
 use crate::source::{Next, Source, SourceError};
+
+use self::merge::merge_catalogs;
+use self::seek::Way;
+use self::track::Track;
 
 /// How a replay starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +33,25 @@ pub struct ReplaySettings {
     pub start_paused: bool,
     /// At the end it starts again, in a new epoch.
     pub looped: bool,
+    /// It begins with the state before the first event at this time or later, nanoseconds since the Unix epoch; `None`:
+    /// with the first record.
+    pub from_ns: Option<u64>,
+    /// It ends behind the last event at this time or before; `None`: with the last record.
+    pub to_ns: Option<u64>,
+    /// Longest wait between two events, nanoseconds by the clock (so at the speed it has); `None`: any.
+    pub max_idle_ns: Option<u64>,
 }
 
 impl Default for ReplaySettings {
     fn default() -> ReplaySettings {
-        ReplaySettings { speed: Speed::NORMAL, start_paused: false, looped: false }
+        ReplaySettings {
+            speed: Speed::NORMAL,
+            start_paused: false,
+            looped: false,
+            from_ns: None,
+            to_ns: None,
+            max_idle_ns: None,
+        }
     }
 }
 
@@ -38,18 +60,35 @@ impl Default for ReplaySettings {
 /// Whole exchange events go out when their last record is due: by receive time where the recording has one, else by
 /// event time, on an absolute schedule that starts with the first record that has a time. Records of a snapshot, and
 /// times that step back, take no time. It holds one block of each file and one exchange event.
+///
+/// A seek begins a new epoch with the state before the first event at the time that is sought or later, told as a
+/// snapshot (which takes no time), and goes on from there, playing or paused as before. The state is that of a run from
+/// the start. It is made of the last keyframe before that time and what follows it; of everything from the start where a
+/// file has no keyframe, or shares an instrument with another file. A seek to before the beginning is one to the
+/// beginning, one to behind the end shows the final state and ends.
 pub struct Replay {
     catalog: Arc<Catalog>,
     tracks: Vec<Track>,
+    /// Of each track whether no other has one of its instruments: then its keyframes say all there is to say of them.
+    is_alone: Vec<bool>,
     /// The tracks that have an event in hand: by its place in time, then by the order of the files.
     order: BinaryHeap<Reverse<(u64, usize)>>,
     pacer: Pacer,
     /// As it was obeyed last; `shared` holds what is wanted.
     paused: bool,
-    /// Records sent in this pass.
+    /// What it does, playing apart only until it has told the state at its start or where a seek led.
+    way: Way,
+    from_ns: Option<u64>,
+    /// Nothing later is sent.
+    to_ns: u64,
+    /// Exchange events that go out though it is paused.
+    steps: u64,
+    /// Records of this pass that were sent or passed over.
     sent: u64,
-    /// Time of the last timed record sent.
-    sent_ns: u64,
+    /// Whether an event was sent in this pass.
+    has_played: bool,
+    /// Where it stands: the time of the last timed record sent, or one that was sought; 0: nowhere yet.
+    stands_ns: u64,
     /// When the pass began, and when its last event was due, by the clock.
     pass_ns: Option<u64>,
     last_due_ns: u64,
@@ -73,35 +112,46 @@ impl Replay {
             }
         }
         let (catalog, numbers) = merge_catalogs(&readers)?;
-        let first_ns =
-            readers.iter().filter_map(|reader| reader.blocks().first()).map(|block| block.first_time_ns);
+        let is_alone = alone(&numbers, catalog.len());
+        let records = readers.iter().map(Reader::records).sum();
+        let tracks: Vec<Track> =
+            readers.into_iter().zip(numbers).map(|(reader, numbers)| Track::new(reader, numbers)).collect();
+        let (begin_ns, end_ns) = span(&tracks, settings)?;
         let shared = Arc::new(Shared {
             paused: AtomicBool::new(settings.start_paused),
             speed: AtomicU32::new(settings.speed.thousandths().unwrap_or(0)),
-            time_ns: AtomicU64::new(first_ns.min().filter(|time| *time != ABSENT_TIME).unwrap_or(0)),
+            seek_ns: AtomicU64::new(NO_SEEK),
+            steps: AtomicU64::new(0),
+            time_ns: AtomicU64::new(begin_ns),
             records_sent: AtomicU64::new(0),
             loops: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             files: paths.iter().map(|path| file_name(path)).collect(),
-            records: readers.iter().map(Reader::records).sum(),
+            records,
             looped: settings.looped,
+            begin_ns,
+            end_ns,
             waker: OnceLock::new(),
         });
-        let tracks =
-            readers.into_iter().zip(numbers).map(|(reader, numbers)| Track::new(reader, numbers)).collect();
         let mut replay = Replay {
             catalog: Arc::new(catalog),
             tracks,
+            is_alone,
             order: BinaryHeap::new(),
-            pacer: Pacer::new(settings.speed),
+            pacer: Pacer::new(settings.speed, settings.max_idle_ns),
             paused: settings.start_paused,
+            way: Way::Playing,
+            from_ns: settings.from_ns,
+            to_ns: settings.to_ns.unwrap_or(u64::MAX),
+            steps: 0,
             sent: 0,
-            sent_ns: 0,
+            has_played: false,
+            stands_ns: 0,
             pass_ns: None,
             last_due_ns: 0,
             shared,
         };
-        replay.rewind()?;
+        replay.begin()?;
         Ok(replay)
     }
 
@@ -110,8 +160,11 @@ impl Replay {
         ReplayHandle(Arc::clone(&self.shared))
     }
 
-    /// Puts the first event of every file in hand.
-    fn rewind(&mut self) -> Result<(), FeedError> {
+    /// Goes to where it begins: the first event of every file, or on the way to `from_ns`.
+    fn begin(&mut self) -> Result<(), FeedError> {
+        if let Some(from_ns) = self.from_ns {
+            return self.set_out(from_ns);
+        }
         self.order.clear();
         for (number, track) in self.tracks.iter_mut().enumerate() {
             track.rewind();
@@ -122,53 +175,116 @@ impl Replay {
         Ok(())
     }
 
-    /// Does what handles want since the last call.
-    fn obey(&mut self, now_ns: u64) {
+    /// The track whose event is next; `None`: there is no more.
+    fn head(&self) -> Option<usize> {
+        let Reverse((_, number)) = *self.order.peek()?;
+        let is_within = self.tracks[number].time_ns.is_none_or(|time_ns| time_ns <= self.to_ns);
+        is_within.then_some(number)
+    }
+
+    /// Puts the event behind the head of that track in hand.
+    fn next_event(&mut self, number: usize) -> Result<(), FeedError> {
+        self.order.pop();
+        let track = &mut self.tracks[number];
+        if track.advance()? {
+            self.order.push(Reverse((track.place_ns, number)));
+        }
+        Ok(())
+    }
+
+    /// Does what handles want since the last call; true: a seek.
+    fn obey(&mut self, now_ns: u64) -> Result<bool, FeedError> {
         let speed = self.shared.speed();
         if speed != self.pacer.speed() {
             if self.paused {
                 // Time stands still: its anchor is already where it stands.
                 self.pacer.resume(now_ns);
             }
-            self.pacer.set_speed(now_ns, self.sent_ns, speed);
+            self.pacer.set_speed(now_ns, self.stands_ns, speed);
         }
         let paused = self.shared.paused.load(Ordering::Acquire);
         if paused && !self.paused {
-            self.pacer.pause(now_ns, self.sent_ns);
+            self.pacer.pause(now_ns, self.stands_ns);
         } else if !paused && self.paused {
             self.pacer.resume(now_ns);
+            self.steps = 0;
         }
         self.paused = paused;
+        let steps = self.shared.steps.swap(0, Ordering::AcqRel);
+        if paused {
+            self.steps = self.steps.saturating_add(steps);
+        }
+        let seek_ns = self.shared.seek_ns.swap(NO_SEEK, Ordering::AcqRel);
+        if seek_ns == NO_SEEK {
+            return Ok(false);
+        }
+        self.steps = 0;
+        self.pass_ns = None;
+        self.shared.ended.store(false, Ordering::Release);
+        self.set_out(seek_ns.clamp(self.from_ns.unwrap_or(0), self.to_ns.saturating_add(1)))?;
+        Ok(true)
     }
 
     /// Sends every event that is due; the batch ends with what comes next.
     fn send(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, FeedError> {
         let full = out.len() + limits::SOURCE_BATCH_MAX;
-        while let Some(Reverse((_, number))) = self.order.peek().copied() {
-            let track = &mut self.tracks[number];
-            let due_ns = track.time_ns.map_or(0, |time_ns| self.pacer.due_ns(now_ns, time_ns));
+        while let Some(number) = self.head() {
+            let time_ns = self.tracks[number].time_ns;
+            let due_ns = time_ns.map_or(0, |time_ns| self.pacer.due_ns(now_ns, time_ns));
             if due_ns > now_ns {
                 return Ok(Next::At(due_ns));
             }
             if out.len() >= full {
                 return Ok(Next::Now);
             }
-            out.extend_from_slice(&track.event);
-            self.sent += track.event.len() as u64;
-            self.sent_ns = self.sent_ns.max(track.time_ns.unwrap_or(0));
+            self.pacer.sent(due_ns);
             self.last_due_ns = self.last_due_ns.max(due_ns);
-            self.order.pop();
-            if track.advance()? {
-                self.order.push(Reverse((track.place_ns, number)));
-            }
+            self.send_head(number, out)?;
         }
         self.end_pass(now_ns)
+    }
+
+    /// Sends the events that were asked for, whenever they are due.
+    fn step(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, FeedError> {
+        let full = out.len() + limits::SOURCE_BATCH_MAX;
+        while let Some(number) = self.head() {
+            if self.steps == 0 {
+                return Ok(Next::Idle);
+            }
+            if out.len() >= full {
+                return Ok(Next::Now);
+            }
+            self.steps -= 1;
+            if let Some(time_ns) = self.tracks[number].time_ns {
+                self.pacer.jump(now_ns, time_ns);
+            }
+            self.send_head(number, out)?;
+        }
+        // Nothing is left to be played: that is the end, unless the next pass waits for `play`.
+        if self.shared.looped && self.has_played { Ok(Next::Idle) } else { self.end_pass(now_ns) }
+    }
+
+    fn send_head(&mut self, number: usize, out: &mut Vec<Primary>) -> Result<(), FeedError> {
+        let track = &self.tracks[number];
+        out.extend_from_slice(&track.event);
+        self.sent += track.event.len() as u64;
+        self.stands_ns = self.stands_ns.max(track.time_ns.unwrap_or(0));
+        self.has_played = true;
+        self.next_event(number)
+    }
+
+    /// Tells handles where it stands.
+    fn tell_place(&self) {
+        self.shared.records_sent.store(self.sent, Ordering::Release);
+        if self.stands_ns > 0 {
+            self.shared.time_ns.store(self.stands_ns, Ordering::Release);
+        }
     }
 
     /// Everything was sent: the end, or the next pass.
     fn end_pass(&mut self, now_ns: u64) -> Result<Next, FeedError> {
         // A pass without records would start the next one at once, for ever.
-        if !self.shared.looped || self.sent == 0 {
+        if !self.shared.looped || !self.has_played {
             self.shared.ended.store(true, Ordering::Release);
             return Ok(Next::Ended);
         }
@@ -185,10 +301,11 @@ impl Replay {
             self.pass_ns = Some(now_ns);
         }
         self.sent = 0;
-        self.sent_ns = 0;
+        self.has_played = false;
+        self.stands_ns = 0;
         self.last_due_ns = 0;
         self.shared.loops.fetch_add(1, Ordering::AcqRel);
-        self.rewind()?;
+        self.begin()?;
         Ok(Next::Reset(ResetReason::Loop))
     }
 }
@@ -199,153 +316,49 @@ impl Source for Replay {
     }
 
     fn poll(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, SourceError> {
-        self.obey(now_ns);
+        if self.obey(now_ns)? {
+            return Ok(Next::Reset(ResetReason::Seek));
+        }
         if self.shared.ended.load(Ordering::Acquire) {
             return Ok(Next::Ended);
         }
-        if self.paused {
+        if !self.go(now_ns, out)? {
+            return Ok(Next::Now);
+        }
+        if self.paused && self.steps == 0 && self.head().is_some() {
             return Ok(Next::Idle);
         }
         self.pass_ns.get_or_insert(now_ns);
-        let next = self.send(now_ns, out)?;
-        self.shared.records_sent.store(self.sent, Ordering::Release);
-        if self.sent_ns > 0 {
-            self.shared.time_ns.store(self.sent_ns, Ordering::Release);
-        }
-        Ok(next)
+        let next = if self.paused { self.step(now_ns, out) } else { self.send(now_ns, out) };
+        self.tell_place();
+        Ok(next?)
     }
 }
 
-/// One file of a replay.
-struct Track {
-    reader: Reader,
-    /// The replay's number of each of the file's instruments.
-    numbers: Vec<u32>,
-    /// Position in the block in hand of the next record.
-    at: usize,
-    /// Declared losses that were logged.
-    losses_logged: usize,
-    /// The event in hand; longer ones come in pieces of [`limits::EVENT_RECORDS_MAX`].
-    event: Vec<Primary>,
-    /// When the event's last timed record was received; `None` where it takes no time.
-    time_ns: Option<u64>,
-    /// Where the event stands among those of other files; never steps back.
-    place_ns: u64,
+/// Of each file whether none of its instruments is another's too.
+fn alone(numbers: &[Vec<u32>], instruments: usize) -> Vec<bool> {
+    let mut files = vec![0_u32; instruments];
+    for number in numbers.iter().flatten() {
+        files[*number as usize] += 1;
+    }
+    numbers.iter().map(|of_file| of_file.iter().all(|number| files[*number as usize] == 1)).collect()
 }
 
-impl Track {
-    fn new(reader: Reader, numbers: Vec<u32>) -> Track {
-        Track { reader, numbers, at: 0, losses_logged: 0, event: Vec::new(), time_ns: None, place_ns: 0 }
+/// When a replay begins and ends, by the records there are and by what is asked for; 0: no record has a time.
+fn span(tracks: &[Track], settings: ReplaySettings) -> Result<(u64, u64), FeedError> {
+    let spans = || tracks.iter().map(Track::span_ns);
+    let first_ns = spans().filter_map(|(first, _)| first).min().unwrap_or(0);
+    let last_ns = spans().filter_map(|(_, last)| last).max().unwrap_or(0);
+    let (from_ns, to_ns) = (settings.from_ns.unwrap_or(0), settings.to_ns.unwrap_or(u64::MAX));
+    if from_ns > to_ns || from_ns > last_ns.max(first_ns) || to_ns < first_ns {
+        return Err(FeedError::Span {
+            from: settings.from_ns.map_or_else(|| "the beginning".into(), rfc3339),
+            to: settings.to_ns.map_or_else(|| "the end".into(), rfc3339),
+            first: rfc3339(first_ns),
+            last: rfc3339(last_ns),
+        });
     }
-
-    fn rewind(&mut self) {
-        self.reader.rewind();
-        self.at = 0;
-        self.place_ns = 0;
-    }
-
-    /// Takes the next event into hand; false at the end.
-    fn advance(&mut self) -> Result<bool, FeedError> {
-        self.event.clear();
-        self.time_ns = None;
-        while self.event.len() < limits::EVENT_RECORDS_MAX {
-            if self.at == self.reader.block().len() {
-                self.at = 0;
-                let is_end = self.reader.next_block()?.is_none();
-                self.log_losses();
-                if is_end {
-                    break;
-                }
-            }
-            let mut primary = self.reader.block()[self.at];
-            self.at += 1;
-            primary.instrument = self.numbers[primary.instrument as usize];
-            if let Some(time_ns) = pacing_time_ns(&primary) {
-                self.place_ns = self.place_ns.max(time_ns);
-                if primary.flags & primary_flags::SNAPSHOT == 0 {
-                    self.time_ns = self.time_ns.max(Some(time_ns));
-                }
-            }
-            self.event.push(primary);
-            if primary.is_last() {
-                break;
-            }
-        }
-        Ok(!self.event.is_empty())
-    }
-}
-
-impl Track {
-    /// Logs the losses that the file declares before the block in hand: each once, however often it is replayed.
-    fn log_losses(&mut self) {
-        let losses = self.reader.losses();
-        while let Some(at) = losses.get(self.losses_logged).filter(|at| at.record <= self.reader.position()) {
-            self.losses_logged += 1;
-            if self.losses_logged > limits::REPLAY_LOSSES_LOGGED {
-                continue;
-            }
-            let records = at.loss.known_records().map_or("unknown".to_owned(), |records| records.to_string());
-            tracing::warn!(
-                file = self.reader.path(),
-                before_record = at.record,
-                records,
-                "records are missing in the recording: {}",
-                at.loss.reason()
-            );
-            if self.losses_logged == limits::REPLAY_LOSSES_LOGGED {
-                tracing::warn!(file = self.reader.path(), "further losses of this file are not logged");
-            }
-        }
-    }
-}
-
-/// One catalog of all files, and for each file the new numbers of its instruments.
-fn merge_catalogs(readers: &[Reader]) -> Result<(Catalog, Vec<Vec<u32>>), FeedError> {
-    let mut instruments: Vec<Instrument> = Vec::new();
-    let mut known = rustc_hash::FxHashMap::<String, u32>::default();
-    let mut numbers = Vec::with_capacity(readers.len());
-    for reader in readers {
-        let mut of_file = Vec::with_capacity(reader.catalog().len());
-        for instrument in reader.catalog().instruments() {
-            let next = instruments.len() as u32;
-            let number = *known.entry(instrument.symbol.clone()).or_insert(next);
-            if number == next {
-                instruments.push(instrument.clone());
-            } else {
-                same_definition(instrument, &instruments[number as usize], reader.path())?;
-            }
-            of_file.push(number);
-        }
-        numbers.push(of_file);
-    }
-    let path = || readers.iter().map(Reader::path).collect::<Vec<_>>().join(", ");
-    let catalog = Catalog::new(instruments).map_err(|error| FeedError::Catalog { path: path(), error })?;
-    Ok((catalog, numbers))
-}
-
-fn same_definition(found: &Instrument, other: &Instrument, path: &str) -> Result<(), FeedError> {
-    let channels =
-        |instrument: &Instrument| instrument.channels.iter().map(Channel::name).collect::<Vec<_>>().join("+");
-    let fields = [
-        ("price_exponent", found.price_exponent.to_string(), other.price_exponent.to_string()),
-        ("quantity_exponent", found.quantity_exponent.to_string(), other.quantity_exponent.to_string()),
-        ("tick_size", found.tick_size.to_string(), other.tick_size.to_string()),
-        ("lot_size", found.lot_size.to_string(), other.lot_size.to_string()),
-        ("channels", channels(found), channels(other)),
-        ("book_depth", found.book_depth.to_string(), other.book_depth.to_string()),
-    ];
-    for (field, found_value, other_value) in fields {
-        if found_value != other_value {
-            return Err(FeedError::Definition {
-                path: path.to_owned(),
-                symbol: found.symbol.clone(),
-                field,
-                found: found_value,
-                other: other_value,
-            });
-        }
-    }
-    Ok(())
+    Ok((first_ns.max(from_ns), last_ns.min(to_ns)))
 }
 
 fn file_name(path: &Path) -> String {

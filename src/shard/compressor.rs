@@ -51,6 +51,17 @@ impl CompressionSettings {
     };
 }
 
+/// What compressing is taken to cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    message_ns: u64,
+    byte_ps: u64,
+}
+
+const SHARED_COST: Cost = Cost { message_ns: limits::DEFLATE_MESSAGE_NS, byte_ps: limits::DEFLATE_BYTE_PS };
+const CONTEXT_COST: Cost =
+    Cost { message_ns: limits::DEFLATE_CONTEXT_MESSAGE_NS, byte_ps: limits::DEFLATE_CONTEXT_BYTE_PS };
+
 /// A shard's compressor.
 pub struct Compressor {
     deflater: Deflater,
@@ -117,7 +128,7 @@ impl Compressor {
         out.shrink_to(limits::FLUSH_BYTES_KEPT);
         for message in frame::messages(frames) {
             let mut done = Work::default();
-            if is_worth(&message, limits::DEFLATE_BYTES_MIN) && self.has_time(&message) {
+            if is_worth(&message, limits::DEFLATE_BYTES_MIN) && self.has_time(&message, SHARED_COST) {
                 done = self.deflater.push(&mut out, &message, window_bits, self.settings.fragment_bytes);
             }
             if !done.pays() {
@@ -131,9 +142,8 @@ impl Compressor {
     }
 
     /// Whether there is time to compress a message; then it is taken.
-    fn has_time(&mut self, message: &Message<'_>) -> bool {
-        let cost_ns =
-            limits::DEFLATE_MESSAGE_NS + message.payload_bytes as u64 * limits::DEFLATE_BYTE_PS / 1_000;
+    fn has_time(&mut self, message: &Message<'_>, cost: Cost) -> bool {
+        let cost_ns = cost.message_ns + message.payload_bytes as u64 * cost.byte_ps / 1_000;
         match self.credit_ns.checked_sub(cost_ns) {
             Some(rest) => self.credit_ns = rest,
             None => {
@@ -190,7 +200,9 @@ impl Dedicated {
         let before_ns = (shared.stopwatch)();
         let mut work = Work::default();
         for message in frame::messages(frames) {
-            if is_worth(&message, limits::DEFLATE_CONTEXT_BYTES_MIN) && shared.has_time(&message) {
+            if is_worth(&message, limits::DEFLATE_CONTEXT_BYTES_MIN)
+                && shared.has_time(&message, CONTEXT_COST)
+            {
                 let context = self.context.get_or_insert_with(|| Context::new(self.window_bits));
                 work += context.push(out, &message, shared.settings.fragment_bytes, &mut shared.scratch);
             } else {

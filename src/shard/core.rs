@@ -27,6 +27,7 @@ use crate::limits;
 use crate::model::{
     Bar, BarStep, Body, Catalog, Channel, Event, Level, Period, ResetReason, Side, event_flags,
 };
+use crate::source::ReplayControl;
 use crate::stats::ShardStats;
 use crate::wire::control::{self, Notice};
 use crate::wire::message::{Content, Levels, Meta};
@@ -79,6 +80,8 @@ pub struct Core {
     pub(super) catalog: Arc<Catalog>,
     pub(super) settings: CoreSettings,
     pub(super) stats: Arc<CachePadded<ShardStats>>,
+    /// What clients steer; `None`: the source is no replay.
+    pub(super) replay: Option<Arc<dyn ReplayControl>>,
     /// Epoch of the source, as far as this shard has heard.
     pub(super) epoch: u64,
     pub(super) markets: Vec<Market>,
@@ -162,6 +165,7 @@ impl Core {
             time: Time::default(),
             settings,
             stats,
+            replay: None,
             epoch,
             markets,
             topics: Slab::new(),
@@ -190,6 +194,11 @@ impl Core {
     /// Counts how long compressing takes with this, in nanoseconds.
     pub fn time_compression(&mut self, stopwatch: Box<dyn Fn() -> u64>) {
         self.compressor.borrow_mut().set_stopwatch(stopwatch);
+    }
+
+    /// Lets clients steer this replay, where the source is one.
+    pub fn steer(&mut self, replay: Option<Arc<dyn ReplayControl>>) {
+        self.replay = replay;
     }
 
     /// Takes events: applies each to the books and encodes it once for each topic that has subscribers. Nothing

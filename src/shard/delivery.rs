@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::compressor::{Dedicated, Encoding};
 use super::core::{Core, SlowConsumer};
 use super::handle::Terms;
-use super::outbox::{Offer, Outbox};
+use super::outbox::Offer;
 use super::rates::Rates;
 use super::session::{Job, Pace, Session, StreamKey};
 use super::shared::Shared;
@@ -27,24 +27,21 @@ impl Core {
         unix_ns: u64,
     ) -> SessionId {
         let Terms { protocol, deflate, is_echo } = terms.into();
-        let dedicated = deflate.and_then(|agreed| Dedicated::take(&self.compressor, agreed));
-        let window_bits = match (&deflate, &dedicated) {
-            (Some(agreed), None) => agreed.window_bits,
-            // Compressed as they leave, or not at all.
-            _ => 0,
-        };
-        let encoding = Encoding { protocol, window_bits };
         // What tests of conformance send they send as fast as they can.
         let rates = Rates::new(if is_echo { 0 } else { self.settings.request_rate }, &self.time);
         let number = self.stats.sessions_opened.get();
+        let encoding = Encoding::plain(protocol);
         let mut session = Session::new(number, encoding, peer, rates, now_ns, unix_ns);
         session.has_deflate = deflate.is_some();
-        session.outbox = dedicated.map_or_else(Outbox::default, Outbox::compressing);
+        session.undecided = deflate;
         session.is_echo = is_echo;
         let id = self.sessions.insert(session);
         self.stats.sessions_opened.add(1);
         self.stats.sessions.set(self.sessions.len() as u64);
         self.stats.deflate_sessions.set(self.stats.deflate_sessions.get() + u64::from(deflate.is_some()));
+        if is_echo || deflate.is_some_and(|agreed| !agreed.takeover) {
+            self.decide_compression(id);
+        }
         if is_echo {
             return id;
         }
@@ -130,6 +127,18 @@ impl Core {
         self.mark_dirty(id);
     }
 
+    /// How a session's messages are compressed from here on: with a context of its own, where that was agreed on and one is
+    /// left, else together with those of others who have its window.
+    pub(super) fn decide_compression(&mut self, id: SessionId) {
+        let session = &mut self.sessions[id];
+        let Some(agreed) = session.undecided.take() else { return };
+        match Dedicated::take(&self.compressor, agreed) {
+            // Compressed as they leave.
+            Some(dedicated) => session.outbox.compress_with(dedicated),
+            None => session.encoding.window_bits = agreed.window_bits,
+        }
+    }
+
     /// Whether a client is to be sent what it sends.
     pub fn is_echo(&self, id: SessionId) -> bool {
         self.sessions[id].is_echo
@@ -150,8 +159,15 @@ impl Core {
         session.is_closing.then_some(session.closes_within)
     }
 
-    /// Whether an earlier request is still being answered, or more waits for the client than may: nothing is to be read
-    /// from it until then, so that its requests cannot pile up answers.
+    /// Whether so much waits that overtakes data that nothing at all is to be read until the client has taken some of it.
+    pub fn is_clogged(&self, id: SessionId) -> bool {
+        self.sessions.get(id).is_some_and(|session| {
+            !session.is_closing && session.outbox.urgent_len() > limits::URGENT_BYTES_MAX
+        })
+    }
+
+    /// Whether an earlier request is still being answered, or more waits for the client than may: no request of it is to
+    /// be carried out until then, so that its requests cannot pile up answers.
     pub fn is_busy(&self, id: SessionId) -> bool {
         self.sessions.get(id).is_some_and(|session| {
             let is_full = session.is_over(self.waiting, &self.settings)
@@ -440,6 +456,10 @@ impl Core {
                 let next = done + names.take_while(|name| page.push(name)).count();
                 page.finish(next < ended.len());
                 (next < ended.len()).then_some(Job::Unsubscribe { id: request, ended, done: next })
+            }
+            Job::Replay { id: request, replay } => {
+                control::replay(&mut text, request.as_ref(), &replay.state());
+                None
             }
             Job::List { id: request, done } => {
                 let mut page = Page::instruments(&mut text, request.as_ref(), self.epoch);

@@ -25,7 +25,7 @@ pub struct Line {
     pub writer: Option<AbortHandle>,
     /// Ends the session when the client does not; there only while the session closes.
     pub reaper: Option<AbortHandle>,
-    /// Set while the reader waits for an earlier request to be answered.
+    /// Set while the reader waits for an earlier request to be answered, or for the client to take what it caused.
     pub reader_waits: Option<Waker>,
     /// Whether our side of the socket has been shut.
     pub is_shut: bool,

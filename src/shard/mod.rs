@@ -7,6 +7,7 @@ mod conflate;
 mod core;
 mod delivery;
 mod handle;
+mod held;
 mod history;
 mod intervals;
 mod line;

@@ -50,9 +50,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox whose messages are compressed for this client alone.
-    pub fn compressing(dedicated: Dedicated) -> Outbox {
-        Outbox { dedicated: Some(Box::new(dedicated)), ..Outbox::default() }
+    /// From here on messages are compressed for this client alone.
+    pub fn compress_with(&mut self, dedicated: Dedicated) {
+        self.dedicated = Some(Box::new(dedicated));
     }
 
     /// Appends whole frames.

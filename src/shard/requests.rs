@@ -1,5 +1,7 @@
 //! What clients ask. A request is checked whole before anything of it is done.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::core::Core;
@@ -7,6 +9,7 @@ use super::session::{Job, StreamKey, Wanted};
 use super::topic::{SessionId, View};
 use crate::limits;
 use crate::model::Channel;
+use crate::source::ReplayAction;
 use crate::wire::control::{self, Close, Command, Conflate, ErrorCode, Refusal, RequestId, Subscribe};
 
 impl Core {
@@ -26,10 +29,12 @@ impl Core {
                 self.unsubscribe(id, request.id, &symbols, &channels)
             }
             Command::List => {
+                self.decide_compression(id);
                 self.sessions[id].job = Some(Job::List { id: request.id, done: 0 });
                 Ok(())
             }
             Command::Progress { received } => self.progress(id, received),
+            Command::Replay(action) => self.steer_replay(id, request.id, action),
             Command::Ping => {
                 let mut text = Vec::new();
                 control::pong(&mut text, request.id.as_ref(), unix_ns);
@@ -98,6 +103,7 @@ impl Core {
             .into_iter()
             .map(|stream| Wanted { from: from.get(&stream).copied(), ..self.wanted(stream, &asked) })
             .collect();
+        self.decide_compression(id);
         self.sessions[id].job = Some(Job::Subscribe { id: request, wanted, done: 0 });
         Ok(())
     }
@@ -138,6 +144,24 @@ impl Core {
             return Err(Refusal::new(None, ErrorCode::BadRequest, message));
         }
         session.progress.get_or_insert_default().report(received);
+        Ok(())
+    }
+
+    /// The client steers the replay, or asks how far it is.
+    fn steer_replay(
+        &mut self,
+        id: SessionId,
+        request: Option<RequestId>,
+        action: Option<ReplayAction>,
+    ) -> Result<(), Refusal> {
+        let Some(replay) = &self.replay else {
+            let message = "op \"replay\": the source is no replay; there is nothing to steer".into();
+            return Err(Refusal::new(request, ErrorCode::Unavailable, message));
+        };
+        if let Some(Err(message)) = action.map(|action| replay.steer(&action)) {
+            return Err(Refusal::new(request, ErrorCode::BadRequest, message));
+        }
+        self.sessions[id].job = Some(Job::Replay { id: request, replay: Arc::clone(replay) });
         Ok(())
     }
 

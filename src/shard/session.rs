@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -13,7 +14,9 @@ use super::tally::Tally;
 use super::topic::View;
 use crate::limits;
 use crate::model::Channel;
+use crate::source::ReplayControl;
 use crate::wire::control::RequestId;
+use crate::wire::deflate::Agreed;
 
 /// Whoever comes at once does not get its heartbeats at once.
 const HEARTBEAT_PHASES: u64 = limits::HEARTBEAT_SECONDS * 1_000 / limits::TIMER_MILLISECONDS;
@@ -107,6 +110,13 @@ pub enum Job {
         /// How many have been named.
         done: usize,
     },
+    /// `replay`: how far it is when the reply is sent.
+    Replay {
+        /// Of the request.
+        id: Option<RequestId>,
+        /// What is told of.
+        replay: Arc<dyn ReplayControl>,
+    },
     /// `instruments`.
     List {
         /// Of the request.
@@ -125,6 +135,9 @@ pub struct Session {
     pub encoding: Encoding,
     /// Whether it takes compressed messages.
     pub has_deflate: bool,
+    /// What was agreed on, where it is still to be seen whether a context of its own is left for it: it takes one with its
+    /// first subscription or list, so that who only connects takes none.
+    pub undecided: Option<Agreed>,
     /// Whether it is sent what it sends, and nothing else.
     pub is_echo: bool,
     /// Where it comes from.
@@ -191,6 +204,7 @@ impl Session {
             number,
             encoding,
             has_deflate: false,
+            undecided: None,
             is_echo: false,
             peer,
             since_ns: unix_ns,

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::core::{Core, CoreSettings};
 use super::handle::{Answer, Arrival, Letter, Query, Terms};
+use super::held::{Held, is_request};
 use super::line::{Line, send};
 use super::outbox::Offer;
 use super::reader::{Incoming, Reader, SharedSocket};
@@ -27,6 +28,7 @@ use crate::bus::Tap;
 use crate::clock::Clock;
 use crate::limits;
 use crate::model::{Catalog, Event};
+use crate::source::ReplayControl;
 use crate::stats::{ShardStats, SourceStats};
 use crate::wire::deflate::Inflater;
 use crate::wire::frame::opcode;
@@ -50,6 +52,8 @@ pub struct Shard {
     pub stats: Arc<CachePadded<ShardStats>>,
     /// What the publisher counts: it tells whether the source is stale.
     pub source: Arc<CachePadded<SourceStats>>,
+    /// What its clients steer, where the source is a replay.
+    pub replay: Option<Arc<dyn ReplayControl>>,
 }
 
 impl Shard {
@@ -71,6 +75,7 @@ impl Shard {
         // Made here: it never leaves its thread.
         let mut core = Core::new(self.catalog, self.epoch, self.settings, self.stats.clone());
         core.time_compression(Box::new(move || self.clock.now_ns()));
+        core.steer(self.replay);
         is_made();
         let shell = Rc::new(Shell {
             core: RefCell::new(core),
@@ -278,9 +283,9 @@ impl Shell {
     ) -> impl Future<Output = ()> {
         async move {
             let _tripwire = Tripwire(self.clone());
+            let mut held = Held::default();
             loop {
-                self.answered(id).await;
-                let incoming = reader.next().await;
+                let incoming = self.next(id, &mut reader, &mut held).await;
                 if incoming == Incoming::Eof {
                     return self.remove(id);
                 }
@@ -298,6 +303,32 @@ impl Shell {
             let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
             self.remove(id);
         }
+    }
+
+    /// What is next of what a client sends: a request once those before it have been answered, anything else as it comes.
+    async fn next(&self, id: SessionId, reader: &mut Reader<SharedSocket>, held: &mut Held) -> Incoming {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.until(id, |core| !core.is_busy(id)), if !held.is_empty() => {
+                    if let Some(request) = held.pop() {
+                        return request;
+                    }
+                }
+                incoming = self.read(id, reader), if held.has_room() => {
+                    if !is_request(&incoming) || (held.is_empty() && !self.core.borrow().is_busy(id)) {
+                        return incoming;
+                    }
+                    held.push(incoming);
+                }
+            }
+        }
+    }
+
+    /// Reads one thing, unless too much waits for the client that it caused. It may be given up at any time.
+    async fn read(&self, id: SessionId, reader: &mut Reader<SharedSocket>) -> Incoming {
+        self.until(id, |core| !core.is_clogged(id)).await;
+        reader.next().await
     }
 
     /// Does what one thing that a client sent asks for. Whether more of it is to be read.
@@ -322,10 +353,10 @@ impl Shell {
         true
     }
 
-    /// Waits until every earlier request of the session has been answered.
-    async fn answered(&self, id: SessionId) {
+    /// Waits until something holds of what waits for a session.
+    async fn until(&self, id: SessionId, holds: impl Fn(&Core) -> bool) {
         poll_fn(|context| {
-            if !self.core.borrow().is_busy(id) {
+            if holds(&self.core.borrow()) {
                 return Poll::Ready(());
             }
             if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
@@ -424,9 +455,8 @@ impl Shell {
         let core = self.core.borrow();
         let mut lines = self.lines.borrow_mut();
         let Some(line) = lines.get_mut(&id) else { return };
-        if !core.is_busy(id)
-            && let Some(reader) = line.reader_waits.take()
-        {
+        // It looks again for itself.
+        if let Some(reader) = line.reader_waits.take() {
             reader.wake();
         }
         let Some(seconds) = core.closes_within(id) else { return };

@@ -18,6 +18,9 @@ pub use offer::{Agreed, Mode, OfferError, WINDOW_BITS_MAX, WINDOW_BITS_MIN, agre
 /// What a flushed DEFLATE stream ends with, and what a message leaves out (section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
+/// An empty block that ends a stream: it is read as that only where another block may begin.
+const FINAL: [u8; 2] = [0x03, 0x00];
+
 /// The fastest level: the next one costs twice the time for a few percent.
 const LEVEL: u32 = 1;
 
@@ -174,8 +177,10 @@ impl Inflater {
         let decompress = self.decompress.get_or_insert_with(|| Box::new(Decompress::new(false)));
         decompress.reset(false);
         let mut out = Vec::new();
-        for input in [message, &TAIL] {
-            let mut rest = input;
+        // A stream that has ended, or not begun, has no block open that the tail would be a part of.
+        let mut is_open = false;
+        for (input, is_wanted) in [(message, true), (&TAIL[..], false)] {
+            let mut rest = if is_wanted || is_open { input } else { &[] };
             while !rest.is_empty() {
                 make_room(&mut out, message.len(), rules)?;
                 let (before_in, before_out) = (decompress.total_in(), out.len());
@@ -186,9 +191,12 @@ impl Inflater {
                 rest = &rest[used..];
                 match status {
                     // A final block ends no message: another may follow (section 7.2.3.4).
-                    Status::StreamEnd => decompress.reset(false),
+                    Status::StreamEnd => {
+                        decompress.reset(false);
+                        is_open = false;
+                    }
                     _ if used == 0 && out.len() == before_out => return Err(Violation::NotDeflate),
-                    _ => {}
+                    _ => is_open = true,
                 }
             }
         }
@@ -199,9 +207,14 @@ impl Inflater {
             // At the end of its input it says that it cannot go on.
             let _ = decompress.decompress_vec(&[], &mut out, FlushDecompress::None);
             if out.len() == before {
-                return Ok(out);
+                break;
             }
         }
+        // What was cut within a block took the tail for a part of it.
+        let mut nothing = [0];
+        let status = decompress.decompress(&FINAL, &mut nothing, FlushDecompress::None);
+        let is_whole = matches!(status, Ok(Status::StreamEnd));
+        if is_whole { Ok(out) } else { Err(Violation::NotDeflate) }
     }
 }
 

@@ -163,3 +163,27 @@ fn a_port_in_use_is_named() {
         "{error}"
     );
 }
+
+/// RFC 9112, section 3.2.
+#[tokio::test]
+async fn a_request_names_its_host_once_and_properly() {
+    let server = start(settings()).await;
+    for (version, host, status) in [
+        ("1.1", "Host: localhost:8765\r\n", 200),
+        ("1.1", "Host: [::1]:8765\r\n", 200),
+        ("1.0", "", 200),
+        ("1.1", "", 400),
+        ("1.1", "Host:\r\n", 400),
+        ("1.1", "Host: a\r\nHost: b\r\n", 400),
+        ("1.0", "Host: a\r\nHost: a\r\n", 400),
+        ("1.1", "Host: a b\r\n", 400),
+        ("1.1", "Host: user@a\r\n", 400),
+    ] {
+        let answer =
+            server.exchange(format!("GET /healthz HTTP/{version}\r\n{host}Connection: close\r\n\r\n"));
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status, status, "{version} {host:?}: {}", answer.body);
+        assert!(status == 200 || answer.body.contains("the header Host is"), "{}", answer.body);
+    }
+    assert_eq!(server.stats.refused(Refusal::Malformed).get(), 6);
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tickcast::door::State;
+use tickcast::source::ReplayAction;
 
 use crate::server::{Answer, Tape, settings, start, start_with};
 
@@ -135,17 +136,34 @@ async fn a_replay_is_steered_by_post() {
         r#"{"action":"speed","speed":2.5}"#,
         r#"{"action":"speed","speed":"max"}"#,
         r#"{"action":"pause"}"#,
+        r#"{"action":"seek","time_ns":"1703545200000000001"}"#,
+        r#"{"action":"step"}"#,
+        r#"{"action":"step","events":3}"#,
     ] {
         assert_eq!(server.ask("POST", "/api/v1/replay", "", body).await.status, 200);
     }
-    let told = ["play", "speed 2.5", "speed max", "pause"];
+    use ReplayAction::{Pause, Play, Seek, Speed, Step};
+    let told = [
+        Play,
+        Speed("2.5".into()),
+        Speed("max".into()),
+        Pause,
+        Seek { time_ns: 1_703_545_200_000_000_001 },
+        Step { events: 1 },
+        Step { events: 3 },
+    ];
     assert_eq!(*tape.told.lock().unwrap(), told);
 
     let long = format!("{{\"action\":\"play\",\"x\":\"{}\"}}", "x".repeat(5_000));
     for (headers, body, status, part) in [
         ("", "", 400, "no JSON"),
         ("", "play", 400, "no JSON"),
-        ("", r#"{"action":"seek"}"#, 400, "action \"seek\"; allowed: "),
+        ("", "[]", 400, "no JSON object"),
+        ("", "{}", 400, "\"action\" is missing; allowed: "),
+        ("", r#"{"action":"rewind"}"#, 400, "action \"rewind\" is unknown; allowed: "),
+        ("", r#"{"action":"seek"}"#, 400, "\"time_ns\" is missing; allowed: "),
+        ("", r#"{"action":"seek","time_ns":5}"#, 400, "\"time_ns\" is 5; allowed: "),
+        ("", r#"{"action":"play","action":"pause"}"#, 400, "\"action\" stands twice"),
         ("", r#"{"action":"speed","speed":0}"#, 400, "speed \"0\" is not allowed; a speed is 0.1 to 1000"),
         ("", &long, 413, "longer than 4096 bytes"),
         ("Origin: https://evil.net\r\n", r#"{"action":"play"}"#, 403, "https://evil.net"),

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use crossbeam_utils::CachePadded;
 use serde_json::{Value, json};
 use tickcast::clock::Clock;
-use tickcast::door::{Door, DoorSettings, DoorStats, Market, Readiness, ReplayControl, State};
-use tickcast::feed::{Speed, SpeedError};
+use tickcast::door::{Door, DoorSettings, DoorStats, Market, Readiness, State};
+use tickcast::feed::Speed;
 use tickcast::limits;
 use tickcast::model::{Catalog, Channel, ChannelSet, Instrument};
 use tickcast::shard::{Answer as Answered, Arrival, Letter, ShardHandle, mailbox};
+use tickcast::source::{ReplayAction, ReplayControl};
 use tickcast::stats::{SourceStats, Stats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -109,25 +110,21 @@ fn instrument(symbol: &str) -> Instrument {
 }
 
 /// A replay that only remembers what it was told.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Tape {
-    pub told: Mutex<Vec<String>>,
+    pub told: Mutex<Vec<ReplayAction>>,
     asked: AtomicU64,
 }
 
 impl ReplayControl for Tape {
-    fn state(&self) -> Value {
-        json!({"asked": self.asked.fetch_add(1, Ordering::Relaxed)})
+    fn state(&self) -> String {
+        json!({"asked": self.asked.fetch_add(1, Ordering::Relaxed)}).to_string()
     }
-    fn play(&self) {
-        self.told.lock().unwrap().push("play".into());
-    }
-    fn pause(&self) {
-        self.told.lock().unwrap().push("pause".into());
-    }
-    fn set_speed(&self, speed: &str) -> Result<(), String> {
-        let speed: Speed = speed.parse().map_err(|error: SpeedError| error.to_string())?;
-        self.told.lock().unwrap().push(format!("speed {speed}"));
+    fn steer(&self, action: &ReplayAction) -> Result<(), String> {
+        if let ReplayAction::Speed(speed) = action {
+            speed.parse::<Speed>().map_err(|error| error.to_string())?;
+        }
+        self.told.lock().unwrap().push(action.clone());
         Ok(())
     }
 }

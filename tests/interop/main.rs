@@ -13,3 +13,4 @@ mod raw;
 mod recorded;
 mod repeat;
 mod server;
+mod steering;

@@ -88,3 +88,45 @@ fn control_frames_are_answered_as_they_must() {
     server.assert_well();
     server.wait_until_empty();
 }
+
+/// A subscription's snapshots take their time where the client reads slowly: what else it sends is read meanwhile.
+#[test]
+fn pings_and_closes_are_answered_while_snapshots_wait() {
+    const SUBSCRIBE: &[u8] = br#"{"op":"subscribe","symbols":["*"],"channels":["orders","book"]}"#;
+    let mut server = Server::start(&[
+        "--symbols",
+        "1000",
+        "--rate",
+        "1000",
+        "--shards",
+        "1",
+        "--send-buffer-bytes",
+        "4096",
+    ]);
+    let address = server.address();
+    block_on(async {
+        // A few requests wait their turn, and do not hold up what is behind them.
+        let behind = frame(TEXT, br#"{"op":"ping"}"#).repeat(10);
+        for (last, expected) in [(frame(PING, b"?"), PONG), (frame(CLOSE, &1000_u16.to_be_bytes()), CLOSE)] {
+            let mut socket = Socket::open_narrow(address, Protocol::Json).await;
+            socket.write(&[frame(TEXT, SUBSCRIBE), behind.clone(), last].concat()).await.unwrap();
+            let mut snapshots = 0;
+            loop {
+                let frame = socket.next().await;
+                if frame.opcode == expected {
+                    break;
+                }
+                snapshots +=
+                    usize::from(frame.json()["snapshot"] == true || frame.json()["type"] == "orders");
+            }
+            assert!(snapshots < 1_000, "{expected}: answered behind {snapshots} of 2000 snapshots");
+            if expected == PONG {
+                // The requests are answered behind what was asked before them.
+                for _ in 0..10 {
+                    socket.reply("pong").await;
+                }
+            }
+        }
+    });
+    server.assert_well();
+}

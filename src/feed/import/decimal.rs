@@ -5,18 +5,13 @@ use std::borrow::Cow;
 /// The largest power of ten, up or down, that a number's own exponent may have.
 const POWER_MAX: usize = 18;
 
-/// A decimal without an exponent of its own: `1.5e-7`, as JavaScript writes small numbers, becomes `0.00000015`. What
-/// is no number at all is left for the parser to refuse; `None` where the exponent is none, or beyond 18.
+/// A decimal without an exponent of its own: `1.5e-7`, as JavaScript writes small numbers, becomes `0.00000015`. `None`
+/// where it is no decimal, or its exponent is beyond 18.
 pub(super) fn plain(text: &str) -> Option<Cow<'_, str>> {
-    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return Some(Cow::Borrowed(text)) };
-    let (down, power) = match exponent.strip_prefix('-') {
-        Some(power) => (true, power),
-        None => (false, exponent.strip_prefix('+').unwrap_or(exponent)),
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (text, None),
     };
-    if !power.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let power: usize = power.parse().ok().filter(|power| *power <= POWER_MAX)?;
     let (sign, digits) = match mantissa.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", mantissa),
@@ -25,6 +20,15 @@ pub(super) fn plain(text: &str) -> Option<Cow<'_, str>> {
     if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
         return None;
     }
+    let Some(exponent) = exponent else { return Some(Cow::Borrowed(text)) };
+    let (down, power) = match exponent.strip_prefix('-') {
+        Some(power) => (true, power),
+        None => (false, exponent.strip_prefix('+').unwrap_or(exponent)),
+    };
+    if !power.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let power: usize = power.parse().ok().filter(|power| *power <= POWER_MAX)?;
     let plain = if down {
         let padded = format!("{}{whole}", "0".repeat(power.saturating_sub(whole.len() - 1)));
         let (before, after) = padded.split_at(padded.len() - power);
@@ -66,6 +70,9 @@ mod tests {
             ("1e+-1", None),
             ("e5", None),
             ("x.e5", None),
+            ("NaN", None),
+            ("", None),
+            ("1,5", None),
             ("1e5e5", None),
         ] {
             assert_eq!(plain(text).as_deref(), expected, "{text}");

@@ -6,7 +6,7 @@ use super::{ImportError, decimal};
 use crate::feed::FeedError;
 use crate::feed::format::Description;
 use crate::limits;
-use crate::model::{Channel, ChannelSet, Instrument, parse_decimal};
+use crate::model::{ABSENT, Channel, ChannelSet, Instrument, parse_decimal};
 
 /// What tells one instrument of the inputs from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -231,7 +231,8 @@ fn read(text: &str, exponent: &mut i8, widens: bool) -> Result<i64, &'static str
     if widens {
         *exponent = (*exponent).min(decimal::exponent(&plain).ok_or("allowed: at most 18 decimals")?);
     }
-    parse_decimal(&plain, *exponent).ok_or("it does not fit in 64 bits with the decimals of the others")
+    let value = parse_decimal(&plain, *exponent).filter(|value| *value != ABSENT);
+    value.ok_or("it does not fit in 64 bits with the decimals of the others")
 }
 
 /// The symbol in the shape that a catalog takes: what is not allowed in one becomes `_`, a run of it one `_`; without a
@@ -245,7 +246,11 @@ fn plain_symbol(key: &Key) -> String {
             symbol.push('_');
         }
     }
-    if symbol.is_empty() || symbol.len() > limits::SYMBOL_BYTES_MAX { key.number.to_string() } else { symbol }
+    let beyond = symbol.len().saturating_sub(limits::SYMBOL_BYTES_MAX);
+    if symbol.is_empty() || (beyond > 0 && key.number != 0) {
+        return key.number.to_string();
+    }
+    symbol.split_off(beyond)
 }
 
 /// A name for each: the symbol where only one instrument has it, else `SYMBOL@PUBLISHER` where that is enough, else

@@ -13,6 +13,7 @@ pub mod dbn;
 mod decimal;
 mod eastern;
 mod error;
+#[cfg_attr(not(feature = "dbn"), allow(dead_code, reason = "only Databento leaves open where events end"))]
 mod event_ends;
 mod findings;
 pub mod itch;

@@ -174,16 +174,24 @@ fn write<F: Format>(
     let mut writer = Writer::create(out, description)?.with_keyframes(KeyframeSettings::default());
     let mut ends = EventEnds::default();
     let mut pieces = 0_u64;
-    while let Some(Reverse((_, number))) = order.pop() {
+    let mut first = order.pop();
+    while let Some(Reverse((_, number))) = first {
         let input = &mut open[number];
         let piece = input.piece();
         ends.push(&piece.primaries, piece.ends);
         while let Some(primary) = ends.pop() {
             writer.push(&primary)?;
         }
-        if input.advance(reading)? {
-            order.push(Reverse((input.piece().time_ns, number)));
-        }
+        first = if input.advance(reading)? {
+            // Mostly the same input goes on, and nothing has to be put in order.
+            let next = Reverse((input.piece().time_ns, number));
+            match order.peek_mut() {
+                Some(mut other) if other.0 < next.0 => Some(std::mem::replace(&mut *other, next)),
+                _ => Some(next),
+            }
+        } else {
+            order.pop()
+        };
         pieces += 1;
         if pieces.is_multiple_of(Watched::EVERY) {
             watched.tell(open.iter().map(Recording::bytes_read).sum());

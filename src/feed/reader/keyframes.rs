@@ -87,6 +87,8 @@ impl<R: Read + Seek> Reader<R> {
                 if header.parts_left == 0 {
                     return Ok(found);
                 }
+            } else if found.is_some() {
+                break;
             }
             offset += header.block_bytes();
         }

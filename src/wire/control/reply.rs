@@ -45,6 +45,13 @@ pub fn pong(out: &mut Vec<u8>, id: Option<&RequestId>, ts_ns: u64) {
     out.push(b'}');
 }
 
+/// Appends `replay`, the answer to a request of that name: the keys of `state`, a JSON object that has some.
+pub fn replay(out: &mut Vec<u8>, id: Option<&RequestId>, state: &str) {
+    opening(out, "replay", id);
+    out.push(b',');
+    text(out, state.strip_prefix('{').unwrap_or(state));
+}
+
 /// Appends `error`, the answer to a request that is not carried out; over HTTP the body of the response.
 pub fn error(out: &mut Vec<u8>, refusal: &Refusal) {
     opening(out, "error", refusal.id.as_ref());

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::refusal::{Bare, ErrorCode, Excerpt, Refusal};
 use crate::limits;
 use crate::model::{Channel, ChannelSet, Period};
+use crate::source::ReplayAction;
 
 /// The channels that can be subscribed to.
 pub const SERVED: ChannelSet = ChannelSet::of(&Channel::ALL);
@@ -58,6 +59,8 @@ pub enum Command {
     List,
     /// `ping`.
     Ping,
+    /// `replay`: steer it, where there is an action, and tell how far it is.
+    Replay(Option<ReplayAction>),
     /// `progress`: it has no reply.
     Progress {
         /// Messages of the server, text and binary, that the client has received on this connection.
@@ -145,6 +148,22 @@ pub fn parse(text: &str) -> Result<Request, Refusal> {
     }
 }
 
+/// Reads what a replay is to do, with the same keys and rules, from the body of an HTTP request.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse_action(body: &[u8]) -> Result<ReplayAction, String> {
+    let allowed = || format!("allowed: an object with \"action\": {ACTIONS}");
+    let text = std::str::from_utf8(body).map_err(|_| format!("the body is not UTF-8; {}", allowed()))?;
+    let keys: Keys<'_> = serde_json::from_str(text)
+        .map_err(|error| format!("the body is no JSON object ({error}); {}", allowed()))?;
+    if let Some(key) = keys.twice {
+        return Err(format!("key {key:?} stands twice; each key is allowed once"));
+    }
+    let action = keys.action().map_err(|fault| fault.message)?;
+    action.ok_or_else(|| format!("key \"action\" is missing; {}", allowed()))
+}
+
 const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A refusal before it is known whose it is.
@@ -172,6 +191,10 @@ struct Keys<'a> {
     conflate: Option<&'a RawValue>,
     from: Option<&'a RawValue>,
     received: Option<&'a RawValue>,
+    action: Option<&'a RawValue>,
+    time_ns: Option<&'a RawValue>,
+    speed: Option<&'a RawValue>,
+    events: Option<&'a RawValue>,
     /// A key that stood twice.
     twice: Option<&'static str>,
 }
@@ -190,6 +213,10 @@ enum Key {
     Conflate,
     From,
     Received,
+    Action,
+    TimeNs,
+    Speed,
+    Events,
     #[serde(other)]
     Unknown,
 }
@@ -220,6 +247,10 @@ impl<'de> Deserialize<'de> for Keys<'de> {
                         Key::Conflate => ("conflate", &mut keys.conflate),
                         Key::From => ("from", &mut keys.from),
                         Key::Received => ("received", &mut keys.received),
+                        Key::Action => ("action", &mut keys.action),
+                        Key::TimeNs => ("time_ns", &mut keys.time_ns),
+                        Key::Speed => ("speed", &mut keys.speed),
+                        Key::Events => ("events", &mut keys.events),
                         Key::Unknown => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
@@ -260,6 +291,7 @@ impl Keys<'_> {
                         .into(),
                 ),
             },
+            "replay" => Ok(Command::Replay(self.action()?)),
             "auth" => Err(Fault {
                 code: ErrorCode::Unavailable,
                 message: "op \"auth\": this server has no authentication; go on without".into(),
@@ -290,6 +322,29 @@ impl Keys<'_> {
         })
     }
 
+    /// What a replay is to do; `None`: nothing.
+    fn action(&self) -> Result<Option<ReplayAction>, Fault> {
+        let Some(action) = optional("\"action\"", self.action, string)? else { return Ok(None) };
+        Ok(Some(match action.as_str() {
+            "play" => ReplayAction::Play,
+            "pause" => ReplayAction::Pause,
+            "seek" => match optional("\"time_ns\"", self.time_ns, time)? {
+                Some(time_ns) => ReplayAction::Seek { time_ns },
+                None => return bad_request(format!("key \"time_ns\" is missing; allowed: {TIME}")),
+            },
+            "speed" => match optional("\"speed\"", self.speed, speed)? {
+                Some(speed) => ReplayAction::Speed(speed),
+                None => return bad_request(format!("key \"speed\" is missing; allowed: {SPEED}")),
+            },
+            "step" => {
+                ReplayAction::Step { events: optional("\"events\"", self.events, events)?.unwrap_or(1) }
+            }
+            other => {
+                return bad_request(format!("action {} is unknown; allowed: {ACTIONS}", Excerpt(other)));
+            }
+        }))
+    }
+
     fn symbols(&self) -> Result<Vec<String>, Fault> {
         let values = list("symbols", self.symbols)?;
         if values.len() > limits::REQUEST_SYMBOLS_MAX {
@@ -317,7 +372,9 @@ impl Keys<'_> {
     }
 }
 
-const OPS: &str = "subscribe, unsubscribe, list, ping, progress";
+const OPS: &str = "subscribe, unsubscribe, list, ping, progress, replay";
+
+const ACTIONS: &str = "play, pause, seek with \"time_ns\", speed with \"speed\", step";
 
 fn channel(name: &str, value: &RawValue) -> Result<Channel, Fault> {
     let text = string(name, value)?;
@@ -398,6 +455,45 @@ fn position(name: &str, value: &RawValue) -> Result<From, Fault> {
         epoch: count(&format!("{name}.epoch"), field("epoch", fields.epoch)?)?,
         seq: count(&format!("{name}.seq"), field("seq", fields.seq)?)?,
     })
+}
+
+const TIME: &str = "nanoseconds since the Unix epoch, as a string of digits";
+const SPEED: &str = "0.1 to 1000 with at most three decimals, or \"max\"";
+
+fn time(name: &str, value: &RawValue) -> Result<u64, Fault> {
+    // A number of that size would have been rounded by whoever wrote it in JavaScript.
+    if type_name(value) != "a string" {
+        return wrong(name, value, TIME);
+    }
+    let text = string(name, value)?;
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse().ok().filter(|_| is_number) {
+        Some(time_ns) => Ok(time_ns),
+        None => bad_request(format!("{name} is {}; allowed: {TIME}", Excerpt(&text))),
+    }
+}
+
+/// As it was written: a number stays exact.
+fn speed(name: &str, value: &RawValue) -> Result<String, Fault> {
+    /// No speed is written with more.
+    const BYTES_MAX: usize = 16;
+    let text = match type_name(value) {
+        "a number" => value.get().to_owned(),
+        "a string" => string(name, value)?,
+        _ => return wrong(name, value, SPEED),
+    };
+    if text.len() > BYTES_MAX {
+        return bad_request(format!("{name} is {}; allowed: {SPEED}", Excerpt(&text)));
+    }
+    Ok(text)
+}
+
+fn events(name: &str, value: &RawValue) -> Result<u32, Fault> {
+    let max = limits::REPLAY_STEP_EVENTS_MAX;
+    match serde_json::from_str(value.get()).ok().filter(|events| (1..=max).contains(events)) {
+        Some(events) => Ok(events),
+        None => wrong(name, value, &format!("a whole number from 1 to {max}")),
+    }
 }
 
 fn request_id(name: &str, value: &RawValue) -> Result<RequestId, Fault> {

@@ -4,6 +4,7 @@ use serde_json::Value;
 use super::*;
 use crate::limits;
 use crate::model::{Channel, ChannelSet, Instrument, Period, ResetReason, Status};
+use crate::source::ReplayAction;
 
 fn refused(text: &str) -> (ErrorCode, String) {
     let refusal = parse(text).expect_err(text);
@@ -64,6 +65,26 @@ fn a_request_is_read_whole() {
         (r#" {"op":"list"} "#, Command::List),
         ("\r\n\t{\"op\":\"ping\",\"id\":null}", Command::Ping),
         (r#"{"op":"progress","received":12345}"#, Command::Progress { received: 12_345 }),
+        (r#"{"op":"replay"}"#, Command::Replay(None)),
+        (r#"{"op":"replay","action":"play","speed":5}"#, Command::Replay(Some(ReplayAction::Play))),
+        (r#"{"op":"replay","action":"pause"}"#, Command::Replay(Some(ReplayAction::Pause))),
+        (
+            r#"{"op":"replay","action":"seek","time_ns":"1703545200000000001"}"#,
+            Command::Replay(Some(ReplayAction::Seek { time_ns: 1_703_545_200_000_000_001 })),
+        ),
+        (
+            r#"{"op":"replay","action":"speed","speed":0.1}"#,
+            Command::Replay(Some(ReplayAction::Speed("0.1".into()))),
+        ),
+        (
+            r#"{"op":"replay","action":"speed","speed":"max"}"#,
+            Command::Replay(Some(ReplayAction::Speed("max".into()))),
+        ),
+        (r#"{"op":"replay","action":"step"}"#, Command::Replay(Some(ReplayAction::Step { events: 1 }))),
+        (
+            r#"{"op":"replay","action":"step","events":250}"#,
+            Command::Replay(Some(ReplayAction::Step { events: 250 })),
+        ),
         (
             r#"{"op":"unsubscribe","symbols":["A"],"channels":["trades"]}"#,
             Command::Unsubscribe { symbols: vec!["A".into()], channels: vec![Channel::Trades] },
@@ -166,11 +187,42 @@ fn a_fault_names_the_thing_its_value_and_what_is_allowed() {
         ("null", BadRequest, &["the message is null"]),
         ("\"op\"", BadRequest, &["the message is a string"]),
         ("17", BadRequest, &["the message is a number"]),
-        ("{}", BadRequest, &["\"op\" is missing", "subscribe, unsubscribe, list, ping, progress"]),
+        ("{}", BadRequest, &["\"op\" is missing", "subscribe, unsubscribe, list, ping, progress, replay"]),
         (r#"{"op":5}"#, BadRequest, &["\"op\" is 5; allowed: a string"]),
         (r#"{"op":null}"#, BadRequest, &["\"op\" is null; allowed: a string"]),
         (r#"{"op":"\ud800"}"#, BadRequest, &["\"op\" is a string; allowed: a string of Unicode characters"]),
         (r#"{"op":"Subscribe"}"#, UnknownOp, &["op \"Subscribe\" is unknown; allowed: subscribe"]),
+        (r#"{"op":"replay","action":7}"#, BadRequest, &["\"action\" is 7; allowed: a string"]),
+        (r#"{"op":"replay","action":"rewind"}"#, BadRequest, &["action \"rewind\" is unknown", "seek with"]),
+        (r#"{"op":"replay","action":"seek"}"#, BadRequest, &["\"time_ns\" is missing", "string of digits"]),
+        (
+            r#"{"op":"replay","action":"seek","time_ns":1703545200000000001}"#,
+            BadRequest,
+            &["\"time_ns\" is 1703545200000000001; allowed: nanoseconds", "string of digits"],
+        ),
+        (r#"{"op":"replay","action":"seek","time_ns":"-1"}"#, BadRequest, &["\"time_ns\" is \"-1\""]),
+        (r#"{"op":"replay","action":"seek","time_ns":"+1"}"#, BadRequest, &["\"time_ns\" is \"+1\""]),
+        (
+            r#"{"op":"replay","action":"seek","time_ns":"18446744073709551616"}"#,
+            BadRequest,
+            &["18446744073709551616"],
+        ),
+        (r#"{"op":"replay","action":"speed"}"#, BadRequest, &["\"speed\" is missing", "0.1 to 1000"]),
+        (
+            r#"{"op":"replay","action":"speed","speed":[1]}"#,
+            BadRequest,
+            &["\"speed\" is a list", "0.1 to 1000"],
+        ),
+        (
+            r#"{"op":"replay","action":"speed","speed":"00000000000000001"}"#,
+            BadRequest,
+            &["\"speed\" is \"0000", "0.1 to 1000"],
+        ),
+        (
+            r#"{"op":"replay","action":"step","events":0}"#,
+            BadRequest,
+            &["\"events\" is 0; allowed: a whole number from 1 to"],
+        ),
         (r#"{"op":"progress"}"#, BadRequest, &["\"received\" is missing", "messages received"]),
         (r#"{"op":"progress","received":null}"#, BadRequest, &["\"received\" is missing"]),
         (r#"{"op":"progress","received":-1}"#, BadRequest, &["\"received\" is -1; allowed: a whole number"]),

@@ -125,6 +125,28 @@ fn messages_are_inflated_up_to_the_limit_and_not_beyond() {
     }
 }
 
+/// What is cut within a block would take the tail for a part of it.
+#[test]
+fn a_message_that_is_cut_short_is_none() {
+    let mut inflater = Inflater::default();
+    let text = br#"{"op":"list","id":1}"#;
+    let stored = [&[0x00, text.len() as u8, 0, !(text.len() as u8), 0xFF][..], text, &[0x00]].concat();
+    for message in [compressed(text), stored] {
+        assert_eq!(inflater.inflate(&message, &up_to(100)).as_deref(), Ok(&text[..]));
+        // One byte of 0 is an empty message. And where just four bytes of a stored block are missing the tail stands in
+        // for them: nothing shows it.
+        for cut in (2..message.len()).filter(|cut| message[0] != 0 || cut + 4 != message.len() - 1) {
+            let found = inflater.inflate(&message[..cut], &up_to(100));
+            assert_eq!(found, Err(Violation::NotDeflate), "{cut} of {} bytes", message.len());
+        }
+    }
+    assert_eq!(
+        inflater.inflate(b"", &up_to(100)),
+        Ok(vec![]),
+        "an empty text, however little was sent for it"
+    );
+}
+
 /// RFC 7692, section 7.2.3: the same text in every form that its examples have.
 #[test]
 fn the_examples_of_the_rfc_are_read() {

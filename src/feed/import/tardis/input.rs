@@ -13,6 +13,7 @@ use crate::feed::import::lines::Lines;
 use crate::feed::import::listing::{Exponents, Key, Shape};
 use crate::feed::import::passes::{Piece, Reading, Recording};
 use crate::feed::import::{ImportError, Place};
+use crate::limits;
 use crate::model::Primary;
 
 const EXPECTED: &str = "a CSV file of Tardis (incremental_book_L2, trades, quotes, book_ticker or book_snapshot_N) with its header line";
@@ -146,8 +147,13 @@ fn take(
     }
     let times = Times::parse(&fields, header)?;
     let (exchange, symbol) = (fields[header.exchange], fields[header.symbol]);
-    if symbol.is_empty() {
-        return Err(String::from("no symbol; every row has one").into());
+    let bytes = exchange.len() + symbol.len();
+    if symbol.is_empty() || bytes > limits::IMPORT_SYMBOL_BYTES_MAX {
+        let allowed = limits::IMPORT_SYMBOL_BYTES_MAX;
+        return Err(format!(
+            "exchange {exchange:?}, symbol {symbol:?}; allowed: a symbol, {allowed} bytes in all"
+        )
+        .into());
     }
     name.clear();
     name.extend([exchange, ":", symbol]);
@@ -167,8 +173,7 @@ fn take(
         return Err(String::from("no instrument").into());
     };
     if !row::take(&fields, header, times, market, &mut reading.listing, primaries)? {
-        let name = &lines.name;
-        reading.findings.note(format!("{name}: identifiers of trades that are no numbers are left out"));
+        reading.findings.left_out("identifiers of trades that are no numbers");
     }
     Ok((market.instrument, times.local_ns))
 }

@@ -1,0 +1,132 @@
+//! One file of a replay.
+
+use crate::feed::error::FeedError;
+use crate::feed::pacing_time_ns;
+use crate::feed::reader::Reader;
+use crate::limits;
+use crate::model::{ABSENT_TIME, Primary, primary_flags};
+
+/// One file of a replay.
+pub struct Track {
+    reader: Reader,
+    /// The replay's number of each of the file's instruments.
+    numbers: Vec<u32>,
+    /// Position in the block in hand of the next record.
+    at: usize,
+    /// Declared losses that were logged.
+    losses_logged: usize,
+    /// The event in hand; longer ones come in pieces of [`limits::EVENT_RECORDS_MAX`].
+    pub event: Vec<Primary>,
+    /// When the event's last timed record was received; `None` where it takes no time.
+    pub time_ns: Option<u64>,
+    /// Where the event stands among those of other files; never steps back.
+    pub place_ns: u64,
+    /// The running number in the file of the first record behind the event.
+    behind: u64,
+}
+
+impl Track {
+    pub fn new(reader: Reader, numbers: Vec<u32>) -> Track {
+        Track {
+            reader,
+            numbers,
+            at: 0,
+            losses_logged: 0,
+            event: Vec::new(),
+            time_ns: None,
+            place_ns: 0,
+            behind: 0,
+        }
+    }
+
+    pub fn rewind(&mut self) {
+        self.reader.rewind();
+        self.at = 0;
+        self.place_ns = 0;
+        self.behind = 0;
+    }
+
+    /// Goes to the last keyframe before a moment, and gives its records to `take`; to the file's start where there is
+    /// none. Returns the greatest time of a record before.
+    pub fn rewind_to(
+        &mut self,
+        time_ns: u64,
+        mut take: impl FnMut(&Primary),
+    ) -> Result<Option<u64>, FeedError> {
+        self.rewind();
+        let Some(keyframe) = self.reader.keyframe_before(time_ns)? else { return Ok(None) };
+        let numbers = &self.numbers;
+        self.reader.start_at(keyframe, |primary| {
+            take(&Primary { instrument: numbers[primary.instrument as usize], ..*primary });
+        })?;
+        self.place_ns = keyframe.place_ns.unwrap_or(0);
+        self.behind = keyframe.record;
+        Ok(keyframe.place_ns)
+    }
+
+    /// Pacing time of the file's first and of its last record, where they have one.
+    pub fn span_ns(&self) -> (Option<u64>, Option<u64>) {
+        let known = |time_ns: u64| (time_ns != ABSENT_TIME).then_some(time_ns);
+        let blocks = self.reader.blocks();
+        let first = blocks.first().and_then(|block| known(block.first_time_ns));
+        (first, blocks.iter().filter_map(|block| known(block.last_time_ns)).max())
+    }
+
+    /// Records of the file before the event in hand.
+    pub fn passed(&self) -> u64 {
+        self.behind - self.event.len() as u64
+    }
+
+    /// Takes the next event into hand; false at the end.
+    pub fn advance(&mut self) -> Result<bool, FeedError> {
+        self.event.clear();
+        self.time_ns = None;
+        while self.event.len() < limits::EVENT_RECORDS_MAX {
+            if self.at == self.reader.block().len() {
+                self.at = 0;
+                let is_end = self.reader.next_block()?.is_none();
+                self.log_losses();
+                if is_end {
+                    break;
+                }
+            }
+            let mut primary = self.reader.block()[self.at];
+            self.at += 1;
+            self.behind += 1;
+            primary.instrument = self.numbers[primary.instrument as usize];
+            if let Some(time_ns) = pacing_time_ns(&primary) {
+                self.place_ns = self.place_ns.max(time_ns);
+                if primary.flags & primary_flags::SNAPSHOT == 0 {
+                    self.time_ns = self.time_ns.max(Some(time_ns));
+                }
+            }
+            self.event.push(primary);
+            if primary.is_last() {
+                break;
+            }
+        }
+        Ok(!self.event.is_empty())
+    }
+
+    /// Logs the losses that the file declares before the block in hand: each once, however often it is replayed.
+    fn log_losses(&mut self) {
+        let losses = self.reader.losses();
+        while let Some(at) = losses.get(self.losses_logged).filter(|at| at.record <= self.reader.position()) {
+            self.losses_logged += 1;
+            if self.losses_logged > limits::REPLAY_LOSSES_LOGGED {
+                continue;
+            }
+            let records = at.loss.known_records().map_or("unknown".to_owned(), |records| records.to_string());
+            tracing::warn!(
+                file = self.reader.path(),
+                before_record = at.record,
+                records,
+                "records are missing in the recording: {}",
+                at.loss.reason()
+            );
+            if self.losses_logged == limits::REPLAY_LOSSES_LOGGED {
+                tracing::warn!(file = self.reader.path(), "further losses of this file are not logged");
+            }
+        }
+    }
+}
