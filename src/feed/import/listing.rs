@@ -179,6 +179,7 @@ impl Listing {
 
     /// The smallest steps of an instrument's price and quantity, as integers at its exponents; 0: the source does not
     /// say. Of several the smallest counts.
+    #[cfg(feature = "dbn")]
     pub fn steps(&mut self, instrument: u32, tick_size: i64, lot_size: i64) {
         let entry = &mut self.entries[instrument as usize];
         for (step, said) in [(&mut entry.tick_size, tick_size), (&mut entry.lot_size, lot_size)] {
