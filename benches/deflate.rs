@@ -90,7 +90,7 @@ fn inflate(c: &mut Criterion) {
     let mut inflater = Inflater::default();
     assert_eq!(inflater.inflate(&message, &rules).unwrap(), request);
     c.bench_function("deflate/inflate a request", |b| {
-        b.iter(|| inflater.inflate(black_box(&message), &rules))
+        b.iter(|| inflater.inflate(black_box(&message), &rules));
     });
 }
 
