@@ -19,13 +19,11 @@ use dbn::{
 };
 use made::*;
 use tempfile::TempDir;
+use tickcast::feed::Reader;
 use tickcast::feed::export::{self, Exported, Selection};
 use tickcast::feed::import::{ImportOptions, Imported, dbn as importer};
 use tickcast::feed::inspect::inspect;
-use tickcast::feed::{Description, Reader, Writer};
-use tickcast::model::{
-    Body, Channel, ChannelSet, Deriver, Event, Instrument, Primary, PrimaryKind, Quote, Status,
-};
+use tickcast::model::{Body, Channel, Deriver, Event, Instrument, Primary, PrimaryKind, Quote, Status};
 
 /// An import in a folder of its own.
 struct Case {
@@ -426,46 +424,6 @@ fn statuses_and_a_definition_beside_a_real_recording_change_nothing_of_its_book(
     let (exported, bytes) = case.export();
     assert_eq!((exported.written, exported.left_out), (68_792 + 1_440 + 1, 0));
     assert_eq!(records_of(&bytes).len(), 68_792 * 56 + 1_440 * 40 + 520);
-}
-
-#[test]
-fn what_no_import_can_have_written_is_refused_by_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let (feed, out) = (folder.path().join("a.feed"), folder.path().join("a.dbn"));
-    let refusal = |schema: &str, primaries: &[Primary]| {
-        let _ = std::fs::remove_file(&feed);
-        let _ = std::fs::remove_file(&out);
-        let instrument = Instrument {
-            symbol: "A".into(),
-            price_exponent: -9,
-            quantity_exponent: 0,
-            tick_size: 0,
-            lot_size: 0,
-            channels: ChannelSet::of(&[Channel::Orders, Channel::Book]),
-            book_depth: 0,
-            source_id: 1,
-        };
-        let source = format!("a.dbn: dbn version 3, D {schema}, 1 records");
-        let mut writer = Writer::create(&feed, &Description::new(source, vec![instrument])).unwrap();
-        primaries.iter().for_each(|primary| writer.push(primary).unwrap());
-        writer.finish().unwrap();
-        export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string()
-    };
-    let of = |kind, count: u8| Primary { count: u32::from(count), ..Primary::new(kind, 0, 1_000) };
-    let definition = of(PrimaryKind::Note, rtype::INSTRUMENT_DEF);
-    let order = of(PrimaryKind::Add, b'A');
-    let status = of(PrimaryKind::Status, rtype::STATUS);
-    for (schema, primaries, reason) in [
-        ("mixed", &[order, of(PrimaryKind::Top, b'A')][..], "record 1 (from 0): a level without the record"),
-        ("mixed", &[definition], "the last record has 1 parts of 21"),
-        ("mixed", &[definition, order], "record 1 (from 0): expected 20 of kind note before it"),
-        ("mbo", &[order, status], "a record of schema status; the others are of mbo"),
-        ("mixed", &[of(PrimaryKind::Note, 7)], "the source's action is 7, its channel 0; no record of DBN"),
-        ("mixed", &[Primary { count: 1 << 8, ..order }], "the source's action is 256"),
-    ] {
-        let text = refusal(schema, primaries);
-        assert!(text.contains("instrument A: ") && text.contains(reason), "{text}");
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use common::{program, recorded};
 use dbn::decode::{DbnDecoder, DbnMetadata, DecodeRecord};
-use dbn::{MboMsg, Metadata, SType, TradeMsg, UNDEF_PRICE};
+use dbn::{MboMsg, Metadata, SType, TradeMsg, UNDEF_PRICE, rtype};
 use tempfile::TempDir;
 use tickcast::feed::export::{self, Exported, Selection};
 use tickcast::feed::import::{ImportOptions, dbn as importer};
@@ -246,4 +246,44 @@ fn instruments_of_two_schemas_of_another_source_are_refused() {
         export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("instruments of the schemas mbo and trades; a DBN file has one"), "{error}");
     assert!(!out.exists());
+}
+
+#[test]
+fn what_no_import_can_have_written_is_refused_by_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let (feed, out) = (folder.path().join("a.feed"), folder.path().join("a.dbn"));
+    let refusal = |schema: &str, primaries: &[Primary]| {
+        let _ = std::fs::remove_file(&feed);
+        let _ = std::fs::remove_file(&out);
+        let instrument = Instrument {
+            symbol: "A".into(),
+            price_exponent: -9,
+            quantity_exponent: 0,
+            tick_size: 0,
+            lot_size: 0,
+            channels: ChannelSet::of(&[Channel::Orders, Channel::Book]),
+            book_depth: 0,
+            source_id: 1,
+        };
+        let source = format!("a.dbn: dbn version 3, D {schema}, 1 records");
+        let mut writer = Writer::create(&feed, &Description::new(source, vec![instrument])).unwrap();
+        primaries.iter().for_each(|primary| writer.push(primary).unwrap());
+        writer.finish().unwrap();
+        export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string()
+    };
+    let of = |kind, count: u8| Primary { count: u32::from(count), ..Primary::new(kind, 0, 1_000) };
+    let definition = of(PrimaryKind::Note, rtype::INSTRUMENT_DEF);
+    let order = of(PrimaryKind::Add, b'A');
+    let status = of(PrimaryKind::Status, rtype::STATUS);
+    for (schema, primaries, reason) in [
+        ("mixed", &[order, of(PrimaryKind::Top, b'A')][..], "record 1 (from 0): a level without the record"),
+        ("mixed", &[definition], "the last record has 1 parts of 21"),
+        ("mixed", &[definition, order], "record 1 (from 0): expected 20 of kind note before it"),
+        ("mbo", &[order, status], "a record of schema status; the others are of mbo"),
+        ("mixed", &[of(PrimaryKind::Note, 7)], "the source's action is 7, its channel 0; no record of DBN"),
+        ("mixed", &[Primary { count: 1 << 8, ..order }], "the source's action is 256"),
+    ] {
+        let text = refusal(schema, primaries);
+        assert!(text.contains("instrument A: ") && text.contains(reason), "{text}");
+    }
 }
