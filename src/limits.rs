@@ -281,6 +281,32 @@ pub const PROGRESS_LAG_MILLISECONDS: u64 = 1_000;
 /// it may go without.
 pub const PROGRESS_MARKS_MAX: usize = 256;
 
+// Private replays: each is a small node of its own, with one session.
+
+/// Private replays at a time, unless set otherwise.
+pub const PRIVATE_REPLAYS_DEFAULT: usize = 16;
+
+/// Most that private replays may be set to: each has two threads and its own books.
+pub const PRIVATE_REPLAYS_MAX: usize = 256;
+
+/// Bytes of the file name that a client may ask for: what file systems allow.
+pub const PRIVATE_NAME_BYTES_MAX: usize = 255;
+
+/// Files that are opened at once for clients; opening one that was never finished reads all of it.
+pub const PRIVATE_OPENINGS_MAX: usize = 4;
+
+/// Chunks in the queue between a private replay and its shard.
+pub const PRIVATE_QUEUE_CHUNKS_MAX: usize = 64;
+
+/// Records in that queue beyond which it is full: half a megabyte of them.
+pub const PRIVATE_QUEUE_RECORDS_MAX: usize = 8_192;
+
+/// Bytes of recent events that a private replay keeps, for a client that subscribes anew on the same connection.
+pub const PRIVATE_RING_BYTES: usize = 1_024 * 1_024;
+
+/// Letters that may wait for the shard of a private replay: its one session, and being told to stop.
+pub const PRIVATE_LETTERS_MAX: usize = 4;
+
 // Sessions and their time.
 
 /// Shards: threads that serve sessions.

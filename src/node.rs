@@ -1,5 +1,7 @@
 //! The only wiring: starts the source, the shards and the door, and stops them in order.
 
+mod private;
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
@@ -13,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::bus::{Tap, bus};
 use crate::clock::Clock;
 use crate::config::{Settings, SourceSettings, Symbols};
-use crate::door::{BindError, Door, DoorSettings, Market, Readiness, State};
+use crate::door::{BindError, Door, DoorSettings, Market, Readiness, Stage, State};
 use crate::feed::{Description, FeedError, Replay, ReplayHandle};
 use crate::limits;
 use crate::live::{Live, LiveError, LiveHandle};
@@ -26,6 +28,8 @@ use crate::sim::{
 };
 use crate::source::{ReplayControl, Source};
 use crate::stats::Stats;
+
+use self::private::PrivateStage;
 
 /// Why a server cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,7 @@ pub struct Node {
     close_door: oneshot::Sender<()>,
     pump: PumpHandle,
     shards: Vec<ShardHandle>,
+    private: Option<PrivateStage>,
     recorder: Option<RecorderHandle>,
     threads: Vec<JoinHandle<()>>,
     /// What ends a thread before it was told to.
@@ -187,6 +192,7 @@ fn run(
         })
         .collect();
     let shards = shards?;
+    let private = settings.private.map(|private| PrivateStage::new(private, core, clock, &stats));
     let readiness = Readiness::default();
     let market = Market {
         catalog: catalog.clone(),
@@ -194,17 +200,25 @@ fn run(
         stats: stats.clone(),
         clock,
         replay,
+        stage: private.clone().map(|private| Arc::new(private) as Arc<dyn Stage>),
         readiness: readiness.clone(),
     };
     let (close_door, closed) = oneshot::channel();
     crew.start("door", move || {
         let error = |error| NodeError::Thread { thread: "door".into(), error };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(limits::PRIVATE_OPENINGS_MAX)
+            .build()
+            .map_err(error)?;
         let until_closed = async {
             // Told, or whoever would tell is gone.
             let _ = closed.await;
         };
-        runtime.block_on(door.serve(market, until_closed)).map_err(error)
+        let served = runtime.block_on(door.serve(market, until_closed)).map_err(error);
+        // A file that is still being opened for somebody holds up nobody.
+        runtime.shutdown_background();
+        served
     })?;
     let mut recorder_handle = None;
     if let Some((recorder, handle)) = recorder {
@@ -230,6 +244,7 @@ fn run(
         close_door,
         pump: pump_handle,
         shards,
+        private,
         recorder: recorder_handle,
         threads: crew.threads,
         failures,
@@ -276,8 +291,9 @@ impl Node {
         if let Some(recorder) = &self.recorder {
             recorder.hurry();
         }
+        let private = self.private.as_ref().map(PrivateStage::stop).unwrap_or_default();
         self.shards.iter().for_each(ShardHandle::stop);
-        for thread in self.threads {
+        for thread in self.threads.into_iter().chain(private) {
             // A panic was reported when it happened.
             let _ = thread.join();
         }
@@ -337,7 +353,18 @@ fn start_shard(
     let (stats, source) = (stats.shards[number].clone(), stats.source.clone());
     let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let catalog = catalog.clone();
-    let shard = Shard { catalog, epoch, settings, tap, letters, clock, stats, source, replay };
+    let shard = Shard {
+        catalog,
+        epoch,
+        settings,
+        tap,
+        letters,
+        clock,
+        stats,
+        source,
+        replay,
+        plays_when_subscribed: false,
+    };
     let name = format!("shard-{number}");
     let thread = name.clone();
     let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;

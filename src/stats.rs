@@ -1,9 +1,9 @@
 //! Counters that the hot threads write and `/metrics` reads.
 //!
-//! Each counter has one writer, so that counting is a load and a store: no locked instruction on the path of a tick.
+//! Each [`Counter`] has one writer, so that counting is a load and a store: no locked instruction on the path of a tick.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
@@ -84,6 +84,15 @@ pub struct RecordStats {
     pub waiting: Counter,
     /// Records that were not recorded; each loss is declared in the file. Written by the publisher's thread.
     pub lost: Counter,
+}
+
+/// What is counted of the replays that clients have for themselves. Many threads write it, none of them hot.
+#[derive(Debug, Default)]
+pub struct PrivateStats {
+    /// Places taken now: replays that are being opened, run or end.
+    pub running: AtomicUsize,
+    /// Replays ever opened.
+    pub opened: AtomicU64,
 }
 
 /// What a client that resumed a stream got.
@@ -189,6 +198,8 @@ pub struct Stats {
     pub source: Arc<CachePadded<SourceStats>>,
     /// Those of the recording; all 0 where nothing is recorded.
     pub record: Arc<RecordStats>,
+    /// Those of private replays; all 0 where there are none to be had.
+    pub private: Arc<PrivateStats>,
     /// One a shard.
     pub shards: Vec<Arc<CachePadded<ShardStats>>>,
 }
@@ -199,6 +210,7 @@ impl Stats {
         Stats {
             source: Arc::default(),
             record: Arc::default(),
+            private: Arc::default(),
             shards: (0..shards).map(|_| Arc::default()).collect(),
         }
     }

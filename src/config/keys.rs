@@ -141,6 +141,20 @@ pub const KEYS: &[Key] = &[
         "Replay: wait for the next event no longer than so, such as 500ms, 5s or 2m",
     ),
     key(
+        ("replay_dir", "replay-dir"),
+        "DIR",
+        Arity::One,
+        "",
+        "Let each client have a replay of its own, of a feed file in this folder: /ws?replay=NAME",
+    ),
+    key(
+        ("private_replays", "private-replays"),
+        "N",
+        Arity::One,
+        "16",
+        "Replays that clients have for themselves at a time; further ones are answered 503",
+    ),
+    key(
         ("record", "record"),
         "FILE",
         Arity::One,

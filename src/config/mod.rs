@@ -13,4 +13,4 @@ pub use duration::{DURATION_ALLOWED, duration};
 pub use keys::{Arity, KEYS, Key, VARIABLE_PREFIX};
 pub use layers::{Flags, Layers, Place, Written};
 pub use problem::{Problem, Problems};
-pub use serve::{LogFormat, Settings, SourceSettings, Symbols, SymbolsError};
+pub use serve::{LogFormat, PrivateReplays, Settings, SourceSettings, Symbols, SymbolsError};

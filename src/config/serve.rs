@@ -26,6 +26,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the market comes from.
     pub source: SourceSettings,
+    /// Which replays clients may have for themselves; `None`: none.
+    pub private: Option<PrivateReplays>,
     /// How what is published is recorded; `None`: it is not.
     pub record: Option<RecordSettings>,
     /// What becomes of a client that reads too slowly.
@@ -97,6 +99,15 @@ pub enum SourceSettings {
     },
 }
 
+/// Replays that clients have for themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivateReplays {
+    /// The folder of the feed files.
+    pub folder: PathBuf,
+    /// How many there may be at a time.
+    pub most: usize,
+}
+
 /// The instruments of a simulated market.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Symbols {
@@ -153,6 +164,7 @@ impl Settings {
         Settings {
             slow_consumer: check.slow_consumer(&source),
             source,
+            private: check.private(),
             record: check.record(),
             listen: check
                 .one("listen", "IP address and port, such as 127.0.0.1:8765 or [::]:8765", address)
@@ -284,6 +296,18 @@ impl Check<'_> {
         policy.unwrap_or(SlowConsumer::Conflate)
     }
 
+    fn private(&mut self) -> Option<PrivateReplays> {
+        let folder = self.one("replay_dir", "path of a folder", |text| {
+            let path = PathBuf::from(text);
+            path.is_dir().then_some(path)
+        });
+        let most = self.whole("private_replays", 1..=limits::PRIVATE_REPLAYS_MAX);
+        if self.layers.written("replay_dir").is_none() {
+            self.forbid("private_replays", "only with a folder of feed files (replay_dir DIR)");
+        }
+        folder.map(|folder| PrivateReplays { folder, most: most.unwrap_or(limits::PRIVATE_REPLAYS_DEFAULT) })
+    }
+
     fn record(&mut self) -> Option<RecordSettings> {
         let file = self.one("record", "path of a feed file that does not exist yet", |text| {
             let path = PathBuf::from(text);
@@ -327,8 +351,7 @@ impl Check<'_> {
     }
 
     fn speed(&mut self) -> Option<Speed> {
-        let allowed = "0.1 to 1000 times real time with at most three decimals, or max";
-        self.one("speed", allowed, |text| text.parse().ok())
+        self.one("speed", Speed::ALLOWED, |text| text.parse().ok())
     }
 
     fn send_buffer(&mut self) -> Option<usize> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::duration;
-use super::{LogFormat, Settings, SourceSettings, Symbols};
+use super::{LogFormat, PrivateReplays, Settings, SourceSettings, Symbols};
 use crate::feed::rfc3339;
 use crate::recorder::RecordSettings;
 use crate::wire::deflate::Mode;
@@ -41,6 +41,10 @@ impl fmt::Display for Settings {
                     writeln!(f, "max_idle = {}", quoted(&duration::written(Duration::from_nanos(idle_ns))))?;
                 }
             }
+        }
+        if let Some(PrivateReplays { folder, most }) = &self.private {
+            writeln!(f, "replay_dir = {}", quoted(&folder.to_string_lossy()))?;
+            writeln!(f, "private_replays = {most}")?;
         }
         if let Some(RecordSettings { file, rotate_bytes, rotate, flush }) = &self.record {
             writeln!(f, "record = {}", quoted(&file.to_string_lossy()))?;

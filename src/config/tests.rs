@@ -59,7 +59,9 @@ fn the_table_shows_the_defaults_that_hold() {
     let shown: Vec<_> = KEYS
         .iter()
         .filter(|key| !key.default.is_empty() && key.name != "shards")
-        .filter(|key| !["speed", "loop", "start_paused", "record_flush"].contains(&key.name))
+        .filter(|key| {
+            !["speed", "loop", "start_paused", "private_replays", "record_flush"].contains(&key.name)
+        })
         .map(|key| (key.name, [key.default]))
         .collect();
     let flags: Vec<(&'static str, &[&str])> = shown.iter().map(|(name, text)| (*name, &text[..])).collect();
@@ -98,6 +100,29 @@ fn a_recording_is_set_or_refused_by_name() {
     }
     let (_, problems, _) = load("record_rotate = \"1h\"", &[], &[]);
     assert_eq!(problems, ["record_rotate: \"1h\" (file FILE); allowed: only with a recording (record FILE)"]);
+}
+
+#[test]
+fn private_replays_need_a_folder_that_exists() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let set = settings("private_replays = 3", &[], &[("replay_dir", &[path])]);
+    assert_eq!(set.private, Some(PrivateReplays { folder: path.into(), most: 3 }));
+    assert_eq!(settings(&set.to_string(), &[], &[]), set, "shown and read back");
+    assert_eq!(settings("", &[], &[("replay_dir", &[path])]).private.unwrap().most, 16);
+    let (_, problems, _) = load("replay_dir = \"/no/such\"\nprivate_replays = 0", &[], &[]);
+    assert_eq!(
+        problems,
+        [
+            "replay_dir: \"/no/such\" (file FILE); allowed: path of a folder",
+            "private_replays: \"0\" (file FILE); allowed: whole number, 1 to 256",
+        ]
+    );
+    let (_, problems, _) = load("private_replays = 3", &[], &[]);
+    assert_eq!(
+        problems,
+        ["private_replays: \"3\" (file FILE); allowed: only with a folder of feed files (replay_dir DIR)"]
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ use hyper::header::HOST;
 use hyper::http::uri::Authority;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::fault::{Fault, shown};
+use super::stage::{self, Wanted};
 use super::{House, Refusal, routes, upgrade};
 use crate::limits;
 use crate::shard::{Arrival, Seat, ShardHandle, Terms};
@@ -124,12 +125,14 @@ impl Visitor {
             return routes::answer(&self.house, request).await;
         }
         match *request.method() {
-            Method::GET | Method::HEAD => self.shake_hands(request, is_echo).unwrap_or_else(Fault::response),
+            Method::GET | Method::HEAD => {
+                self.shake_hands(request, is_echo).await.unwrap_or_else(Fault::response)
+            }
             _ => routes::wrong_method(request.method(), "GET").response(),
         }
     }
 
-    fn shake_hands(
+    async fn shake_hands(
         &self,
         mut request: Request<Incoming>,
         is_echo: bool,
@@ -141,25 +144,14 @@ impl Visitor {
         };
         let choice = upgrade::check(&request, &house.settings.allow_origin, house.settings.compression)
             .map_err(refuse)?;
-        if house.is_full() {
-            let allowed = house.settings.max_connections;
-            let message =
-                format!("the server has {allowed} sessions; allowed: {allowed}; try again in a second");
-            let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, "limit_exceeded", message);
-            return Err(refuse((Refusal::Full, fault.with("retry-after", "1"))));
-        }
-        let Some(shard) = house.quietest_shard() else {
-            let fault = Fault::unavailable("the server is stopping; connect again in a second");
-            return Err(refuse((Refusal::Full, fault)));
+        let wanted = if is_echo { None } else { Wanted::of(request.uri().query().unwrap_or("")) };
+        let (shard, seat) = match wanted {
+            None => public_seat(house).map_err(refuse)?,
+            Some(wanted) => stage::open(house.stage.as_deref(), wanted).await.map_err(refuse)?,
         };
         let granted = upgrade::grant(&mut request, choice, is_echo)?;
         house.stats.upgraded.add(1);
-        self.pass.store(Some(Pass {
-            upgraded: granted.upgraded,
-            terms: granted.terms,
-            shard: shard.clone(),
-            seat: shard.seat(),
-        }));
+        self.pass.store(Some(Pass { upgraded: granted.upgraded, terms: granted.terms, shard, seat }));
         Ok(granted.response)
     }
 
@@ -174,6 +166,20 @@ impl Visitor {
             self.house.stats.malformed.add(1);
         }
     }
+}
+
+/// A place on the shard that has the most time.
+fn public_seat(house: &House) -> Result<(ShardHandle, Seat), (Refusal, Fault)> {
+    if house.is_full() {
+        let allowed = house.settings.max_connections;
+        let message = format!("the server has {allowed} sessions; allowed: {allowed}; try again in a second");
+        return Err((Refusal::Full, Fault::full(message)));
+    }
+    let Some(shard) = house.quietest_shard() else {
+        let fault = Fault::unavailable("the server is stopping; connect again in a second");
+        return Err((Refusal::Full, fault));
+    };
+    Ok((shard.clone(), shard.seat()))
 }
 
 /// Whether a request names its host once and properly, as every one of HTTP/1.1 must (RFC 9112, section 3.2). One of

@@ -36,6 +36,10 @@ impl Fault {
         Fault::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).with("retry-after", "1")
     }
 
+    pub fn full(message: impl Into<Cow<'static, str>>) -> Fault {
+        Fault::new(StatusCode::SERVICE_UNAVAILABLE, "limit_exceeded", message).with("retry-after", "1")
+    }
+
     pub fn with(mut self, name: &'static str, value: &'static str) -> Fault {
         self.headers.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
         self

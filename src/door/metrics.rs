@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
@@ -28,13 +29,21 @@ pub enum Refusal {
     Malformed,
     /// 400: no subprotocol in common.
     Subprotocol,
-    /// 503: as many sessions or handshakes as are allowed, or no shard that takes more.
+    /// 404, 400, 422: a private replay that cannot be had.
+    Replay,
+    /// 503: as many sessions, handshakes or private replays as are allowed, or no shard that takes more.
     Full,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 5] =
-        [Refusal::NotWebSocket, Refusal::Origin, Refusal::Malformed, Refusal::Subprotocol, Refusal::Full];
+    const ALL: [Refusal; 6] = [
+        Refusal::NotWebSocket,
+        Refusal::Origin,
+        Refusal::Malformed,
+        Refusal::Subprotocol,
+        Refusal::Replay,
+        Refusal::Full,
+    ];
 
     fn label(self) -> &'static str {
         match self {
@@ -42,6 +51,7 @@ impl Refusal {
             Refusal::Origin => "origin",
             Refusal::Malformed => "malformed",
             Refusal::Subprotocol => "subprotocol",
+            Refusal::Replay => "replay",
             Refusal::Full => "full",
         }
     }
@@ -166,6 +176,7 @@ impl Collector for Counters {
         }
         self.encode_resumes(&mut encoder)?;
         self.encode_record(&mut encoder)?;
+        self.encode_private(&mut encoder)?;
         self.encode_door(&mut encoder)?;
         encode_process(&mut encoder)
     }
@@ -212,6 +223,19 @@ impl Counters {
         counter(encoder, "tickcast_record_write_errors", help, record.write_errors.get())?;
         let help = "Records that wait to be written now";
         gauge(encoder, "tickcast_record_waiting", help, record.waiting.get() as i64)
+    }
+
+    fn encode_private(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let private = &self.stats.private;
+        let running = private.running.load(Ordering::Relaxed);
+        gauge(
+            encoder,
+            "tickcast_private_replays",
+            "Replays now that a client has for itself",
+            running as i64,
+        )?;
+        let opened = private.opened.load(Ordering::Relaxed);
+        counter(encoder, "tickcast_private_replays_opened", "Such replays ever opened", opened)
     }
 
     fn encode_door(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

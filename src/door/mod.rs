@@ -11,6 +11,7 @@ mod fault;
 mod metrics;
 mod origin;
 mod routes;
+mod stage;
 mod upgrade;
 
 use std::io;
@@ -26,6 +27,7 @@ pub use metrics::{DoorStats, Refusal};
 #[cfg(fuzzing)]
 pub use origin::allows;
 pub use origin::{Origin, OriginError};
+pub use stage::{Opened, Opening, Refused, Stage, Wanted};
 #[cfg(fuzzing)]
 pub use upgrade::granted;
 
@@ -88,6 +90,8 @@ pub struct Market {
     pub clock: Clock,
     /// The replay, where the source is one.
     pub replay: Option<Arc<dyn ReplayControl>>,
+    /// Where clients have replays of their own, if they may.
+    pub stage: Option<Arc<dyn Stage>>,
     /// What `/readyz` says.
     pub readiness: Readiness,
 }
@@ -177,6 +181,7 @@ impl Door {
             source: market.stats.source,
             clock: market.clock,
             replay: market.replay,
+            stage: market.stage,
             readiness: market.readiness,
         });
         accept::run(listener, house, shutdown).await;
@@ -208,6 +213,7 @@ struct House {
     source: Arc<CachePadded<SourceStats>>,
     clock: Clock,
     replay: Option<Arc<dyn ReplayControl>>,
+    stage: Option<Arc<dyn Stage>>,
     readiness: Readiness,
 }
 

@@ -101,6 +101,7 @@ fn welcome() -> Response<Full<Bytes>> {
         env!("CARGO_PKG_VERSION"),
         "\n\n",
         "/ws                     the stream: a WebSocket, subprotocol tickcast.v1.bin, tickcast.v1.json or none\n",
+        "/ws?replay={file}       a replay of your own, of a file in the server's --replay-dir\n",
         "/api/v1/instruments     what is traded\n",
         "/api/v1/book/{symbol}   a book as it is now; ?depth=10 for the best ten levels\n",
         "/api/v1/connections     who is connected, the slowest first; ?streams=true with what each stream got\n",

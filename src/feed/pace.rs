@@ -29,6 +29,8 @@ pub struct SpeedError(pub String);
 impl Speed {
     /// As recorded.
     pub const NORMAL: Speed = Speed { thousandths: 1_000 };
+    /// What a speed may be, in words.
+    pub const ALLOWED: &str = "0.1 to 1000 times real time with at most three decimals, or max";
     /// As fast as it is taken.
     pub const MAX: Speed = Speed { thousandths: 0 };
 

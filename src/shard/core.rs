@@ -82,6 +82,8 @@ pub struct Core {
     pub(super) stats: Arc<CachePadded<ShardStats>>,
     /// What clients steer; `None`: the source is no replay.
     pub(super) replay: Option<Arc<dyn ReplayControl>>,
+    /// Whether it is to be let go on once a client has subscribed.
+    pub(super) plays_when_subscribed: bool,
     /// Epoch of the source, as far as this shard has heard.
     pub(super) epoch: u64,
     pub(super) markets: Vec<Market>,
@@ -166,6 +168,7 @@ impl Core {
             settings,
             stats,
             replay: None,
+            plays_when_subscribed: false,
             epoch,
             markets,
             topics: Slab::new(),
@@ -199,6 +202,12 @@ impl Core {
     /// Lets clients steer this replay, where the source is one.
     pub fn steer(&mut self, replay: Option<Arc<dyn ReplayControl>>) {
         self.replay = replay;
+    }
+
+    /// Lets a replay that begins paused go on with the first `subscribe` that is granted, unless a client plays, stops or
+    /// steps it before.
+    pub fn play_when_subscribed(&mut self) {
+        self.plays_when_subscribed = true;
     }
 
     /// Takes events: applies each to the books and encodes it once for each topic that has subscribers. Nothing

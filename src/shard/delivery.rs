@@ -13,6 +13,7 @@ use super::shared::Shared;
 use super::tally::Tally;
 use super::topic::{Frames, SessionId};
 use crate::limits;
+use crate::source::ReplayAction;
 use crate::wire::control::{self, Close, Ended, Granted, Listed, Notice, Page, WelcomeLimits};
 use crate::wire::frame;
 use crate::wire::guard::Violation;
@@ -426,6 +427,15 @@ impl Core {
         bytes.into()
     }
 
+    /// Lets a replay go on that waits for somebody who has subscribed.
+    fn play_for_the_first(&mut self) {
+        if std::mem::take(&mut self.plays_when_subscribed)
+            && let Some(Err(message)) = self.replay.as_ref().map(|replay| replay.steer(&ReplayAction::Play))
+        {
+            tracing::warn!(message, "a replay that waited for its client does not play");
+        }
+    }
+
     /// Sends one page of a reply; what is left of the job comes back.
     fn send_page(&mut self, id: SessionId, job: Job) -> Option<Job> {
         let mut text = Vec::new();
@@ -444,6 +454,9 @@ impl Core {
                 let mut told = None;
                 for wanted in &wanted[done..next] {
                     self.begin(id, wanted, &mut told);
+                }
+                if next > 0 && next == wanted.len() {
+                    self.play_for_the_first();
                 }
                 return (next < wanted.len()).then_some(Job::Subscribe { id: request, wanted, done: next });
             }

@@ -1,10 +1,12 @@
 //! All that others know of a shard: where to send it new sessions and questions.
 
+use std::any::Any;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::Channel;
@@ -72,11 +74,15 @@ pub struct Arrival {
 
 /// A place among a shard's sessions, given back when it is dropped.
 #[derive(Debug)]
-pub struct Seat(Arc<AtomicUsize>);
+pub struct Seat {
+    taken: Arc<AtomicUsize>,
+    /// Dropped with it.
+    _guard: Option<Box<dyn Any + Send>>,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -205,8 +211,18 @@ pub fn mailbox(capacity: usize) -> (ShardHandle, mpsc::Receiver<Letter>) {
 impl ShardHandle {
     /// Takes a place for a session to come.
     pub fn seat(&self) -> Seat {
+        self.take_seat(None)
+    }
+
+    /// The same, with something that is dropped when the place is given back. That is on a thread which must not wait:
+    /// its drop may not block.
+    pub fn seat_with(&self, guard: Box<dyn Any + Send>) -> Seat {
+        self.take_seat(Some(guard))
+    }
+
+    fn take_seat(&self, guard: Option<Box<dyn Any + Send>>) -> Seat {
         self.seats.fetch_add(1, Ordering::Relaxed);
-        Seat(self.seats.clone())
+        Seat { taken: self.seats.clone(), _guard: guard }
     }
 
     /// How many places are taken: sessions, and handshakes about to become some.
@@ -256,5 +272,10 @@ impl ShardHandle {
     pub fn stop(&self) {
         // A shard that is gone needs no telling.
         let _ = self.letters.blocking_send(Letter::Stop);
+    }
+
+    /// The same without blocking. `false`: the mailbox is full, and the shard was not told.
+    pub fn try_stop(&self) -> bool {
+        !matches!(self.letters.try_send(Letter::Stop), Err(TrySendError::Full(_)))
     }
 }

@@ -158,8 +158,13 @@ impl Core {
             let message = "op \"replay\": the source is no replay; there is nothing to steer".into();
             return Err(Refusal::new(request, ErrorCode::Unavailable, message));
         };
+        let is_clocked =
+            matches!(action, Some(ReplayAction::Play | ReplayAction::Pause | ReplayAction::Step { .. }));
         if let Some(Err(message)) = action.map(|action| replay.steer(&action)) {
             return Err(Refusal::new(request, ErrorCode::BadRequest, message));
+        }
+        if is_clocked {
+            self.plays_when_subscribed = false;
         }
         self.sessions[id].job = Some(Job::Replay { id: request, replay: Arc::clone(replay) });
         Ok(())

@@ -70,6 +70,7 @@ pub fn start_before(
         stats: stats.clone(),
         clock,
         replay,
+        stage: None,
         readiness: readiness.clone(),
     };
     let (stop, stopped) = oneshot::channel::<()>();

@@ -9,6 +9,7 @@ mod delivery;
 mod digest;
 mod ending;
 mod market;
+mod private;
 mod raw;
 mod recorded;
 mod repeat;

@@ -49,9 +49,14 @@ pub enum Incoming {
 
 impl Raw {
     pub fn connect(address: &str, protocol: &'static str) -> Raw {
+        Raw::connect_to(address, "/ws", protocol)
+    }
+
+    /// The same at another path, or with a query.
+    pub fn connect_to(address: &str, path: &str, protocol: &'static str) -> Raw {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut request = format!("ws://{address}/ws").into_client_request().unwrap();
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
         let (socket, _) = client(request, stream).unwrap();
         let mut raw = Raw { socket, symbols: BTreeMap::new() };
@@ -79,10 +84,9 @@ impl Raw {
                         return data;
                     }
                 }
-                other => assert!(
-                    matches!(&other, Incoming::Control(text) if text["type"] == "heartbeat"),
-                    "{other:?}"
-                ),
+                other => {
+                    assert!(matches!(&other, Incoming::Control(text) if is_of_time(text)), "{other:?}");
+                }
             }
         }
     }
@@ -169,6 +173,12 @@ impl Raw {
         assert_eq!(messages.len() as u64, word(payload, 2, 2), "messages in the frame");
         messages
     }
+}
+
+/// Whether a control message comes of time alone: a heartbeat, or that the source was late on a busy machine, and is no
+/// more.
+pub fn is_of_time(text: &Value) -> bool {
+    text["type"] == "heartbeat" || text["code"] == "stale" || text["code"] == "live"
 }
 
 /// A little-endian number of up to eight bytes.

@@ -67,6 +67,11 @@ impl Server {
         Server { process, address }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Sends SIGTERM and waits for the end; how it ended, and how long it took.
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
         let started = Instant::now();
