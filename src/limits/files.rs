@@ -13,7 +13,7 @@ pub const FEED_BLOCK_RECORDS_MAX: usize = 16_384;
 /// Bytes that a block's records may take as stored: the raw ones, and what a compressor adds to noise.
 pub const FEED_BLOCK_STORED_BYTES_MAX: usize = FEED_BLOCK_RECORDS_MAX * 64 + 64 * 1_024;
 
-/// Bytes of a feed file's description: [`INSTRUMENTS_MAX`] instruments of 76 bytes at the most, and the source's text.
+/// Bytes of a feed file's description: [`super::INSTRUMENTS_MAX`] instruments of 76 bytes at the most, and the source's text.
 pub const FEED_DESCRIPTION_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 
 /// Bytes of a feed file's index: 40 for each block, so about 1.6 million blocks or 6 billion records.
