@@ -19,14 +19,17 @@ const BEGIN_NS: u64 = 1_767_623_400_000_000_000;
 const FROM_NS: u64 = BEGIN_NS + 500_000_000;
 const TO_NS: u64 = BEGIN_NS + 700_000_000;
 
+/// What is compared message by message.
+const COMPARED: [&str; 4] = ["quotes", "trades", "bars", "status"];
+
 fn feeds() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("feeds")
 }
 
-/// A quiet simulated market, with private replays of that folder.
+/// A simulated market of one instrument, with private replays of that folder.
 fn server(folder: &Path, most: &str) -> Server {
     let folder = folder.to_str().unwrap();
-    Server::start(&["--symbols", "1", "--rate", "50", "--replay-dir", folder, "--private-replays", most])
+    Server::start(&["--symbols", "1", "--rate", "300", "--replay-dir", folder, "--private-replays", most])
 }
 
 fn connect(server: &Server, query: &str) -> Raw {
@@ -69,7 +72,7 @@ fn public(arguments: &[&str]) -> BTreeMap<StreamKey, Vec<Heard>> {
     all.extend(["--slow-consumer", "block"].iter().chain(arguments));
     let server = Server::start(&all);
     let mut raw = Raw::connect(&server.address, JSON);
-    let begun = raw.subscribe(&["*"], &EVERYTHING, None);
+    let begun = raw.subscribe(&["*"], &COMPARED, None);
     server.http("POST", "/api/v1/replay", "{\"action\":\"play\"}");
     hear(&mut raw, begun)
 }
@@ -138,7 +141,7 @@ fn two_clients_at_once_get_exactly_their_own_parts() {
     let (whole, part) = std::thread::scope(|scope| {
         let whole = scope.spawn(|| {
             let mut raw = connect(&server, &format!("{FILE}&speed=max"));
-            let begun = raw.subscribe(&["*"], &EVERYTHING, None);
+            let begun = raw.subscribe(&["*"], &COMPARED, None);
             hear(&mut raw, begun)
         });
         let part = scope.spawn(|| {
@@ -173,13 +176,14 @@ fn two_clients_at_once_get_exactly_their_own_parts() {
     while live.len() < 20 {
         match beside.next() {
             Incoming::Data(heard) => live.extend(heard),
-            Incoming::Control(text) => assert!(is_of_time(&text), "{text}"),
+            Incoming::Control(text) => assert!(is_of_time(&text) || text["type"] == "notice", "{text}"),
             Incoming::Closed(frame) => panic!("closed: {frame:?}"),
         }
     }
     assert!(live.windows(2).all(|pair| pair[1].first_seq == pair[0].last_seq + 1), "{live:?}");
     beside.send(&json!({"op": "replay", "action": "pause"}));
-    assert_eq!(control(&mut beside)["code"], "unavailable");
+    // It may have been told meanwhile that it reads too slowly.
+    while control(&mut beside)["code"] != "unavailable" {}
     assert_eq!(metric(&server, "tickcast_private_replays_opened_total"), 2);
 }
 
@@ -229,7 +233,8 @@ fn there_are_so_many_and_a_place_comes_back_with_its_threads() {
     assert!(head.contains("\nretry-after: 1"), "{head}");
     assert!(message.starts_with("1 clients have a replay of their own; allowed: 1"), "{message}");
     if cfg!(target_os = "linux") {
-        assert_eq!(threads(&server), 2);
+        // They name themselves once they run.
+        until("two threads", || threads(&server) == 2);
     }
     drop(first);
     until("the place does not come back", || metric(&server, "tickcast_private_replays") == 0);
@@ -350,7 +355,7 @@ fn a_file_that_breaks_off_ends_there_and_a_damaged_one_ends_its_client() {
     assert_eq!(u16::from(frame.unwrap().code), 1001);
     drop(raw);
     until("the threads stay", || threads(&server) == 0);
-    assert_eq!(server.http("GET", "/readyz", ""), "ready\n");
+    assert_eq!(server.http("GET", "/healthz", ""), "ok\n");
 }
 
 #[test]
