@@ -122,7 +122,7 @@ fn fault(name: &str, refused: Refused) -> (Refusal, Fault) {
         }
         Refused::Full(most) => {
             let message =
-                format!("{most} clients have a replay of their own; allowed: {most}; try again in a second");
+                format!("private replays: {most} are taken; allowed: {most}; try again in a second");
             (Refusal::Full, Fault::full(message))
         }
         Refused::Stopping => {

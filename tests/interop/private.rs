@@ -231,7 +231,7 @@ fn there_are_so_many_and_a_place_comes_back_with_its_threads() {
     let (status, head, message) = refused(&server, &format!("replay={FILE}"));
     assert_eq!(status, 503);
     assert!(head.contains("\nretry-after: 1"), "{head}");
-    assert!(message.starts_with("1 clients have a replay of their own; allowed: 1"), "{message}");
+    assert!(message.starts_with("private replays: 1 are taken; allowed: 1"), "{message}");
     if cfg!(target_os = "linux") {
         // They name themselves once they run.
         until("two threads", || threads(&server) == 2);
