@@ -34,7 +34,7 @@ impl JsonLines {
 
     fn end_line(&mut self) -> Result<(), ExportError> {
         self.line.push(b'\n');
-        self.out.write(&self.line)?;
+        self.out.append(&self.line)?;
         self.line.clear();
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod dbn;
 mod jsonl;
 mod output;
 mod selection;
+mod table;
 mod told;
 
 use std::io;
@@ -91,7 +92,7 @@ pub enum ExportError {
     },
     /// Several tables, one stream.
     #[error(
-        "CSV on standard output is one table, and {0} channels are chosen; choose one with --channels, or name a folder"
+        "standard output is one table, and {0} channels are chosen; choose one with --channels, or name a folder"
     )]
     Tables(usize),
     /// What the other format cannot hold.

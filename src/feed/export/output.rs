@@ -44,7 +44,7 @@ impl Output {
     }
 
     /// Appends bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         let written = match &mut self.writer {
             Packing::Plain(stream) => stream.write_all(bytes),
             Packing::Zstd(encoder) => encoder.write_all(bytes),
