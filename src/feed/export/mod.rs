@@ -1,4 +1,4 @@
-//! Feed files, taken out: as what a client would have been told (CSV, JSON lines), or as Databento records.
+//! Feed files, taken out: as what a client would have been told (CSV, Parquet, JSON lines), or as Databento records.
 //!
 //! An export reads block by block and writes as it reads, so it needs no more memory for a long file than for a short
 //! one, the books of its instruments apart. It overwrites nothing.
@@ -8,6 +8,8 @@ mod csv;
 pub mod dbn;
 mod jsonl;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod selection;
 mod table;
 mod told;
@@ -17,10 +19,11 @@ use std::path::Path;
 
 use self::csv::Csv;
 use self::jsonl::JsonLines;
+use self::selection::Chosen;
 use self::told::{Sheet, tell};
 use super::error::{Fault, FeedError};
 use super::reader::Reader;
-use crate::model::{Channel, ChannelSet};
+use crate::model::Channel;
 
 pub use self::selection::Selection;
 
@@ -95,6 +98,22 @@ pub enum ExportError {
         "standard output is one table, and {0} channels are chosen; choose one with --channels, or name a folder"
     )]
     Tables(usize),
+    /// A name that asks for packing what is packed.
+    #[error(
+        "{path}: a Parquet file is packed inside, and unreadable where it is packed again; name it without .zst"
+    )]
+    Packed {
+        /// The output.
+        path: String,
+    },
+    /// A library refused what it was to write.
+    #[error("cannot write {path}: {problem}")]
+    Encode {
+        /// The output.
+        path: String,
+        /// What it said.
+        problem: String,
+    },
     /// What the other format cannot hold.
     #[error("{file}: instrument {symbol}: {problem}")]
     Unfit {
@@ -142,7 +161,7 @@ pub fn csv(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export(file, selection, progress, |_, channels| Csv::create(out, channels))
+    export(file, selection, progress, |_, chosen| Csv::create(out, chosen.channels()))
 }
 
 /// Writes what clients would have been told as JSON lines: the instruments, then one message a line, all channels in
@@ -153,18 +172,29 @@ pub fn json_lines(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export(file, selection, progress, |chosen, _| JsonLines::create(out, chosen))
+    export(file, selection, progress, |_, chosen| JsonLines::create(out, chosen))
+}
+
+/// Writes what clients would have been told as Parquet: the tables of [`csv`], with types (`docs/export.md`).
+#[cfg(feature = "parquet")]
+pub fn parquet(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, ExportError> {
+    export(file, selection, progress, |reader, chosen| parquet::Parquet::create(out, reader, chosen))
 }
 
 fn export<S: Sheet>(
     file: &Path,
     selection: &Selection,
     progress: &mut dyn FnMut(u64, u64),
-    sheet: impl FnOnce(&selection::Chosen, ChannelSet) -> Result<S, ExportError>,
+    sheet: impl FnOnce(&Reader, &Chosen) -> Result<S, ExportError>,
 ) -> Result<Exported, ExportError> {
     let mut reader = Reader::open(file)?;
     let chosen = selection.choose(&reader)?;
-    let mut sheet = sheet(&chosen, chosen.channels())?;
+    let mut sheet = sheet(&reader, &chosen)?;
     let exported = tell(&mut reader, &chosen, &mut sheet, progress)?;
     sheet.finish()?;
     Ok(exported)
