@@ -9,7 +9,7 @@ use super::ExportError;
 use super::output::Output;
 use super::table::{Cells, Tables, columns, rows};
 use super::told::Sheet;
-use crate::model::{ABSENT, ChannelSet, Decimal, Instrument};
+use crate::model::{ABSENT, ABSENT_TIME, ChannelSet, Decimal, Instrument};
 use crate::wire::message::{Content, Meta};
 
 /// One table a channel.
@@ -48,6 +48,18 @@ impl Sheet for Csv {
     }
 }
 
+/// A time, where it is known.
+fn time(ns: u64) -> Option<u64> {
+    (ns != ABSENT_TIME).then_some(ns)
+}
+
+fn number_field(out: &mut Vec<u8>, number: Option<u64>) {
+    out.push(b',');
+    if let Some(number) = number {
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+}
+
 /// The rows of one message.
 #[derive(Default)]
 struct Row {
@@ -61,11 +73,15 @@ struct Row {
 }
 
 impl Row {
-    /// Starts a field; the first of a row brings what every row begins with.
-    fn field(&mut self) -> &mut Vec<u8> {
+    /// The first field of a row brings what every row begins with.
+    fn begin_row(&mut self) {
         if self.text.len() == self.start {
             self.text.extend_from_slice(&self.common);
         }
+    }
+
+    fn field(&mut self) -> &mut Vec<u8> {
+        self.begin_row();
         self.text.push(b',');
         &mut self.text
     }
@@ -88,9 +104,11 @@ impl Cells for Row {
         let quote = if instrument.symbol.contains(',') { "\"" } else { "" };
         let head = [quote, &instrument.symbol, quote].concat();
         self.common.extend_from_slice(head.as_bytes());
-        for number in [meta.first_seq, meta.last_seq, meta.ts_ns, meta.sent_ns] {
-            self.common.push(b',');
-            self.common.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        for seq in [meta.first_seq, meta.last_seq] {
+            number_field(&mut self.common, Some(seq));
+        }
+        for ns in [meta.ts_ns, meta.sent_ns] {
+            number_field(&mut self.common, time(ns));
         }
         for flag in [meta.snapshot, !meta.last] {
             self.common.extend_from_slice(if flag { b",true" } else { b",false" });
@@ -105,15 +123,13 @@ impl Cells for Row {
     }
 
     fn number(&mut self, number: Option<u64>) -> &mut Row {
-        let field = self.field();
-        if let Some(number) = number {
-            field.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        }
+        self.begin_row();
+        number_field(&mut self.text, number);
         self
     }
 
     fn time(&mut self, ns: u64) -> &mut Row {
-        self.number(Some(ns))
+        self.number(time(ns))
     }
 
     fn flag(&mut self, flag: bool) -> &mut Row {
