@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tickcast::feed::export::{self, ExportError, Exported, Selection};
-use tickcast::feed::{Description, Reader, Writer, inspect::inspect};
+use tickcast::feed::{Description, Loss, Reader, Writer, inspect::inspect, loss_reason};
 use tickcast::model::{
     Channel, ChannelSet, Deriver, Event, Instrument, L2Book, Primary, PrimaryKind, Side, parse_decimal,
     primary_flags,
@@ -282,6 +282,28 @@ fn a_range_that_ends_tells_nothing_of_what_comes_after() {
     fs::write(&file, bytes).unwrap();
     let first = Selection { end_ns: Some(blocks[1].first_time_ns), ..only(&[Channel::Trades]) };
     assert_eq!(table(&file, &first), table(Path::new(FEED), &first));
+}
+
+#[test]
+fn losses_that_the_file_declares_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.feed");
+    let catalog = Reader::open(Path::new(FEED)).unwrap().catalog().instruments().to_vec();
+    let mut writer = Writer::create(&file, &Description::new("a test", catalog)).unwrap();
+    let loss = Loss { records: 3, instrument: 0, reason: loss_reason::SLOW, reserved: [0; 3] };
+    for number in [1, 2, 3] {
+        writer.push(&trade(number, number)).unwrap();
+        writer.declare_loss(loss, None, None).unwrap();
+    }
+    writer.finish().unwrap();
+    let losses = |end_ns| {
+        let out = folder.path().join("out.csv");
+        let selection = Selection { end_ns, ..only(&[Channel::Trades]) };
+        let exported = export::csv(&file, &selection, &out, &mut |_, _| {}).unwrap();
+        fs::remove_file(out).unwrap();
+        exported.losses
+    };
+    assert_eq!([losses(None), losses(Some(2))], [3, 1]);
 }
 
 #[test]

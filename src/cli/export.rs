@@ -153,10 +153,13 @@ fn export_parquet(
 }
 
 fn report(file: &Path, out: &Path, exported: &Exported) {
-    let Exported { records, written, left_out, fault } = exported;
+    let Exported { records, written, left_out, losses, fault } = exported;
     eprintln!("{}: {written} written of {records} records", out.display());
     if *left_out > 0 {
         eprintln!("{left_out} records left out: the format has no place for them");
+    }
+    if *losses > 0 {
+        eprintln!("{} declares {losses} losses of records; `tickcast inspect` tells where", file.display());
     }
     if let Some(fault) = fault {
         eprintln!("{} is not complete ({fault}); what comes before that was exported", file.display());
@@ -166,6 +169,25 @@ fn report(file: &Path, out: &Path, exported: &Exported) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(not(feature = "parquet"))]
+    #[test]
+    fn without_the_feature_parquet_is_refused_with_the_way_to_it() {
+        let args = ExportArgs {
+            file: "a.feed".into(),
+            to: Format::Parquet,
+            out: "a.parquet".into(),
+            channels: Vec::new(),
+            symbols: Vec::new(),
+            start: None,
+            end: None,
+        };
+        let error = run(args).unwrap_err().to_string();
+        assert!(error.contains("cargo build --release --features parquet"), "{error}");
+        let help =
+            Format::Parquet.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        assert!(help.is_some_and(|help| help.contains("Not in this build")));
+    }
 
     #[test]
     fn arguments_are_taken_or_refused_by_name() {

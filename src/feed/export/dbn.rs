@@ -46,6 +46,5 @@ pub fn export(
     }
     records.end(&chosen.catalog)?;
     out.finish()?;
-    let fault = reader.fault().cloned();
-    Ok(Exported { records: read, written: records.written, left_out: records.left_out, fault })
+    Ok(Exported::of(&reader, read, records.written, records.left_out))
 }

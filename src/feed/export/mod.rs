@@ -39,8 +39,19 @@ pub struct Exported {
     pub written: u64,
     /// Chosen records that the other format has no place for.
     pub left_out: u64,
+    /// Losses that the feed file declares in what was read: what was exported behind one may not follow from what is
+    /// before it.
+    pub losses: usize,
     /// Where what could be read of a feed file that is not complete ends; all before it was exported.
     pub fault: Option<Fault>,
+}
+
+impl Exported {
+    /// Of an export that read so many records.
+    fn of(reader: &Reader, records: u64, written: u64, left_out: u64) -> Exported {
+        let losses = reader.losses().iter().filter(|at| at.record <= records).count();
+        Exported { records, written, left_out, losses, fault: reader.fault().cloned() }
+    }
 }
 
 /// Why a feed file cannot be exported.

@@ -53,7 +53,7 @@ pub(super) fn tell(
     }
     teller.end()?;
     let Teller { written, left_out, .. } = teller;
-    Ok(Exported { records, written, left_out, fault: reader.fault().cloned() })
+    Ok(Exported::of(reader, records, written, left_out))
 }
 
 struct Teller<'a> {
