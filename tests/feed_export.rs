@@ -340,6 +340,9 @@ fn what_cannot_be_exported_is_refused_by_name() {
         let error = export::csv(Path::new(FEED), &selection, &out, &mut |_, _| {}).unwrap_err();
         assert!(matches!(error, ExportError::Exists { .. }), "{error}");
     }
+    let file = feed(&folder, &[], &[trade(1, 1)]);
+    let error = export::csv(&file, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("out would be empty: no chosen instrument has a channel"), "{error}");
     // A file without bars, say.
     let file = folder.path().join("b.feed");
     let trades = Instrument {

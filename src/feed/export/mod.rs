@@ -109,6 +109,14 @@ pub enum ExportError {
         "standard output is one table, and {0} channels are chosen; choose one with --channels, or name a folder"
     )]
     Tables(usize),
+    /// No channel, no table.
+    #[error(
+        "{path} would be empty: no chosen instrument has a channel; jsonl lists them, dbn has what was imported"
+    )]
+    NoTable {
+        /// The output.
+        path: String,
+    },
     /// A name that asks for packing what is packed.
     #[error(
         "{path}: a Parquet file is packed inside, and unreadable where it is packed again; name it without .zst"

@@ -195,6 +195,9 @@ impl<T> Tables<T> {
         mut table: impl FnMut(&Path, Channel) -> Result<T, ExportError>,
     ) -> Result<Tables<T>, ExportError> {
         let count = channels.iter().count();
+        if count == 0 {
+            return Err(ExportError::NoTable { path: out.display().to_string() });
+        }
         if count > 1 {
             if out.as_os_str() == STANDARD_OUTPUT {
                 return Err(ExportError::Tables(count));
