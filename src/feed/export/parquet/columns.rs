@@ -7,7 +7,6 @@ use ::parquet::data_type::{
 use ::parquet::errors::ParquetError;
 use ::parquet::file::writer::SerializedColumnWriter;
 use ::parquet::schema::types::Type;
-use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
 use super::scale::{Scale, Scales};
@@ -146,10 +145,7 @@ impl Texts {
     }
 }
 
-/// Decimals as the format has them, all in one piece of memory.
+/// Decimals as the format has them. Each has memory of its own: the statistics of a group keep two of them until the end.
 fn big_endian(decimals: &[i128]) -> Vec<FixedLenByteArray> {
-    let bytes: Vec<u8> = decimals.iter().flat_map(|decimal| decimal.to_be_bytes()).collect();
-    let bytes = Bytes::from(bytes);
-    let at = (0..bytes.len()).step_by(DECIMAL_BYTES);
-    at.map(|at| FixedLenByteArray::from(ByteArray::from(bytes.slice(at..at + DECIMAL_BYTES)))).collect()
+    decimals.iter().map(|decimal| FixedLenByteArray::from(decimal.to_be_bytes().to_vec())).collect()
 }
