@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{program, recorded};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use tempfile::TempDir;
@@ -166,8 +167,8 @@ fn rows_are_written_in_bounded_groups() {
     let out = folder.path().join("trades.parquet");
     parquet(&file, &Selection::default(), &out).unwrap();
     let reader = open(&out);
-    let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
-    assert_eq!(groups, [EXPORT_GROUP_ROWS_MAX as i64, 5]);
+    let groups = reader.metadata().row_groups().iter().map(RowGroupMetaData::num_rows);
+    assert_eq!(groups.collect::<Vec<_>>(), [EXPORT_GROUP_ROWS_MAX as i64, 5]);
     let ids = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().into_columns()[10].1.clone());
     assert!(ids.eq((1..=trades.len() as u64).map(Field::ULong)));
 }
