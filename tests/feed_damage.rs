@@ -382,7 +382,7 @@ fn a_repaired_file_takes_the_place_of_the_damaged_one_and_is_gone_on_with() {
     let bytes = file(&primaries[..600], 100);
     let blocks = open(&bytes).unwrap().blocks().to_vec();
     std::fs::write(&path, &bytes[..blocks[4].offset as usize + 70]).unwrap();
-    let error = Writer::append(&path).err().unwrap().to_string();
+    let error = Writer::append(&path, KeyframeSettings::default()).err().unwrap().to_string();
     assert!(error.contains("day.feed was not finished") && error.contains("tickcast repair"), "{error}");
     assert!(!verify(&path, &mut |_, _| {}).unwrap().ok);
 
@@ -403,7 +403,7 @@ fn a_repaired_file_takes_the_place_of_the_damaged_one_and_is_gone_on_with() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 
     for part in [&primaries[400..700], &primaries[700..]] {
-        let mut writer = Writer::append(&path).unwrap();
+        let mut writer = Writer::append(&path, KeyframeSettings::default()).unwrap();
         part.iter().for_each(|primary| writer.push(primary).unwrap());
         writer.finish().unwrap();
         assert!(verify(&path, &mut |_, _| {}).unwrap().ok);
@@ -412,7 +412,7 @@ fn a_repaired_file_takes_the_place_of_the_damaged_one_and_is_gone_on_with() {
     assert!(records == primaries);
     assert_eq!(losses.iter().map(|at| at.record).collect::<Vec<_>>(), [400]);
     // One that dies while it appends leaves what was there before.
-    let mut writer = Writer::append(&path).unwrap();
+    let mut writer = Writer::append(&path, KeyframeSettings::default()).unwrap();
     writer.push(&primaries[0]).unwrap();
     drop(writer);
     let torn = std::fs::read(&path).unwrap();

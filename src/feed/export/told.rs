@@ -2,6 +2,7 @@
 
 use super::selection::Chosen;
 use super::{ExportError, Exported};
+use crate::feed::keyframe;
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
 use crate::model::{
@@ -29,7 +30,8 @@ pub(super) trait Sheet {
 ///
 /// Of a bar it tells what it was when its period was over, and of those that run at the end of the file how they stand.
 /// Where the range begins after the file does, each instrument's state is told first, as snapshots: at its first moment
-/// in the range at which no exchange event of it is open.
+/// in the range at which no exchange event of it is open. Then reading begins at the last keyframe before the range,
+/// unless bars are chosen, which a keyframe does not tell.
 pub(super) fn tell(
     reader: &mut Reader,
     chosen: &Chosen,
@@ -39,12 +41,18 @@ pub(super) fn tell(
     let total = reader.records();
     let mut teller = Teller::new(chosen, sheet);
     let mut records = 0;
+    let begin_ns = chosen.start_ns.filter(|_| !chosen.channels().contains(Channel::Bars));
+    if let Some(keyframe) = begin_ns.map(|begin_ns| reader.keyframe_before(begin_ns)).transpose()?.flatten() {
+        keyframe::start(reader, keyframe, &mut teller.deriver)?;
+        teller.recv_ns = keyframe.place_ns.unwrap_or(0);
+    }
+    let before = reader.position();
     while let Some(block) = reader.next_block()? {
         for primary in block {
             teller.take(primary)?;
         }
         records += block.len() as u64;
-        progress(records, total);
+        progress(before + records, total);
     }
     teller.end()?;
     let Teller { written, left_out, .. } = teller;
