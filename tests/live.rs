@@ -16,7 +16,9 @@ use tempfile::TempDir;
 use tickcast::feed::Reader;
 use tickcast::feed::export::{self, Selection};
 use tickcast::live::{Live, LiveError, LiveInput};
-use tickcast::model::{ABSENT_TIME, Deriver, Event, Primary, PrimaryKind, Quote, ResetReason, Side};
+use tickcast::model::{
+    ABSENT_TIME, Body, Deriver, Event, OrderAction, Primary, PrimaryKind, Quote, ResetReason, Side,
+};
 use tickcast::source::{Next, Source};
 
 #[path = "load/server.rs"]
@@ -103,7 +105,7 @@ fn derived(live: &Live, records: &[Primary]) -> (Vec<Event>, Deriver) {
 #[test]
 fn every_kind_of_line_becomes_what_it_says() {
     let lines = [
-        r#"{"type":"orderbook","symbol":"GOLD","snapshot":true,"ts_ns":"5","bids":[[2649.5,5]],"asks":[["2650.10","4"]]}"#,
+        r#"{"type":"orderbook","symbol":"GOLD","snapshot":true,"ts_ns":"5","bids":[[2649.5,5]],"asks":[["2.65010e+03",0.04E2]]}"#,
         r#"{"type":"trade","symbol":"GOLD","timestamp":7,"price":"2650.10","quantity":3,"aggressor":"buy","trade_id":"18446744073709551615","last":false}"#,
         r#"{"type":"orderbook","symbol":"GOLD","ts_ns":7000000,"asks":[[2650.1,1]]}"#,
         r#"{"type":"quote","symbol":"GOLD","bid":1,"bid_quantity":1,"ask":2,"ask_quantity":2}"#,
@@ -122,10 +124,10 @@ fn every_kind_of_line_becomes_what_it_says() {
     let live = market.live.as_ref().unwrap();
     assert_eq!(live.catalog().get(0).unwrap().tick_size, 10);
     let kinds: Vec<PrimaryKind> = records.iter().map(|record| record.kind().unwrap()).collect();
-    use PrimaryKind::{Add, Clear, Execute, Level, Modify, Status, Top, Trade};
+    use PrimaryKind::{Add, Cancel, Clear, Execute, Level, Status, Top, Trade};
     assert_eq!(
         kinds,
-        [Clear, Level, Level, Trade, Level, Top, Top, Status, Add, Execute, Modify, Clear, Add, Add, Modify]
+        [Clear, Level, Level, Trade, Level, Top, Top, Status, Add, Execute, Cancel, Clear, Add, Add, Cancel]
     );
     let ends: Vec<usize> = (0..records.len()).filter(|at| records[*at].is_last()).collect();
     assert_eq!(ends, [2, 4, 6, 7, 8, 9, 10, 13, 14], "a trade with \"last\":false goes on");
@@ -133,7 +135,15 @@ fn every_kind_of_line_becomes_what_it_says() {
     assert_eq!(records[3].order_id, u64::MAX);
     assert!(records.iter().all(|record| record.ts_recv_ns != ABSENT_TIME));
     assert_eq!(records[7].ts_event_ns, records[7].ts_recv_ns, "no time: that of the arrival");
-    let (_, deriver) = derived(live, &records);
+    let (events, deriver) = derived(live, &records);
+    // A cancel says what is left, and is told as one.
+    let cancels = events.iter().filter_map(|event| match event.body() {
+        Body::Order(change) if change.action == OrderAction::Cancel => {
+            Some((change.order_id, change.quantity))
+        }
+        _ => None,
+    });
+    assert_eq!(cancels.collect::<Vec<_>>(), [(7, 1_000), (8, 0)]);
     assert_eq!(deriver.quote(0), Quote { bid: 264_950, bid_quantity: 5, ask: 265_010, ask_quantity: 1 });
     assert_eq!((deriver.quote(2).bid, deriver.quote(2).bid_quantity), (105_000, 100));
     let rests: Vec<_> =
@@ -158,6 +168,8 @@ fn lines_that_are_not_understood_are_passed_over() {
         r#"{"type":"orderbook","symbol":"GOLD","bids":[[1,2],[null,4]],"asks":[]}"#,
         r#"{"type":"order","symbol":"L3","action":"add","order_id":1,"price":1,"quantity":1}"#,
         r#"{"type":"order","symbol":"L3","action":"explode","order_id":1}"#,
+        r#"{"type":"order","symbol":"L3","action":"cancel","order_id":1,"quantity":1}"#,
+        r#"{"type":"trade","symbol":"GOLD","price":1e-3,"quantity":1}"#,
         r#"{"type":"status","symbol":"GOLD","status":"odd"}"#,
         r#"{"type":"hello","symbol":"GOLD"}"#,
         "[[[[[[",
@@ -309,6 +321,30 @@ fn the_example_publishes_through_a_socket_and_comes_back() {
     }
     assert!(server.end_with("TERM").success());
     assert!(!path.exists());
+}
+
+#[test]
+fn the_example_ends_with_a_line_where_nobody_reads() {
+    let Some(python) = program("TICKCAST_PYTHON") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("live.sock");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    for (target, out, expected) in [
+        ("-", Stdio::from(writer), "publish.py: cannot publish to standard output: Broken pipe"),
+        (nowhere.to_str().unwrap(), Stdio::null(), "No such file or directory (does the server run?)"),
+    ] {
+        let output = Command::new(&python)
+            .args([EXAMPLE, target, "100000"])
+            .stdout(out)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(Child::wait_with_output)
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
 }
 
 #[test]

@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::LiveError;
+use super::resting::Resting;
 use crate::limits;
 use crate::model::{
     ABSENT, Aggressor, Catalog, Channel, ChannelSet, Instrument, Primary, PrimaryKind, Side, Status,
-    parse_decimal, primary_flags,
+    parse_decimal, plain_decimal, primary_flags,
 };
 
 /// What an instrument has where its writer does not say.
@@ -110,6 +111,7 @@ pub(super) struct Lines {
     /// Lines read, from 1.
     line: u64,
     instruments: Vec<Instrument>,
+    resting: Resting,
     /// Lines refused, those of them that were told of, and when.
     refused: u64,
     reported: u64,
@@ -118,7 +120,8 @@ pub(super) struct Lines {
 
 impl Lines {
     pub fn new(input: String) -> Lines {
-        Lines { input, line: 0, instruments: Vec::new(), refused: 0, reported: 0, reported_ns: 0 }
+        let (instruments, resting) = (Vec::new(), Resting::default());
+        Lines { input, line: 0, instruments, resting, refused: 0, reported: 0, reported_ns: 0 }
     }
 
     /// Takes a line that lists instruments; the catalog once the list is whole.
@@ -165,10 +168,14 @@ impl Lines {
         }
         let before = out.len();
         let parsed = serde_json::from_slice(text).map_err(|error| error.to_string());
-        let said = parsed.and_then(|message: Message<'_>| message.records(catalog, now_ns, out));
-        if let Err(problem) = said {
-            out.truncate(before);
-            self.refuse(&problem, now_ns);
+        let resting = &self.resting;
+        let said = parsed.and_then(|message: Message<'_>| message.records(catalog, resting, now_ns, out));
+        match said {
+            Ok(()) => out[before..].iter().for_each(|record| self.resting.follow(record)),
+            Err(problem) => {
+                out.truncate(before);
+                self.refuse(&problem, now_ns);
+            }
         }
     }
 
@@ -228,7 +235,13 @@ struct Common<'a> {
 }
 
 impl Message<'_> {
-    fn records(&self, catalog: &Catalog, now_ns: u64, out: &mut Vec<Primary>) -> Result<(), String> {
+    fn records(
+        &self,
+        catalog: &Catalog,
+        resting: &Resting,
+        now_ns: u64,
+        out: &mut Vec<Primary>,
+    ) -> Result<(), String> {
         let follows_from_others = matches!(
             &*self.kind,
             "price"
@@ -263,7 +276,7 @@ impl Message<'_> {
             "quote" => self.quote(&common, out)?,
             "trade" => self.trade(&common, out)?,
             "orderbook" => self.book(&common, out)?,
-            "order" => out.push(self.order(&common)?),
+            "order" => out.push(self.order(&common, resting)?),
             "orders" => self.snapshot(&common, out)?,
             "status" => {
                 let name = self.status.as_deref().unwrap_or_default();
@@ -351,7 +364,7 @@ impl Message<'_> {
         Ok(())
     }
 
-    fn order(&self, common: &Common<'_>) -> Result<Primary, String> {
+    fn order(&self, common: &Common<'_>, resting: &Resting) -> Result<Primary, String> {
         let action = self.action.as_deref().unwrap_or_default();
         if action == "clear" {
             return Ok(common.record(PrimaryKind::Clear, |_| {}));
@@ -362,8 +375,18 @@ impl Message<'_> {
         let (kind, quantity) = match action {
             "add" => (PrimaryKind::Add, rest()?),
             "modify" => (PrimaryKind::Modify, rest()?),
-            // What rests keeps its place; a modify to nothing is told as a cancel.
-            "cancel" => (PrimaryKind::Modify, quantity.unwrap_or(0)),
+            "cancel" => {
+                // An order that is not known is counted, and nothing leaves.
+                let rests = resting.quantity(common.head.instrument, order_id).unwrap_or(0);
+                let left = quantity.unwrap_or(0);
+                if left > 0 && left >= rests {
+                    return Err(format!(
+                        "quantity: {left} of order {order_id}, of which {rests} rest; allowed: less, as it is what a \
+                         cancel leaves"
+                    ));
+                }
+                (PrimaryKind::Cancel, rests - left)
+            }
             "execute" => {
                 let executed = common.quantity("executed", self.executed)?;
                 (PrimaryKind::Execute, executed.ok_or_else(|| missing("executed"))?)
@@ -375,7 +398,7 @@ impl Message<'_> {
                 ));
             }
         };
-        let needs_place = action != "execute" && (action != "cancel" || quantity > 0);
+        let needs_place = matches!(kind, PrimaryKind::Add | PrimaryKind::Modify);
         let price = common.price("price", self.price)?;
         let side = self.side.as_deref().map(side).transpose()?;
         if needs_place && (price.is_none() || side.is_none()) {
@@ -435,10 +458,13 @@ fn plain(value: Option<&RawValue>) -> Option<&str> {
 
 fn decimal(key: &str, value: Option<&RawValue>, exponent: i8) -> Result<Option<i64>, String> {
     let Some(text) = plain(value) else { return Ok(None) };
-    let number = parse_decimal(text, exponent).filter(|number| *number != ABSENT);
+    // Of numbers that programs print hardly one in a thousand has an exponent.
+    let number = parse_decimal(text, exponent)
+        .or_else(|| plain_decimal(text).and_then(|plain| parse_decimal(&plain, exponent)))
+        .filter(|number| *number != ABSENT);
     number.map(Some).ok_or_else(|| {
         format!(
-            "{key}: {}; allowed: a decimal without an exponent, a multiple of 1e{exponent} within 64 bits",
+            "{key}: {}; allowed: a decimal that is a multiple of 1e{exponent} within 64 bits",
             shown(text)
         )
     })

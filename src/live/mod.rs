@@ -5,6 +5,7 @@
 
 mod lines;
 mod reading;
+mod resting;
 mod socket;
 
 use std::fmt;
