@@ -357,14 +357,7 @@ impl<S: Sink> Writer<S> {
     /// As [`Writer::finish`], for who tries again where it fails. Nothing may be added to a file that was finished.
     pub fn seal(&mut self) -> Result<Written, FeedError> {
         self.flush()?;
-        let index = Index {
-            records: self.records,
-            kinds: (0..=u8::MAX)
-                .map(|kind| KindCount { kind, records: self.kinds[usize::from(kind)] })
-                .filter(|count| count.records > 0)
-                .collect(),
-            blocks: self.index.clone(),
-        };
+        let index = self.index();
         let allowed = limits::FEED_INDEX_BYTES_MAX;
         let payload = format::encode_cold(&index, allowed).ok_or_else(|| FeedError::TooMany {
             path: self.path.clone(),
@@ -388,6 +381,16 @@ impl<S: Sink> Writer<S> {
         self.append_bytes()?;
         self.sink.sync().map_err(|error| FeedError::Io { action: "sync", path: self.path.clone(), error })?;
         Ok(Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset })
+    }
+
+    /// The index of what was written.
+    pub(super) fn index(&self) -> Index {
+        let kinds = (0..=u8::MAX).map(|kind| KindCount { kind, records: self.kinds[usize::from(kind)] });
+        Index {
+            records: self.records,
+            kinds: kinds.filter(|count| count.records > 0).collect(),
+            blocks: self.index.clone(),
+        }
     }
 
     fn append_block(&mut self, header: BlockHeader, payload: &[u8]) -> Result<(), FeedError> {
