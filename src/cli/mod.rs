@@ -14,11 +14,18 @@ mod simulate;
 mod verify;
 mod watch;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Problems;
+
+/// Says something on standard error. Where nobody reads that any more, there is nobody to be told.
+fn tell(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
 
 /// A market on the wire: simulated or replayed, pushed over WebSocket.
 #[derive(Debug, Parser)]
@@ -80,7 +87,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell(format_args!("error: {error:#}"));
             ExitCode::from(if error.is::<Problems>() { WRONG_USAGE } else { FAILED })
         }
     }

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::tell;
 use crate::config::{
     Arity, Flags, KEYS, Key, Layers, LogFormat, Place, Problems, Settings, SourceSettings, Symbols,
 };
@@ -118,7 +119,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let only_check = args.check;
     let (settings, warnings) = args.settings()?;
     if only_check {
-        warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        warnings.iter().for_each(|warning| tell(format_args!("warning: {warning}")));
         print(&settings.to_string())?;
         return Ok(());
     }
@@ -138,7 +139,10 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
     let mut node = node::start(settings.clone())?;
-    print(&greeting(&settings, node.address(), node.first_symbol()))?;
+    if let Err(error) = print(&greeting(&settings, node.address(), node.first_symbol())) {
+        node.stop();
+        return Err(anyhow::Error::from(error).context("cannot write to standard output"));
+    }
     let end = runtime.block_on(async {
         tokio::select! {
             _ = signals.0.recv() => Ok("SIGTERM"),
@@ -156,7 +160,9 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
 /// Logs go to standard error.
 fn start_logging(settings: &Settings) {
     let filter = EnvFilter::try_new(&settings.log).expect("the filter was checked with the settings");
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written is let go: the server does not live by its log.
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => {
             log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init();

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use self::transcript::Transcript;
 use super::instruments::{Listed, fetch};
-use super::progress;
+use super::{progress, tell};
 use crate::client::{Address, Client, Disconnect, Subscription, Update};
 use crate::clock::Clock;
 use crate::config::{DURATION_ALLOWED, duration};
@@ -170,7 +170,7 @@ async fn transcribe(
 /// What concerns the whole connection goes to standard error.
 fn note(update: &Update) {
     match update {
-        Update::Connected { server, epoch } => eprintln!("connected to {server}, epoch {epoch}"),
+        Update::Connected { server, epoch } => tell(format_args!("connected to {server}, epoch {epoch}")),
         Update::Disconnected { why, retry_in } => {
             let hint = match why {
                 Disconnect::Connect(error) if error.is_refused_by_host() => {
@@ -178,9 +178,9 @@ fn note(update: &Update) {
                 }
                 _ => "",
             };
-            eprintln!("disconnected: {why}{hint}; retrying in {:.1} s", retry_in.as_secs_f64());
+            tell(format_args!("disconnected: {why}{hint}; retrying in {:.1} s", retry_in.as_secs_f64()));
         }
-        Update::Notice { code, message } => eprintln!("{code}: {message}"),
+        Update::Notice { code, message } => tell(format_args!("{code}: {message}")),
         _ => {}
     }
 }
