@@ -154,7 +154,7 @@ impl Recorder {
     fn end(&mut self) -> Result<(), GaveUp> {
         let undeclared = self.stats.lost.get().saturating_sub(self.declared);
         if undeclared > 0 {
-            self.declare(None, undeclared, None)?;
+            self.declare(None, undeclared, self.last_ns, None)?;
         }
         self.seal()
     }
@@ -191,8 +191,9 @@ impl Recorder {
                 }
                 Ok(())
             }
-            Said::Lost { instrument, records, until_ns } => {
-                self.declare(*instrument, *records, Some(*until_ns))
+            Said::Lost { instrument, records, from_ns, until_ns } => {
+                let from_ns = Some(*from_ns).filter(|_| self.last_ns.is_some());
+                self.declare(*instrument, *records, from_ns, Some(*until_ns))
             }
             Said::NewEpoch if self.has_news => self.rotate(false),
             Said::NewEpoch => Ok(()),
@@ -204,6 +205,7 @@ impl Recorder {
         &mut self,
         instrument: Option<u32>,
         records: u64,
+        from_ns: Option<u64>,
         until_ns: Option<u64>,
     ) -> Result<(), GaveUp> {
         let reason = if self.was_refused { loss_reason::REFUSED } else { loss_reason::SLOW };
@@ -213,12 +215,11 @@ impl Recorder {
             // One line for all instruments that come at about one time.
             tracing::warn!(
                 file = self.file(),
-                records,
+                records = self.stats.lost.get().saturating_sub(self.declared),
                 "records were not recorded, and are declared lost: {}",
                 loss.reason()
             );
         }
-        let from_ns = self.last_ns;
         self.insist(|writer| writer.declare_loss(loss, from_ns, until_ns))?;
         self.declared += records;
         Ok(())
