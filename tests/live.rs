@@ -170,6 +170,10 @@ fn lines_that_are_not_understood_are_passed_over() {
         r#"{"type":"order","symbol":"L3","action":"explode","order_id":1}"#,
         r#"{"type":"order","symbol":"L3","action":"cancel","order_id":1,"quantity":1}"#,
         r#"{"type":"trade","symbol":"GOLD","price":1e-3,"quantity":1}"#,
+        r#"{"type":"trade","symbol":"GOLD","price":1,"quantity":0}"#,
+        r#"{"type":"order","symbol":"L3","action":"execute","order_id":1,"executed":1}"#,
+        r#"{"type":"instruments","instruments":[]}"#,
+        "42",
         r#"{"type":"status","symbol":"GOLD","status":"odd"}"#,
         r#"{"type":"hello","symbol":"GOLD"}"#,
         "[[[[[[",
@@ -369,9 +373,11 @@ fn bytes_that_are_no_feed_end_the_program_with_a_reason() {
     for (input, reason) in [
         (&b"hello\n"[..], "stdin starts with byte 0x68; expected a feed file (\"TICKFEED\") or JSON lines"),
         (b"", "stdin ended before it said its instruments"),
+        (b"{\"type\":\"instruments\",\"instruments\":[]}\n", "the list of instruments is empty"),
         (b"{\"type\":\"trade\"}\n", "stdin, line 1: type \"trade\"; the instruments come first"),
         (b"{\"type\":\"instruments\",\"instruments\":[{\"symbol\":\"A B\",\"price_exponent\":0,\"quantity_exponent\":0}]}\n", "\"A B\" is not allowed"),
         (b"TICKFEEDxxxxxxxxxxxxxxxx", "feed format version"),
+        (&std::fs::read(FEED).unwrap()[..50_000], "found the end of the stream within it"),
     ] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tickcast"))
             .args(["serve", "--listen", "127.0.0.1:0", "--source", "stdin"])

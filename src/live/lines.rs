@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::LiveError;
@@ -132,7 +133,7 @@ impl Lines {
         }
         let failed =
             |problem: String| LiveError::Instruments { input: self.input.clone(), line: self.line, problem };
-        let listing: Listing<'_> = serde_json::from_slice(text).map_err(|error| failed(error.to_string()))?;
+        let listing: Listing<'_> = parse(text).map_err(failed)?;
         if listing.kind != "instruments" {
             // What a server says before it is asked.
             if listing.kind == "welcome" {
@@ -144,6 +145,9 @@ impl Lines {
             )));
         }
         let known = self.instruments.len() + listing.instruments.len();
+        if known == 0 && !listing.more {
+            return Err(failed("the list of instruments is empty; allowed: one and more".into()));
+        }
         if known > limits::INSTRUMENTS_MAX {
             return Err(failed(format!(
                 "{known} instruments; at most {} are allowed",
@@ -167,7 +171,7 @@ impl Lines {
             return;
         }
         let before = out.len();
-        let parsed = serde_json::from_slice(text).map_err(|error| error.to_string());
+        let parsed = parse(text);
         let resting = &self.resting;
         let said = parsed.and_then(|message: Message<'_>| message.records(catalog, resting, now_ns, out));
         match said {
@@ -246,7 +250,6 @@ impl Message<'_> {
             &*self.kind,
             "price"
                 | "bar"
-                | "instruments"
                 | "welcome"
                 | "subscribed"
                 | "unsubscribed"
@@ -257,6 +260,9 @@ impl Message<'_> {
         );
         if follows_from_others {
             return Ok(());
+        }
+        if self.kind == "instruments" {
+            return Err("type: \"instruments\"; they were listed before: others take another start".into());
         }
         let symbol = self.symbol.as_deref().ok_or("symbol is missing")?;
         let number = catalog.find(symbol);
@@ -340,6 +346,9 @@ impl Message<'_> {
         };
         let price = common.price("price", self.price)?.ok_or_else(|| missing("price"))?;
         let quantity = common.quantity("quantity", self.quantity)?.ok_or_else(|| missing("quantity"))?;
+        if quantity == 0 {
+            return Err("quantity: 0; allowed: above 0 for a trade".into());
+        }
         let trade_id = whole("trade_id", self.trade_id)?.unwrap_or(0);
         out.push(common.record(PrimaryKind::Trade, |record| {
             (record.side, record.price, record.quantity) = (aggressor as u8, price, quantity);
@@ -372,13 +381,16 @@ impl Message<'_> {
         let order_id = whole("order_id", self.order_id)?.ok_or_else(|| missing("order_id"))?;
         let quantity = common.quantity("quantity", self.quantity)?;
         let rest = || quantity.ok_or_else(|| missing("quantity"));
+        let rests = resting.quantity(common.head.instrument, order_id);
+        let known = || rests.ok_or_else(|| format!("order_id: {order_id}; allowed: an order that rests"));
         let (kind, quantity) = match action {
+            "add" if rests.is_some() => {
+                return Err(format!("order_id: {order_id} rests already; allowed: one that does not"));
+            }
             "add" => (PrimaryKind::Add, rest()?),
             "modify" => (PrimaryKind::Modify, rest()?),
             "cancel" => {
-                // An order that is not known is counted, and nothing leaves.
-                let rests = resting.quantity(common.head.instrument, order_id).unwrap_or(0);
-                let left = quantity.unwrap_or(0);
+                let (rests, left) = (known()?, quantity.unwrap_or(0));
                 if left > 0 && left >= rests {
                     return Err(format!(
                         "quantity: {left} of order {order_id}, of which {rests} rest; allowed: less, as it is what a \
@@ -388,6 +400,7 @@ impl Message<'_> {
                 (PrimaryKind::Cancel, rests - left)
             }
             "execute" => {
+                known()?;
                 let executed = common.quantity("executed", self.executed)?;
                 (PrimaryKind::Execute, executed.ok_or_else(|| missing("executed"))?)
             }
@@ -447,6 +460,22 @@ impl Common<'_> {
             quantity => Ok(quantity),
         }
     }
+}
+
+/// Reads a line as JSON; the error says where in the line it is wrong.
+fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    if text.trim_ascii().first() != Some(&b'{') {
+        return Err("not a JSON object, such as {\"type\":\"trade\", …}".into());
+    }
+    serde_json::from_slice(text).map_err(|error: serde_json::Error| match error.classify() {
+        Category::Eof => "the line ends within its JSON object".into(),
+        Category::Syntax | Category::Io => format!("not JSON from its byte {} on", error.column()),
+        Category::Data => {
+            let told = error.to_string();
+            let what = told.split(" at line ").next().unwrap_or_default();
+            format!("{what}, at byte {} of the line", error.column())
+        }
+    })
 }
 
 /// A number, or a string that holds one; `None` for `null`.
