@@ -342,6 +342,29 @@ impl Follower {
     }
 }
 
+#[test]
+fn before_the_beginning_is_the_beginning_whatever_the_time() {
+    let mut recording = simulated(200);
+    // What stood before was there long before.
+    let at = recording.records.iter().position(Primary::is_last).unwrap();
+    for primary in &mut recording.records[..=at] {
+        primary.flags |= primary_flags::SNAPSHOT;
+        primary.ts_event_ns -= 3_600_000_000_000;
+    }
+    let files = Files::new();
+    let (mut follower, handle) = Follower::new(&[files.write("a.feed", &recording.file(None))], paused());
+    let begin_ns = handle.state().begin_ns;
+    assert_eq!(begin_ns, recording.records[0].ts_event_ns);
+    let mut shown = Vec::new();
+    for moment_ns in [0, 1, begin_ns - 1, begin_ns] {
+        handle.seek(moment_ns);
+        follower.follow();
+        shown.push((follower.states(), handle.state().records_sent, handle.state().time_ns));
+    }
+    assert!(shown.iter().all(|one| *one == shown[0]));
+    assert_eq!((shown[0].1, shown[0].2), (at as u64 + 1, begin_ns));
+}
+
 /// A hundred random moments, times of records and others, in the order in which they are sought.
 fn moments(recording: &Recording) -> Vec<u64> {
     let timed = recording.records.iter().filter(|primary| primary.flags & primary_flags::SNAPSHOT == 0);

@@ -229,7 +229,7 @@ impl Replay {
         self.steps = 0;
         self.pass_ns = None;
         self.shared.ended.store(false, Ordering::Release);
-        self.set_out(seek_ns.clamp(self.from_ns.unwrap_or(0), self.to_ns.saturating_add(1)))?;
+        self.set_out(seek_ns.clamp(self.shared.begin_ns, self.to_ns.saturating_add(1)))?;
         Ok(true)
     }
 
