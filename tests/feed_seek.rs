@@ -362,7 +362,7 @@ fn before_the_beginning_is_the_beginning_whatever_the_time() {
         shown.push((follower.states(), handle.state().records_sent, handle.state().time_ns));
     }
     assert!(shown.iter().all(|one| *one == shown[0]));
-    assert_eq!((shown[0].1, shown[0].2), (at as u64 + 1, begin_ns));
+    assert_eq!((shown[0].1, shown[0].2), (records_before(&recording, begin_ns) as u64, begin_ns));
 }
 
 /// A hundred random moments, times of records and others, in the order in which they are sought.
