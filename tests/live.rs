@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -366,6 +366,30 @@ fn the_example_publishes_through_a_pipe_and_the_server_stays() {
             >= 0.0
     );
     assert!(server.end_with("TERM").success());
+}
+
+#[test]
+fn a_server_that_waits_for_its_first_writer_is_stopped_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("live.sock");
+    for (source, signal) in [(format!("unix:{}", path.display()), "TERM"), ("stdin".to_owned(), "INT")] {
+        let mut server = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--source", &source])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says so once it waits.
+        let mut log = BufReader::new(server.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        assert!(line.contains("waiting for a writer"), "{line}");
+        let pid = server.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        assert!(server.wait().unwrap().success());
+        assert!(!path.exists(), "the socket is removed");
+    }
 }
 
 #[test]

@@ -205,27 +205,6 @@ fn a_killed_recorder_loses_at_most_a_flush_interval() {
     assert!(most < FLUSH + Duration::from_millis(900), "{most:?}");
 }
 
-#[test]
-fn a_log_that_nobody_reads_ends_no_recording() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("day.feed");
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let mut server = Command::new(env!("CARGO_BIN_EXE_tickcast"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--symbols", "1", "--record", path.to_str().unwrap()])
-        .stdout(Stdio::piped())
-        .stderr(writer)
-        .spawn()
-        .unwrap();
-    // It greets once it is there, and logs when it is told to stop.
-    let mut greeting = [0; 1];
-    std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut greeting).unwrap();
-    let pid = server.id().to_string();
-    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
-    assert!(server.wait().unwrap().success());
-    assert!(is_whole(&path));
-}
-
 /// How long it may take on a busy machine to fill the recorder's queue.
 const LONG: Duration = Duration::from_secs(120);
 

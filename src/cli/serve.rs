@@ -6,15 +6,17 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use super::tell;
 use crate::config::{
     Arity, Flags, KEYS, Key, Layers, LogFormat, Place, Problems, Settings, SourceSettings, Symbols,
 };
 use crate::feed::rfc3339;
-use crate::node;
+use crate::limits;
+use crate::node::{self, Node};
 
 /// Flags of `serve`: one for each of [`KEYS`], so that none lacks its twin in file and environment.
 #[derive(Debug)]
@@ -119,7 +121,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let only_check = args.check;
     let (settings, warnings) = args.settings()?;
     if only_check {
-        warnings.iter().for_each(|warning| tell(format_args!("warning: {warning}")));
+        warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         print(&settings.to_string())?;
         return Ok(());
     }
@@ -138,7 +140,19 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
-    let mut node = node::start(settings.clone())?;
+    let stopped = async {
+        tokio::select! {
+            _ = signals.0.recv() => "SIGTERM",
+            _ = signals.1.recv() => "Ctrl-C",
+        }
+    };
+    let mut node = match runtime.block_on(start(&settings, stopped))? {
+        Started::Runs(node) => node,
+        Started::Stopped(node) => {
+            node.into_iter().for_each(Node::stop);
+            return Ok(());
+        }
+    };
     if let Err(error) = print(&greeting(&settings, node.address(), node.first_symbol())) {
         node.stop();
         return Err(anyhow::Error::from(error).context("cannot write to standard output"));
@@ -157,12 +171,44 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     end.map(drop).map_err(anyhow::Error::from)
 }
 
+/// What came of starting.
+enum Started {
+    Runs(Node),
+    /// It was stopped before: what runs of it is to be ended.
+    Stopped(Option<Node>),
+}
+
+/// Starts the server, unless it is stopped while it waits for the first writer of a live market.
+async fn start(settings: &Settings, stopped: impl Future<Output = &'static str>) -> anyhow::Result<Started> {
+    let (tell, mut started) = oneshot::channel();
+    let theirs = settings.clone();
+    // Starting may block for as long as no writer comes.
+    std::thread::Builder::new().name("start".into()).spawn(move || {
+        // Nobody waits for it any more where the server was stopped.
+        let _ = tell.send(node::start(theirs));
+    })?;
+    let signal = tokio::select! {
+        node = &mut started => return Ok(Started::Runs(node??)),
+        signal = stopped => signal,
+    };
+    info!(signal, "stopping");
+    if let Ok(node) = timeout(limits::STARTING_TIME, started).await {
+        return Ok(Started::Stopped(Some(node??)));
+    }
+    if let SourceSettings::Live(input) = &settings.source {
+        input.give_up();
+    }
+    Ok(Started::Stopped(None))
+}
+
 /// Logs go to standard error.
 fn start_logging(settings: &Settings) {
     let filter = EnvFilter::try_new(&settings.log).expect("the filter was checked with the settings");
-    // A line that cannot be written is let go: the server does not live by its log.
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // A log that cannot be written ends nothing.
+        .log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => {
             log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init();

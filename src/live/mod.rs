@@ -168,6 +168,16 @@ impl LiveHandle {
     }
 }
 
+impl LiveInput {
+    /// Removes the socket of a market whose first writer never came, when the process is about to end.
+    pub fn give_up(&self) {
+        if let LiveInput::Unix(path) = self {
+            // One that is not there needs no removing.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 impl Live {
     /// Opens the input and waits until a writer has said its instruments. Blocks the thread.
     pub fn open(input: &LiveInput) -> Result<Live, LiveError> {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use self::transcript::Transcript;
 use super::instruments::{Listed, fetch};
-use super::{progress, tell};
+use super::progress;
 use crate::client::{Address, Client, Disconnect, Subscription, Update};
 use crate::clock::Clock;
 use crate::config::{DURATION_ALLOWED, duration};
@@ -44,7 +44,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "CHANNEL", num_args = 1.., value_parser = channel)]
     channels: Vec<Channel>,
     /// The feed file to write; without --append it must not exist yet.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::file_to_write)]
     out: PathBuf,
     /// Go on with the file where it exists: it must be whole, and have the same instruments. That something is missing
     /// between is declared in it.
@@ -170,7 +170,7 @@ async fn transcribe(
 /// What concerns the whole connection goes to standard error.
 fn note(update: &Update) {
     match update {
-        Update::Connected { server, epoch } => tell(format_args!("connected to {server}, epoch {epoch}")),
+        Update::Connected { server, epoch } => eprintln!("connected to {server}, epoch {epoch}"),
         Update::Disconnected { why, retry_in } => {
             let hint = match why {
                 Disconnect::Connect(error) if error.is_refused_by_host() => {
@@ -178,9 +178,9 @@ fn note(update: &Update) {
                 }
                 _ => "",
             };
-            tell(format_args!("disconnected: {why}{hint}; retrying in {:.1} s", retry_in.as_secs_f64()));
+            eprintln!("disconnected: {why}{hint}; retrying in {:.1} s", retry_in.as_secs_f64());
         }
-        Update::Notice { code, message } => tell(format_args!("{code}: {message}")),
+        Update::Notice { code, message } => eprintln!("{code}: {message}"),
         _ => {}
     }
 }
