@@ -46,5 +46,5 @@ pub fn export(
     }
     records.end(&chosen.catalog)?;
     out.finish()?;
-    Ok(Exported::of(&reader, read, records.written, records.left_out))
+    Ok(Exported::of(&reader, 0..read, records.written, records.left_out))
 }

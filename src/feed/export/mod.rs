@@ -15,6 +15,7 @@ mod table;
 mod told;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use self::csv::Csv;
@@ -47,10 +48,11 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Of an export that read so many records.
-    fn of(reader: &Reader, records: u64, written: u64, left_out: u64) -> Exported {
-        let losses = reader.losses().iter().filter(|at| at.record <= records).count();
-        Exported { records, written, left_out, losses, fault: reader.fault().cloned() }
+    /// Of an export that read these records, by their running numbers.
+    fn of(reader: &Reader, read: Range<u64>, written: u64, left_out: u64) -> Exported {
+        let is_read = |record| read.start <= record && record <= read.end;
+        let losses = reader.losses().iter().filter(|at| is_read(at.record)).count();
+        Exported { records: read.end - read.start, written, left_out, losses, fault: reader.fault().cloned() }
     }
 }
 
