@@ -353,6 +353,30 @@ fn a_second_day_begins_with_empty_books() {
     assert_eq!((deriver.quote(0), deriver.inconsistencies()), (expected, 0));
 }
 
+#[test]
+fn a_stock_that_is_listed_late_is_taken_in_too() {
+    let mut late = add(2, b'S', 7, 1_600_000);
+    late[4] = 99;
+    let usual =
+        [directory(13, b"AAPL    "), directory(98, b"MSFT    "), add(1, b'B', 300, 1_500_000)].concat();
+    let with_late = [&usual[..], &directory(99, b"LATE    "), &late].concat();
+    for (bytes, instruments, readings) in [(&usual, 2, 1), (&with_late, 3, 2)] {
+        let case = Case::new().input("in.itch", bytes);
+        let mut heard = Vec::new();
+        let options = ImportOptions { strict: true };
+        let imported =
+            itch::import(&case.inputs, &case.out(), None, options, &mut |progress| heard.push(progress))
+                .unwrap();
+        assert_eq!(imported.instruments, instruments);
+        let last = heard.last().unwrap();
+        // Where the directory told all, only what writes reads to the end.
+        assert_eq!((last.done, last.total), (readings * bytes.len() as u64, readings * bytes.len() as u64));
+        let (deriver, _) = derived(&case.out());
+        assert_eq!(deriver.orders(0).len(), 1);
+        assert_eq!(deriver.inconsistencies(), 0);
+    }
+}
+
 /// A small file with a message of each kind that matters.
 fn small_file() -> Vec<u8> {
     [

@@ -1,4 +1,7 @@
 //! What all importers share: two readings of every input, the first to learn, the second to write.
+//!
+//! The first ends where its format says that nothing is left to learn. Should the second then meet an instrument that
+//! is not listed, both begin anew, and the first goes to the end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -32,6 +35,12 @@ pub(super) trait Recording {
     /// Takes the next piece in hand; false at the end. Damage is noted in the findings and passed over; an error ends
     /// the import.
     fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError>;
+
+    /// Whether the first reading may end here: what follows names no instrument that is not listed, as a rule, and
+    /// changes none.
+    fn is_learnt(&self) -> bool {
+        false
+    }
 
     /// The piece in hand.
     fn piece(&self) -> &Piece;
@@ -85,12 +94,37 @@ pub(super) fn import<F: Format>(
     if out.exists() {
         return Err(ImportError::Exists { path: out.display().to_string() });
     }
+    match read_twice(format, inputs, out, options, Survey::Short, progress) {
+        // Something was not listed. If that is because an input changed, the same happens again.
+        Err(ImportError::Changed { .. }) => read_twice(format, inputs, out, options, Survey::Whole, progress),
+        imported => imported,
+    }
+}
+
+/// How far the first reading goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Survey {
+    /// To where the format says that all is learnt, if it ever does.
+    Short,
+    /// To the end.
+    Whole,
+}
+
+/// Reads the inputs and writes the feed file.
+fn read_twice<F: Format>(
+    format: &F,
+    inputs: &[PathBuf],
+    out: &Path,
+    options: ImportOptions,
+    survey: Survey,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
     let mut watched = Watched { progress, done: 0, total: 0 };
     for path in inputs {
         watched.total += 2 * format.open(path)?.bytes();
     }
     let mut reading = Reading { listing: Listing::default(), findings: Findings::new(options.strict) };
-    let sources = survey(format, inputs, &mut reading, &mut watched)?;
+    let sources = learn(format, inputs, survey, &mut reading, &mut watched)?;
     let description = reading.listing.close(describe(&sources));
     let instruments = reading.listing.len();
     // The second reading meets all of it again.
@@ -123,9 +157,10 @@ impl Watched<'_> {
 }
 
 /// Reads all inputs once and lists their instruments. Gives a line on each input.
-fn survey<F: Format>(
+fn learn<F: Format>(
     format: &F,
     inputs: &[PathBuf],
+    survey: Survey,
     reading: &mut Reading,
     watched: &mut Watched<'_>,
 ) -> Result<Vec<String>, ImportError> {
@@ -134,11 +169,18 @@ fn survey<F: Format>(
         let mut input = format.open(path)?;
         let damaged_before = reading.findings.damaged;
         let mut pieces = 0_u64;
-        while input.advance(reading)? {
+        let mut is_short = false;
+        while !is_short && input.advance(reading)? {
             pieces += 1;
             if pieces.is_multiple_of(Watched::EVERY) {
                 watched.tell(input.bytes_read());
             }
+            is_short = survey == Survey::Short && input.is_learnt();
+        }
+        if is_short {
+            watched.total -= input.bytes();
+        } else {
+            watched.done += input.bytes();
         }
         if input.records() == 0 && reading.findings.damaged > damaged_before {
             let mut shown = reading.findings.damage.iter();
@@ -148,7 +190,6 @@ fn survey<F: Format>(
             });
             return Err(ImportError::Damaged(damage));
         }
-        watched.done += input.bytes();
         watched.tell(0);
         sources.push(input.describe());
     }

@@ -39,8 +39,31 @@ pub(super) struct Input {
     instruments: Vec<Option<u32>>,
     orders: Orders,
     messages: u64,
+    part: Part,
     ended: bool,
     piece: Piece,
+}
+
+/// How far into the day a file is, as far as the first reading wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Nothing lists the stocks yet.
+    Start,
+    /// The stocks are being listed.
+    Directory,
+    /// There are orders. A stock that is listed now is a rare thing.
+    Orders,
+}
+
+impl Part {
+    /// The part in which the next message stands.
+    fn after(self, kind: u8) -> Part {
+        match (self, kind) {
+            (Part::Start, b'R') => Part::Directory,
+            (Part::Directory, b'A' | b'F') => Part::Orders,
+            (part, _) => part,
+        }
+    }
 }
 
 impl Input {
@@ -65,6 +88,7 @@ impl Input {
             instruments: vec![None; usize::from(u16::MAX) + 1],
             orders: Orders::default(),
             messages: 0,
+            part: Part::Start,
             ended: false,
             piece: Piece::default(),
         })
@@ -102,8 +126,10 @@ impl Recording for Input {
                 time_ns: 0,
             };
             taker.primaries.clear();
-            match taker.take(self.framing.take(length)) {
+            let message = self.framing.take(length);
+            match taker.take(message) {
                 Ok(()) => {
+                    self.part = self.part.after(message[0]);
                     self.messages += 1;
                     self.piece.time_ns = taker.time_ns;
                     if !self.piece.primaries.is_empty() {
@@ -117,6 +143,10 @@ impl Recording for Input {
             }
         }
         Ok(false)
+    }
+
+    fn is_learnt(&self) -> bool {
+        self.part == Part::Orders
     }
 
     fn piece(&self) -> &Piece {
@@ -140,7 +170,7 @@ impl Recording for Input {
     }
 
     fn describe(&self) -> String {
-        format!("{}: ITCH 5.0 of {}, {} messages", self.name, self.date, self.messages)
+        format!("{}: ITCH 5.0 of {}", self.name, self.date)
     }
 }
 
