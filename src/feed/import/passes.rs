@@ -219,10 +219,7 @@ fn write<F: Format>(
     while let Some(Reverse((_, number))) = first {
         let input = &mut open[number];
         let piece = input.piece();
-        ends.push(&piece.primaries, piece.ends);
-        while let Some(primary) = ends.pop() {
-            writer.push(&primary)?;
-        }
+        ends.take(&piece.primaries, piece.ends, |primary| writer.push(primary))?;
         first = if input.advance(reading)? {
             // Mostly the same input goes on, and nothing has to be put in order.
             let next = Reverse((input.piece().time_ns, number));
@@ -238,10 +235,7 @@ fn write<F: Format>(
             watched.tell(open.iter().map(Recording::bytes_read).sum());
         }
     }
-    ends.finish();
-    while let Some(primary) = ends.pop() {
-        writer.push(&primary)?;
-    }
+    ends.finish(|primary| writer.push(primary))?;
     watched.tell(open.iter().map(Recording::bytes).sum());
     Ok((open.iter().map(Recording::records).sum(), writer.finish()?))
 }

@@ -1,6 +1,6 @@
 //! What is known of one instrument, and what each kind of primary does to it.
 
-use super::pending::{Before, Pending};
+use super::pending::{LevelChange, Pending};
 use crate::limits;
 use crate::model::{
     ABSENT, ABSENT_TIME, Aggressor, BarStep, Bars, Body, Channel, ChannelSet, Event, L2Book, Order,
@@ -276,12 +276,14 @@ impl Market {
         out: &mut Vec<Event>,
     ) {
         let before = self.book.set(side, price, quantity);
-        if self.channels.contains(Channel::Book)
-            && before != quantity
-            && !pending.touched.contains(side, price)
-        {
+        if before == quantity || !self.channels.contains(Channel::Book) {
+            return;
+        }
+        if let Some(change) = pending.touched.find(side, price) {
+            change.now = quantity;
+        } else {
             self.make_room(1, pending, out);
-            pending.touched.push(Before { side, price, quantity: before });
+            pending.touched.push(LevelChange { side, price, before, now: quantity });
         }
     }
 
@@ -332,8 +334,7 @@ impl Market {
         }
         flag_last(&mut out[first..], flags);
         let first = out.len();
-        for &Before { side, price, quantity: before } in &pending.touched.levels {
-            let quantity = self.book.quantity(side, price);
+        for &LevelChange { side, price, before, now: quantity } in &pending.touched.levels {
             if quantity != before {
                 self.emit(Channel::Book, pending.ts_ns, Body::Level { side, price, quantity }, out);
             }
