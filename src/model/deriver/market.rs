@@ -75,12 +75,12 @@ impl Market {
         let Some(side) = primary.side() else { return false };
         let Primary { order_id, price, quantity, .. } = *primary;
         let order = Order { order_id, side, price, quantity };
-        let added = self.orders.add(order).is_ok();
-        if added {
+        let added = self.orders.add(order);
+        if let Ok(at_price) = added {
             self.tell(change(OrderAction::Add, &order, 0), pending, out);
-            self.follow_orders(side, price, pending, out);
+            self.set_level(side, price, at_price, pending, out);
         }
-        added
+        added.is_ok()
     }
 
     /// Part or all of an order leaves; of more than rests, what rests.
@@ -100,10 +100,10 @@ impl Market {
             leaves = resting;
             reduced = self.orders.reduce(order_id, leaves);
         }
-        if let Ok(order) = reduced {
+        if let Ok((order, at_price)) = reduced {
             let executed = if action == OrderAction::Execute { leaves } else { 0 };
             self.tell(change(action, &order, executed), pending, out);
-            self.follow_orders(order.side, order.price, pending, out);
+            self.set_level(order.side, order.price, at_price, pending, out);
         }
         consistent
     }
@@ -116,8 +116,8 @@ impl Market {
             return self.add(primary, pending, out);
         };
         let (action, changed) = match quantity {
-            0 => (OrderAction::Cancel, self.orders.reduce(order_id, resting.quantity)),
-            _ => (OrderAction::Modify, self.orders.modify(order_id, price, quantity)),
+            0 => (OrderAction::Cancel, self.orders.reduce(order_id, resting.quantity).map(drop)),
+            _ => (OrderAction::Modify, self.orders.modify(order_id, price, quantity).map(drop)),
         };
         if changed.is_ok() {
             let price = if quantity == 0 { resting.price } else { price };
