@@ -21,9 +21,11 @@ use self::binance::{Binance, Learnt};
 use self::coinbase::Coinbase;
 use self::kraken::Kraken;
 use self::line::Line;
+use super::error::Fault;
 use super::lines::Lines;
 use super::listing::{Exponents, Key, Listing, Shape, Tells};
 use super::passes::{self, Format, Piece, Reading, Recording};
+use super::stored::Source;
 use super::{Findings, ImportError, ImportOptions, Imported, Place, Progress};
 use crate::feed::pacing_time_ns;
 use crate::limits;
@@ -81,7 +83,6 @@ impl Format for Captures {
             lines: Lines::open(path, "a capture, plain or packed with gzip or zstd")?,
             exchange: self.exchange,
             messages,
-            taken: 0,
             ended: false,
             piece: Piece::default(),
         })
@@ -93,8 +94,6 @@ struct Capture {
     lines: Lines,
     exchange: Exchange,
     messages: Box<dyn Messages>,
-    /// Messages of types that are known.
-    taken: u64,
     /// The end was met.
     ended: bool,
     piece: Piece,
@@ -114,33 +113,6 @@ trait Messages {
 enum Known {
     Yes,
     No,
-}
-
-/// Why a message could not be taken.
-#[derive(Debug)]
-enum Fault {
-    /// What is wrong with it.
-    Damaged(String),
-    /// The capture as a whole cannot be taken in.
-    Import(ImportError),
-}
-
-impl From<String> for Fault {
-    fn from(problem: String) -> Fault {
-        Fault::Damaged(problem)
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Fault {
-        Fault::Import(error)
-    }
-}
-
-impl From<serde_json::Error> for Fault {
-    fn from(error: serde_json::Error) -> Fault {
-        Fault::Damaged(format!("not a message of the exchange: {error}"))
-    }
 }
 
 /// Where a message stands, and where goes what becomes of it.
@@ -278,7 +250,7 @@ impl Recording for Capture {
         let primaries = &mut self.piece.primaries;
         primaries.clear();
         while self.lines.advance(findings)? {
-            let (path, line) = (&self.lines.path, self.lines.number());
+            let (path, line) = (&self.lines.source.path, self.lines.number());
             let (json, ts_recv_ns) = match Line::parse(self.lines.line()) {
                 Ok(Line::Received { ts_recv_ns, json }) => (json, ts_recv_ns.unwrap_or(ABSENT_TIME)),
                 Ok(Line::Other) => continue,
@@ -289,9 +261,9 @@ impl Recording for Capture {
             };
             let mut taking = Taking { path, line, ts_recv_ns, listing, findings, primaries, kept: 0 };
             match self.messages.take(json, &mut taking) {
-                Ok(Known::Yes) => self.taken += 1,
+                Ok(Known::Yes) => self.lines.source.records += 1,
                 Ok(Known::No) => {}
-                Err(Fault::Damaged(problem)) => {
+                Err(Fault::Damage(problem)) => {
                     taking.primaries.truncate(taking.kept);
                     taking.damage(problem)?;
                 }
@@ -303,7 +275,7 @@ impl Recording for Capture {
             }
         }
         if !std::mem::replace(&mut self.ended, true) {
-            self.messages.end(&self.lines.path, findings);
+            self.messages.end(&self.lines.source.path, findings);
         }
         Ok(false)
     }
@@ -312,24 +284,12 @@ impl Recording for Capture {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.lines.path
-    }
-
-    fn records(&self) -> u64 {
-        self.taken
-    }
-
-    fn bytes(&self) -> u64 {
-        self.lines.bytes
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.lines.bytes_read()
+    fn source(&self) -> &Source {
+        &self.lines.source
     }
 
     fn describe(&self) -> String {
-        format!("{}: capture of {}, {} messages", self.lines.name, self.exchange.name(), self.taken)
+        format!("{}: capture of {}, {} messages", self.lines.source.name, self.exchange.name(), self.lines.source.records)
     }
 }
 

@@ -83,3 +83,30 @@ pub enum ImportError {
     #[error(transparent)]
     Feed(#[from] FeedError),
 }
+
+/// Why a record, a line or a message could not be taken.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What is wrong with it; the others are taken.
+    Damage(String),
+    /// The input as a whole cannot be taken in.
+    Import(ImportError),
+}
+
+impl From<String> for Fault {
+    fn from(problem: String) -> Fault {
+        Fault::Damage(problem)
+    }
+}
+
+impl From<ImportError> for Fault {
+    fn from(error: ImportError) -> Fault {
+        Fault::Import(error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Fault {
+        Fault::Damage(format!("not a message of the exchange: {error}"))
+    }
+}

@@ -1,13 +1,11 @@
 //! A recording made of lines of text.
 
-use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::rc::Rc;
 
 use super::ImportError;
 use super::findings::{Findings, Place};
-use super::stored::Stored;
+use super::stored::{Source, Stored};
 use crate::limits;
 
 /// Bytes that are unpacked at a time.
@@ -15,13 +13,7 @@ const READ_BYTES: usize = 256 * 1_024;
 
 /// The lines of a file, one after the other.
 pub(super) struct Lines {
-    /// The whole path, for messages.
-    pub path: String,
-    /// Its last part.
-    pub name: String,
-    /// Bytes of the file, as stored.
-    pub bytes: u64,
-    bytes_read: Rc<Cell<u64>>,
+    pub source: Source,
     plain: BufReader<Box<dyn Read>>,
     /// The line in hand, without its end.
     line: Vec<u8>,
@@ -35,12 +27,9 @@ pub(super) struct Lines {
 impl Lines {
     /// Opens a file; `expected` is what an error says it should be.
     pub fn open(path: &Path, expected: &'static str) -> Result<Lines, ImportError> {
-        let Stored { path, name, bytes, bytes_read, plain } = Stored::open(path, expected)?;
+        let Stored { source, plain } = Stored::open(path, expected)?;
         Ok(Lines {
-            path,
-            name,
-            bytes,
-            bytes_read,
+            source,
             plain: BufReader::with_capacity(READ_BYTES, plain),
             line: Vec::new(),
             number: 0,
@@ -83,7 +72,7 @@ impl Lines {
                     }
                 }
             };
-            findings.damage(&self.path, Place::Line(self.number), problem)?;
+            findings.damage(&self.source.path, Place::Line(self.number), problem)?;
         }
         Ok(false)
     }
@@ -102,11 +91,6 @@ impl Lines {
     /// Whether it has an end. The last line of a file that was cut has none, and may lack a part.
     pub fn is_ended(&self) -> bool {
         self.is_ended
-    }
-
-    /// Bytes of the file read so far, as stored.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.get()
     }
 
     /// Reads on to the end of a line whose start was too long. A fault on the way is met again by the next line.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::event_ends::{Ends, EventEnds};
 use super::findings::Findings;
 use super::listing::Listing;
+use super::stored::Source;
 use super::{Damage, ImportError, ImportOptions, Imported, Place, Progress};
 use crate::feed::format::Description;
 use crate::feed::keyframe::KeyframeSettings;
@@ -45,17 +46,18 @@ pub(super) trait Recording {
     /// The piece in hand.
     fn piece(&self) -> &Piece;
 
-    /// The input as messages call it.
-    fn path(&self) -> &str;
+    /// The input that it is.
+    fn source(&self) -> &Source;
 
-    /// Records of the source taken so far.
-    fn records(&self) -> u64;
-
-    /// Bytes of the input, as stored.
-    fn bytes(&self) -> u64;
+    /// Bytes of all its files, as stored.
+    fn bytes(&self) -> u64 {
+        self.source().bytes
+    }
 
     /// How many of them were read.
-    fn bytes_read(&self) -> u64;
+    fn bytes_read(&self) -> u64 {
+        self.source().bytes_read()
+    }
 
     /// A line on the input for the feed file's description.
     fn describe(&self) -> String;
@@ -182,11 +184,11 @@ fn learn<F: Format>(
         } else {
             watched.done += input.bytes();
         }
-        if input.records() == 0 && reading.findings.damaged > damaged_before {
+        if input.source().records == 0 && reading.findings.damaged > damaged_before {
             let mut shown = reading.findings.damage.iter();
-            let damage = shown.find(|damage| damage.path == input.path()).cloned().unwrap_or_else(|| {
+            let damage = shown.find(|damage| damage.path == input.source().path).cloned().unwrap_or_else(|| {
                 let problem = "it has not one whole record".into();
-                Damage { path: input.path().to_owned(), place: Place::End(0), problem }
+                Damage { path: input.source().path.clone(), place: Place::End(0), problem }
             });
             return Err(ImportError::Damaged(damage));
         }
@@ -237,7 +239,7 @@ fn write<F: Format>(
     }
     ends.finish(|primary| writer.push(primary))?;
     watched.tell(open.iter().map(Recording::bytes).sum());
-    Ok((open.iter().map(Recording::records).sum(), writer.finish()?))
+    Ok((open.iter().map(|input| input.source().records).sum(), writer.finish()?))
 }
 
 fn describe(sources: &[String]) -> String {

@@ -16,16 +16,31 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Bytes that are read from the disk at a time.
 const READ_BYTES: usize = 256 * 1_024;
 
-/// A file that was opened.
-pub(super) struct Stored {
+/// An input: what it is called, and how far it was read.
+pub(super) struct Source {
     /// The whole path, for messages.
     pub path: String,
     /// Its last part.
     pub name: String,
+    /// What an error says it should be.
+    pub expected: &'static str,
+    /// Records of it that were taken so far.
+    pub records: u64,
     /// Bytes of the file, as stored.
     pub bytes: u64,
-    /// How many of them were read.
-    pub bytes_read: Rc<Cell<u64>>,
+    bytes_read: Rc<Cell<u64>>,
+}
+
+impl Source {
+    /// How many of its bytes were read, as stored.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+}
+
+/// A file that was opened.
+pub(super) struct Stored {
+    pub source: Source,
     /// What is in it, unpacked. An error means that it cannot be unpacked further.
     pub plain: Box<dyn Read>,
 }
@@ -58,7 +73,8 @@ impl Stored {
         } else {
             Box::new(stored)
         };
-        Ok(Stored { path, name, bytes: metadata.len(), bytes_read, plain })
+        let source = Source { path, name, expected, records: 0, bytes: metadata.len(), bytes_read };
+        Ok(Stored { source, plain })
     }
 }
 

@@ -185,7 +185,7 @@ impl Binance {
                 let now = std::mem::replace(&mut taking.ts_recv_ns, ts_recv_ns);
                 let line = std::mem::replace(&mut taking.line, line_before);
                 match self.snapshot(&json, taking) {
-                    Err(Fault::Damaged(problem)) => {
+                    Err(Fault::Damage(problem)) => {
                         taking.primaries.clear();
                         taking.damage(problem)?;
                     }

@@ -1,8 +1,6 @@
 //! One ITCH file being read.
 
-use std::cell::Cell;
 use std::path::Path;
-use std::rc::Rc;
 
 use time::Date;
 use zerocopy::FromBytes;
@@ -10,11 +8,12 @@ use zerocopy::FromBytes;
 use super::framing::{Framing, Next};
 use super::message::{self, AddOrder, Executed, Head, Stock};
 use crate::feed::format::printable;
+use crate::feed::import::error::Fault;
 use crate::feed::import::findings::Findings;
 use crate::feed::import::listing::{Exponents, Key, Listing, Shape, Tells};
 use crate::feed::import::orders::{Order, Orders};
 use crate::feed::import::passes::{Piece, Reading, Recording};
-use crate::feed::import::stored::Stored;
+use crate::feed::import::stored::{Source, Stored};
 use crate::feed::import::{ImportError, Place, eastern};
 use crate::model::{ABSENT, Primary, PrimaryKind, Side, Status, primary_flags};
 
@@ -25,10 +24,7 @@ const PRICE_EXPONENT: i8 = -4;
 
 /// An ITCH file being read.
 pub(super) struct Input {
-    path: String,
-    name: String,
-    bytes: u64,
-    bytes_read: Rc<Cell<u64>>,
+    source: Source,
     framing: Framing,
     midnight_ns: u64,
     date: Date,
@@ -38,7 +34,6 @@ pub(super) struct Input {
     /// The instrument of each stock locate code.
     instruments: Vec<Option<u32>>,
     orders: Orders,
-    messages: u64,
     part: Part,
     ended: bool,
     piece: Piece,
@@ -68,18 +63,15 @@ impl Part {
 
 impl Input {
     pub fn open(path: &Path, date: Option<Date>, clears_at_start: bool) -> Result<Input, ImportError> {
-        let Stored { path, name, bytes, bytes_read, plain } = Stored::open(path, EXPECTED)?;
+        let Stored { source, plain } = Stored::open(path, EXPECTED)?;
         let mut framing = Framing::new(plain);
         if let Some(start) = framing.foreign_start() {
-            return Err(ImportError::Foreign { path, found: printable(&start), expected: EXPECTED });
+            return Err(ImportError::Foreign { path: source.path, found: printable(&start), expected: EXPECTED });
         }
-        let (date, note) = eastern::day(date, &name, "ITCH");
-        let midnight_ns = eastern::midnight_ns(date, &path)?;
+        let (date, note) = eastern::day(date, &source.name, "ITCH");
+        let midnight_ns = eastern::midnight_ns(date, &source.path)?;
         Ok(Input {
-            path,
-            name,
-            bytes,
-            bytes_read,
+            source,
             framing,
             midnight_ns,
             date,
@@ -87,7 +79,6 @@ impl Input {
             clears_at_start,
             instruments: vec![None; usize::from(u16::MAX) + 1],
             orders: Orders::default(),
-            messages: 0,
             part: Part::Start,
             ended: false,
             piece: Piece::default(),
@@ -110,12 +101,12 @@ impl Recording for Input {
                 }
                 Next::Broken(problem) => {
                     self.ended = true;
-                    reading.findings.damage(&self.path, Place::Byte(offset), problem)?;
+                    reading.findings.damage(&self.source.path, Place::Byte(offset), problem)?;
                     return Ok(false);
                 }
             };
             let mut taker = Taker {
-                path: &self.path,
+                path: &self.source.path,
                 midnight_ns: self.midnight_ns,
                 clears_at_start: self.clears_at_start,
                 instruments: &mut self.instruments,
@@ -130,14 +121,14 @@ impl Recording for Input {
             match taker.take(message) {
                 Ok(()) => {
                     self.part = self.part.after(message[0]);
-                    self.messages += 1;
+                    self.source.records += 1;
                     self.piece.time_ns = taker.time_ns;
                     if !self.piece.primaries.is_empty() {
                         return Ok(true);
                     }
                 }
                 Err(Fault::Damage(problem)) => {
-                    reading.findings.damage(&self.path, Place::Byte(offset), problem)?;
+                    reading.findings.damage(&self.source.path, Place::Byte(offset), problem)?;
                 }
                 Err(Fault::Import(error)) => return Err(error),
             }
@@ -153,44 +144,12 @@ impl Recording for Input {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn records(&self) -> u64 {
-        self.messages
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.bytes_read.get()
+    fn source(&self) -> &Source {
+        &self.source
     }
 
     fn describe(&self) -> String {
-        format!("{}: ITCH 5.0 of {}", self.name, self.date)
-    }
-}
-
-/// What can be wrong with a message.
-enum Fault {
-    /// The message.
-    Damage(String),
-    /// The import cannot go on.
-    Import(ImportError),
-}
-
-impl From<String> for Fault {
-    fn from(problem: String) -> Fault {
-        Fault::Damage(problem)
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Fault {
-        Fault::Import(error)
+        format!("{}: ITCH 5.0 of {}", self.source.name, self.date)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::feed::import::lines::Lines;
 use crate::feed::import::listing::{Exponents, Key, Shape, Tells};
 use crate::feed::import::orders::{Order, Orders};
 use crate::feed::import::passes::{Piece, Reading, Recording};
+use crate::feed::import::stored::Source;
 use crate::feed::import::{ImportError, Place, eastern};
 use crate::model::{ABSENT, Level, Primary, PrimaryKind, Side, primary_flags};
 
@@ -36,7 +37,6 @@ pub(super) struct Input {
     date: Date,
     /// What there is to say of it, once.
     notes: Vec<String>,
-    records: u64,
     ended: bool,
     piece: Piece,
 }
@@ -46,11 +46,11 @@ impl Input {
     pub fn open(path: &Path, book: Option<&Path>, given: &Given) -> Result<Input, ImportError> {
         check_start(path, EXPECTED, |line| Message::parse(line, 0).is_ok())?;
         let messages = Lines::open(path, EXPECTED)?;
-        let name = &messages.name;
+        let name = &messages.source.name;
         let mut notes = Vec::new();
         let rows = book.map(Rows::open).transpose()?;
         notes.push(match &rows {
-            Some(rows) => format!("{name}: levels by its order book of depth {}, {}", rows.depth, rows.lines.name),
+            Some(rows) => format!("{name}: levels by its order book of depth {}, {}", rows.depth, rows.lines.source.name),
             None => format!(
                 "{name}: orders by its messages alone, since its order book file is not beside it: orders from before \
                  the file are unknown"
@@ -58,7 +58,7 @@ impl Input {
         });
         let (date, note) = eastern::day(given.date, name, "LOBSTER");
         notes.extend(note);
-        let midnight_ns = eastern::midnight_ns(date, &messages.path)?;
+        let midnight_ns = eastern::midnight_ns(date, &messages.source.path)?;
         let symbol = given.symbol.clone().unwrap_or_else(|| {
             let stem = name.split(['_', '.']).next().unwrap_or_default();
             if stem.is_empty() { name.clone() } else { stem.to_owned() }
@@ -72,7 +72,6 @@ impl Input {
             midnight_ns,
             date,
             notes,
-            records: 0,
             ended: false,
             piece: Piece::default(),
         })
@@ -110,7 +109,7 @@ impl Input {
             tell_order(message, leaves, &head, primaries);
         }
         self.piece.time_ns = message.time_ns;
-        self.records += 1;
+        self.messages.source.records += 1;
         Ok(true)
     }
 
@@ -128,7 +127,7 @@ impl Input {
             exponents: Exponents::Fixed(PRICE_EXPONENT, 0),
         };
         let key = Key { symbol: self.symbol.clone(), ..Key::default() };
-        let instrument = reading.listing.instrument(key, shape, &self.messages.path)?;
+        let instrument = reading.listing.instrument(key, shape, &self.messages.source.path)?;
         self.instrument = Some(instrument);
         Ok(instrument)
     }
@@ -143,7 +142,7 @@ impl Recording for Input {
             }
             match Message::parse(text, self.midnight_ns) {
                 Ok(message) => return self.take(&message, line, reading),
-                Err(problem) => reading.findings.damage(&self.messages.path, Place::Line(line), problem)?,
+                Err(problem) => reading.findings.damage(&self.messages.source.path, Place::Line(line), problem)?,
             }
         }
         if !self.ended {
@@ -151,8 +150,8 @@ impl Recording for Input {
             if let Some(rows) = &mut self.rows
                 && rows.go_on_after(self.messages.number(), &mut reading.findings)?
             {
-                let problem = format!("the order book {} goes on after it", rows.lines.path);
-                reading.findings.damage(&self.messages.path, Place::End(self.records), problem)?;
+                let problem = format!("the order book {} goes on after it", rows.lines.source.path);
+                reading.findings.damage(&self.messages.source.path, Place::End(self.messages.source.records), problem)?;
             }
         }
         Ok(false)
@@ -162,28 +161,26 @@ impl Recording for Input {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.messages.path
-    }
-
-    fn records(&self) -> u64 {
-        self.records
+    fn source(&self) -> &Source {
+        &self.messages.source
     }
 
     fn bytes(&self) -> u64 {
-        self.messages.bytes + self.rows.as_ref().map_or(0, |rows| rows.lines.bytes)
+        self.messages.source.bytes + self.rows.as_ref().map_or(0, |rows| rows.lines.source.bytes)
     }
 
     fn bytes_read(&self) -> u64 {
-        self.messages.bytes_read() + self.rows.as_ref().map_or(0, |rows| rows.lines.bytes_read())
+        let of_rows = self.rows.as_ref().map_or(0, |rows| rows.lines.source.bytes_read());
+        self.messages.source.bytes_read() + of_rows
     }
 
     fn describe(&self) -> String {
+        let source = &self.messages.source;
         let book = self
             .rows
             .as_ref()
             .map_or(String::new(), |rows| format!(" with order book of {} levels", rows.depth));
-        format!("{}: LOBSTER of {}{book}, {} messages", self.messages.name, self.date, self.records)
+        format!("{}: LOBSTER of {}{book}, {} messages", source.name, self.date, source.records)
     }
 }
 
@@ -232,7 +229,7 @@ impl Rows {
         while !self.is_ahead || self.lines.number() < line {
             if !self.lines.advance(findings)? {
                 let problem = format!("line {line} of the messages has no row");
-                findings.damage(&self.lines.path, Place::End(self.rows), problem)?;
+                findings.damage(&self.lines.source.path, Place::End(self.rows), problem)?;
                 return Ok(false);
             }
             self.is_ahead = true;
@@ -242,7 +239,7 @@ impl Rows {
         }
         self.is_ahead = false;
         if let Err(problem) = self.check(line, message, findings) {
-            findings.damage(&self.lines.path, Place::Line(line), problem)?;
+            findings.damage(&self.lines.source.path, Place::Line(line), problem)?;
             return Ok(true);
         }
         (self.is_good, self.is_first) = (true, self.before.is_none());

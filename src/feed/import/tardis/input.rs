@@ -7,11 +7,13 @@ use rustc_hash::FxHashMap;
 use super::header::{Header, Kind};
 use super::row::{self, Market, Times};
 use crate::feed::format::printable;
+use crate::feed::import::error::Fault;
 use crate::feed::import::event_ends::Ends;
 use crate::feed::import::findings::Findings;
 use crate::feed::import::lines::Lines;
 use crate::feed::import::listing::{Exponents, Key, Shape};
 use crate::feed::import::passes::{Piece, Reading, Recording};
+use crate::feed::import::stored::Source;
 use crate::feed::import::{ImportError, Place};
 use crate::limits;
 use crate::model::Primary;
@@ -33,7 +35,6 @@ pub(super) struct Input {
     /// The row after the one in hand, which says whether that one's event goes on.
     ahead: Option<Row>,
     started: bool,
-    rows: u64,
     piece: Piece,
 }
 
@@ -52,7 +53,7 @@ impl Input {
             let foreign = || {
                 let start = lines.line().as_bytes();
                 let found = printable(&start[..start.len().min(START_BYTES)]);
-                ImportError::Foreign { path: lines.path.clone(), found, expected: EXPECTED }
+                ImportError::Foreign { path: lines.source.path.clone(), found, expected: EXPECTED }
             };
             Some(Header::parse(lines.line()).ok_or_else(foreign)?)
         } else if let Some(damage) = findings.damage.pop() {
@@ -60,9 +61,9 @@ impl Input {
         } else {
             None
         };
-        if lines.name.contains(LIQUIDATIONS) {
+        if lines.source.name.contains(LIQUIDATIONS) {
             return Err(ImportError::Unsupported {
-                path: lines.path,
+                path: lines.source.path,
                 thing: "the data type",
                 found: LIQUIDATIONS.into(),
                 allowed: "incremental_book_L2, trades, quotes, book_ticker and book_snapshot_N",
@@ -75,7 +76,6 @@ impl Input {
             name: String::new(),
             ahead: None,
             started: false,
-            rows: 0,
             piece: Piece::default(),
         })
     }
@@ -95,37 +95,17 @@ impl Input {
             primaries.clear();
             match take(&self.lines, header, &mut self.markets, &mut self.name, reading, &mut primaries) {
                 Ok((instrument, local_ns)) => {
-                    self.rows += 1;
+                    self.lines.source.records += 1;
                     return Ok(Some(Row { instrument, local_ns, primaries }));
                 }
                 Err(Fault::Damage(problem)) => {
                     let place = Place::Line(self.lines.number());
-                    reading.findings.damage(&self.lines.path, place, problem)?;
+                    reading.findings.damage(&self.lines.source.path, place, problem)?;
                 }
                 Err(Fault::Import(error)) => return Err(error),
             }
         }
         Ok(None)
-    }
-}
-
-/// What can be wrong with a row.
-enum Fault {
-    /// The row.
-    Damage(String),
-    /// The import cannot go on.
-    Import(ImportError),
-}
-
-impl From<String> for Fault {
-    fn from(problem: String) -> Fault {
-        Fault::Damage(problem)
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Fault {
-        Fault::Import(error)
     }
 }
 
@@ -166,7 +146,7 @@ fn take(
             source_id: 0,
             exponents: Exponents::FromDecimals,
         };
-        let instrument = reading.listing.instrument(key, shape, &lines.path)?;
+        let instrument = reading.listing.instrument(key, shape, &lines.source.path)?;
         markets.insert(name.clone(), Market { instrument, was_snapshot: false });
     }
     let Some(market) = markets.get_mut(name.as_str()) else {
@@ -182,7 +162,7 @@ impl Recording for Input {
     fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError> {
         let first = if self.started { self.ahead.take() } else { self.read(reading, Vec::new())? };
         if !self.started && self.header.is_none() {
-            reading.findings.note(format!("{} has no rows", self.lines.name));
+            reading.findings.note(format!("{} has no rows", self.lines.source.name));
         }
         self.started = true;
         let Some(row) = first else { return Ok(false) };
@@ -202,24 +182,12 @@ impl Recording for Input {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.lines.path
-    }
-
-    fn records(&self) -> u64 {
-        self.rows
-    }
-
-    fn bytes(&self) -> u64 {
-        self.lines.bytes
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.lines.bytes_read()
+    fn source(&self) -> &Source {
+        &self.lines.source
     }
 
     fn describe(&self) -> String {
         let kind = self.header.as_ref().map_or("no data", |header| header.kind.name());
-        format!("{}: Tardis {kind}, {} rows", self.lines.name, self.rows)
+        format!("{}: Tardis {kind}, {} rows", self.lines.source.name, self.lines.source.records)
     }
 }
