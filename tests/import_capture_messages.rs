@@ -122,13 +122,109 @@ fn a_new_connection_to_coinbase_begins_the_book_anew_and_shows_the_trades_that_w
     assert_eq!(depths(&case, "A-B"), (2, 1));
 }
 
+/// A message of Coinbase Advanced Trade with one event, as its documents show them.
+fn advanced(channel: &str, event: &str) -> String {
+    format!(
+        r#"{{"channel":"{channel}","client_id":"","timestamp":"2023-02-09T20:32:50.714964855Z","sequence_num":0,"events":[{event}]}}"#
+    )
+}
+
+fn advanced_levels(kind: &str, updates: &[(&str, &str, &str)]) -> String {
+    let level = |(side, price, quantity): &(&str, &str, &str)| {
+        let time = if kind == "snapshot" { "1970-01-01T00:00:00Z" } else { "2023-02-09T20:32:50.5Z" };
+        format!(
+            r#"{{"side":"{side}","event_time":"{time}","price_level":"{price}","new_quantity":"{quantity}"}}"#
+        )
+    };
+    let updates: Vec<_> = updates.iter().map(level).collect();
+    advanced(
+        "l2_data",
+        &format!(r#"{{"type":"{kind}","product_id":"BTC-USD","updates":[{}]}}"#, updates.join(",")),
+    )
+}
+
+fn advanced_trades(kind: &str, ids: &[u64]) -> String {
+    let trade = |id: &u64| {
+        format!(
+            r#"{{"trade_id":"{id:09}","product_id":"BTC-USD","price":"21921.75","size":"0.3","side":"BUY","time":"2023-02-09T20:32:50.25Z"}}"#
+        )
+    };
+    let trades: Vec<_> = ids.iter().map(trade).collect();
+    advanced("market_trades", &format!(r#"{{"type":"{kind}","trades":[{}]}}"#, trades.join(",")))
+}
+
+#[test]
+fn advanced_trades_messages_become_what_the_exchanges_do() {
+    let lines = coinbase(&[
+        &advanced("subscriptions", r#"{"subscriptions":{"level2":["BTC-USD"]}}"#),
+        &advanced_levels("update", &[("bid", "1", "1")]),
+        &advanced_levels(
+            "snapshot",
+            &[("offer", "21921.74", "0.5"), ("bid", "21921.73", "0.063"), ("bid", "21920", "2")],
+        ),
+        &advanced_trades("snapshot", &[12, 11, 10]),
+        &advanced_levels("update", &[("bid", "21920", "0"), ("offer", "21921.75", "1")]),
+        // The latest comes first.
+        &advanced_trades("update", &[15, 14]),
+        &advanced_trades("snapshot", &[18, 17]),
+        &advanced(
+            "heartbeats",
+            r#"{"current_time":"2023-02-09 20:32:50 +0000 UTC","heartbeat_counter":"3049"}"#,
+        ),
+        &advanced("ticker", r#"{"type":"update","tickers":[]}"#),
+        &advanced("user", "{}"),
+    ]);
+    let (case, imported, records) = import(Exchange::Coinbase, &lines);
+    assert_eq!(kinds(&records), "cllLlLTT");
+    let [clear, bid, _, ask, removed, added, first, second] = &records[..] else { panic!("{records:?}") };
+    assert_eq!(clear.ts_event_ns, 1_675_974_770_714_964_855, "a snapshot is of when it was sent");
+    assert_eq!((bid.side, bid.price, bid.quantity), (Side::Bid as u8, 2_192_173, 63));
+    assert_eq!((ask.side, ask.price), (Side::Ask as u8, 2_192_174));
+    assert_eq!(
+        (removed.price, removed.quantity, removed.ts_event_ns),
+        (2_192_000, 0, 1_675_974_770_500_000_000)
+    );
+    assert_eq!((added.side, added.ts_recv_ns), (Side::Ask as u8, 1_618_677_814_500_000_000));
+    assert_eq!((first.order_id, second.order_id), (14, 15));
+    assert_eq!(
+        (first.side, first.ts_event_ns),
+        (Side::Ask as u8, 1_675_974_770_250_000_000),
+        "the maker bought"
+    );
+    assert_eq!(depths(&case, "BTC-USD"), (1, 2));
+    let findings = &imported.findings;
+    assert_eq!((imported.source_records, findings.damaged, findings.unknown["user"]), (9, 0, 1));
+    assert_eq!(findings.odd["trades that are missing, by their ids"], 1 + 3);
+    assert_eq!(findings.odd["update of a book before the snapshot of its product"], 1);
+    assert_eq!((findings.left_out["snapshot of trades"], findings.left_out["heartbeats"]), (2, 1));
+
+    for (bad, reason) in [
+        (
+            advanced_levels("replace", &[]),
+            "an event of type \"replace\"; allowed: \"snapshot\" and \"update\"",
+        ),
+        (advanced_levels("snapshot", &[("ask", "1", "1")]), "side \"ask\"; allowed: \"bid\" and \"offer\""),
+        (
+            advanced_trades("update", &[1]).replace("BUY", "buy"),
+            "side \"buy\"; allowed: \"BUY\" and \"SELL\"",
+        ),
+        (advanced_trades("update", &[1]).replace("000000001", "x1"), "trade_id \"x1\"; expected a number"),
+    ] {
+        let error = refusal(Exchange::Coinbase, &coinbase(&[&bad]));
+        assert!(error.contains("line 1: ") && error.contains(reason), "{error}");
+    }
+}
+
 #[test]
 fn a_damaged_line_is_located_and_the_others_are_taken_in() {
     let good = coinbase(&[SNAPSHOT, UPDATE]);
     for (bad, reason) in [
-        ("1618677812.5: {\"type\":\"l2upd", "not a message of the exchange: EOF"),
+        (
+            "1618677812.5: {\"type\":\"l2upd",
+            "not a message of the exchange: EOF while parsing a string at byte 14 of it",
+        ),
         ("1618677812.5: {\"type\":5}", "invalid type"),
-        ("1618677812.5: {}", "missing field `type`"),
+        ("1618677812.5: {}", "an object without \"type\" and \"channel\""),
         ("2021-04-17 hello", "starts with \"2021-04-17 hello\"; allowed: \"<seconds>: <json>\""),
         (
             &format!("1: {}", SNAPSHOT.replace("A-B", &"A".repeat(33))),
@@ -168,7 +264,7 @@ fn messages_of_other_types_are_counted_and_other_exchanges_refused() {
     ]);
     let (_, imported, _) = import(Exchange::Coinbase, &lines);
     assert_eq!((imported.source_records, imported.findings.unknown["auctionfeed"]), (3, 2));
-    assert_eq!(imported.findings.odd["l2update before the snapshot of its product"], 1);
+    assert_eq!(imported.findings.odd["update of a book before the snapshot of its product"], 1);
     for (exchange, reason) in [
         (Exchange::Kraken, "an object without \"channel\", \"method\" and \"event\""),
         (Exchange::Binance, "an object of none of the types that Binance documents"),
@@ -176,7 +272,18 @@ fn messages_of_other_types_are_counted_and_other_exchanges_refused() {
         let case = Case::new().input("capture.log", coinbase(&[SNAPSHOT, UPDATE]).join("\n").as_bytes());
         let error = case.import(false, importer(exchange)).unwrap_err().to_string();
         assert!(error.contains("line 1: ") && error.contains(reason), "{error}");
+        let expected = format!("no record of it could be taken, expected a capture of {exchange:?}: ");
+        assert!(error.contains(&expected), "{error}");
     }
+    let nothing = r#"{"error":"not found","code":404}"#;
+    let case = Case::new().input("e.json", nothing.as_bytes());
+    let error = case.import(false, importer(Exchange::Binance)).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "e.json has only messages of types that are not known, such as \"refusal of a request\""
+        ),
+        "{error}"
+    );
 }
 
 /// A Kraken message about the book of A/B, of depth 10.
@@ -453,7 +560,15 @@ fn lines_that_are_made_to_be_costly_cost_little_and_are_told_in_few_words() {
 /// A few lines of each exchange, whole.
 fn samples(exchange: Exchange) -> Vec<String> {
     match exchange {
-        Exchange::Coinbase => coinbase(&[SNAPSHOT, UPDATE, &coinbase_match("match", 1, 1), &coinbase_match("last_match", 3, 3)]),
+        Exchange::Coinbase => coinbase(&[
+            SNAPSHOT,
+            UPDATE,
+            &coinbase_match("match", 1, 1),
+            &coinbase_match("last_match", 3, 3),
+            &advanced_levels("snapshot", &[("bid", "1", "2"), ("offer", "2.5", "3")]),
+            &advanced_levels("update", &[("offer", "2.5", "0")]),
+            &advanced_trades("update", &[6, 5]),
+        ]),
         Exchange::Kraken => vec![
             kraken(WHOLE),
             kraken(r#"{"a":[["10.10","0.500","5.0"]],"c":"1"}"#),
@@ -461,6 +576,30 @@ fn samples(exchange: Exchange) -> Vec<String> {
             r#"1618678163.5: [3,[["5.2","0.5","15.5","s","l",""]],"trade","A/B"]"#.to_owned(),
         ],
         Exchange::Binance => vec![spot(1, 5), snapshot(3), spot(6, 7), binance_trade("trade", 1), binance_trade("aggTrade", 1), spot(9, 9)],
+    }
+}
+
+#[test]
+fn captures_as_other_programs_leave_them_are_whole() {
+    for exchange in EXCHANGES {
+        let text = samples(exchange).join("\n");
+        let (_, whole, records) = import(exchange, &samples(exchange));
+        let gzip_members =
+            [gzip(&text.as_bytes()[..text.len() / 2]), gzip(&text.as_bytes()[text.len() / 2..])];
+        for bytes in [
+            format!("{text}\n").into_bytes(),
+            text.replace('\n', "\r\n").into_bytes(),
+            format!("\u{feff}{text}").into_bytes(),
+            format!("\n{}\n\n", text.replace('\n', "\n\n")).into_bytes(),
+            gzip_members.concat(),
+            zstd::encode_all(text.as_bytes(), 3).unwrap(),
+        ] {
+            // The name says nothing of how it is packed.
+            let case = Case::new().input("capture.txt", &bytes);
+            let imported = case.import(false, importer(exchange)).unwrap();
+            assert_eq!(primaries(&case.out()), records);
+            assert_eq!(imported.findings.damaged, whole.findings.damaged);
+        }
     }
 }
 

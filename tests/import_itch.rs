@@ -308,7 +308,10 @@ fn what_is_no_itch_is_refused_by_name() {
         (b"time,price\n1,2\n", "in.itch starts with \"time\"; expected an ITCH 5.0 file"),
         (b"\0\x0cR and so on", "in.itch starts with 00 0c 52 20; expected an ITCH 5.0 file"),
         (b"\0\0\0\0\0\0", "in.itch starts with 00 00 00 00; expected an ITCH 5.0 file"),
-        (b"\0\x0cS and", "in.itch: byte 0: the file ends 5 bytes into a message of 12; nothing was written"),
+        (
+            b"\0\x0cS and",
+            "in.itch: byte 0: the file ends 5 bytes into a message of 12; no record of it could be taken, expected an ITCH",
+        ),
     ] {
         let case = Case::new().input("in.itch", bytes);
         let text = case.import(false, import).unwrap_err().to_string();

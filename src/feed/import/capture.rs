@@ -34,7 +34,7 @@ use crate::model::{ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
 /// An exchange whose captures can be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// Coinbase Exchange: `snapshot`, `l2update`, `match`.
+    /// Coinbase Exchange (`snapshot`, `l2update`, `match`) and Advanced Trade (`l2_data`, `market_trades`).
     Coinbase,
     /// Kraken: books with their checksums, trades; versions 1 and 2.
     Kraken,
@@ -62,6 +62,21 @@ impl Exchange {
             Exchange::Binance => "Binance",
         }
     }
+
+    /// What a capture of it is, for who took another file for one.
+    fn expected(self) -> &'static str {
+        match self {
+            Exchange::Coinbase => {
+                "a capture of Coinbase: a message a line, an object with \"type\" (Exchange) or \"channel\" (Advanced Trade)"
+            }
+            Exchange::Kraken => {
+                "a capture of Kraken: a message a line, an array (version 1) or an object with \"channel\" (version 2) or \"event\""
+            }
+            Exchange::Binance => {
+                "a capture of Binance: a message a line, an object with \"e\", \"lastUpdateId\", or \"stream\" and \"data\""
+            }
+        }
+    }
 }
 
 /// Captures of one exchange.
@@ -80,7 +95,7 @@ impl Format for Captures {
             Exchange::Binance => Box::new(Binance::new(Rc::clone(&self.learnt))),
         };
         Ok(Capture {
-            lines: Lines::open(path, "a capture, plain or packed with gzip or zstd")?,
+            lines: Lines::open(path, self.exchange.expected())?,
             exchange: self.exchange,
             messages,
             ended: false,
@@ -146,6 +161,11 @@ impl Taking<'_> {
     /// Notes that what came before this message is damaged, as it shows.
     fn damage(&mut self, problem: String) -> Result<(), ImportError> {
         self.findings.damage(self.path, Place::Line(self.line), problem)
+    }
+
+    /// What was appended stays, also where the rest of the message turns out to be damaged.
+    fn keep(&mut self) {
+        self.kept = self.primaries.len();
     }
 
     /// When something happened that has no time of its own: when it was received.
@@ -289,7 +309,12 @@ impl Recording for Capture {
     }
 
     fn describe(&self) -> String {
-        format!("{}: capture of {}, {} messages", self.lines.source.name, self.exchange.name(), self.lines.source.records)
+        format!(
+            "{}: capture of {}, {} messages",
+            self.lines.source.name,
+            self.exchange.name(),
+            self.lines.source.records
+        )
     }
 }
 

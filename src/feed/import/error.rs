@@ -58,9 +58,17 @@ pub enum ImportError {
         /// What can be imported.
         allowed: &'static str,
     },
-    /// Nothing of an input can be read, or the first damage where none is tolerated.
+    /// The first damage, where none is tolerated.
     #[error("{0}; nothing was written")]
     Damaged(Damage),
+    /// Not one record of an input could be taken.
+    #[error("{problem}; no record of it could be taken, expected {expected}; nothing was written")]
+    Nothing {
+        /// What is wrong first, and in which input.
+        problem: String,
+        /// What the input should be.
+        expected: &'static str,
+    },
     /// Two inputs that both tell of one instrument's book, or of its trades, in different ways.
     #[error(
         "symbol {symbol:?} comes as {one} and as {other}; import one schema of an instrument into a feed file"
@@ -107,6 +115,9 @@ impl From<ImportError> for Fault {
 
 impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Fault {
-        Fault::Damage(format!("not a message of the exchange: {error}"))
+        // A message is one line: what counts is its byte.
+        let (text, column) = (error.to_string(), error.column());
+        let what = text.strip_suffix(&format!(" at line {} column {column}", error.line())).unwrap_or(&text);
+        Fault::Damage(format!("not a message of the exchange: {what} at byte {column} of it"))
     }
 }

@@ -11,7 +11,7 @@ use super::event_ends::{Ends, EventEnds};
 use super::findings::Findings;
 use super::listing::Listing;
 use super::stored::Source;
-use super::{Damage, ImportError, ImportOptions, Imported, Place, Progress};
+use super::{ImportError, ImportOptions, Imported, Progress};
 use crate::feed::format::Description;
 use crate::feed::keyframe::KeyframeSettings;
 use crate::feed::writer::{Writer, Written};
@@ -169,7 +169,7 @@ fn learn<F: Format>(
     let mut sources = Vec::new();
     for path in inputs {
         let mut input = format.open(path)?;
-        let damaged_before = reading.findings.damaged;
+        let before = (reading.findings.damaged, reading.findings.unknown_messages());
         let mut pieces = 0_u64;
         let mut is_short = false;
         while !is_short && input.advance(reading)? {
@@ -184,18 +184,27 @@ fn learn<F: Format>(
         } else {
             watched.done += input.bytes();
         }
-        if input.source().records == 0 && reading.findings.damaged > damaged_before {
-            let mut shown = reading.findings.damage.iter();
-            let damage = shown.find(|damage| damage.path == input.source().path).cloned().unwrap_or_else(|| {
-                let problem = "it has not one whole record".into();
-                Damage { path: input.source().path.clone(), place: Place::End(0), problem }
-            });
-            return Err(ImportError::Damaged(damage));
+        if input.source().records == 0
+            && let Some(problem) = nothing_of(input.source(), &reading.findings, before)
+        {
+            return Err(ImportError::Nothing { problem, expected: input.source().expected });
         }
         watched.tell(0);
         sources.push(input.describe());
     }
     Ok(sources)
+}
+
+/// Why an input without a record is not simply one of a quiet day; `None` where it may be. `before` is how many damaged
+/// places and messages of unknown types there were in the inputs before it.
+fn nothing_of(source: &Source, findings: &Findings, before: (u64, u64)) -> Option<String> {
+    let path = &source.path;
+    if findings.damaged > before.0 {
+        let shown = findings.damage.iter().find(|damage| damage.path == *path);
+        return Some(shown.map_or_else(|| format!("{path} has not one whole record"), ToString::to_string));
+    }
+    let name = findings.unknown.keys().next().filter(|_| findings.unknown_messages() > before.1)?;
+    Some(format!("{path} has only messages of types that are not known, such as {name:?}"))
 }
 
 /// Reads all inputs again, merged, and writes what they say. Gives the number of the source's records too.

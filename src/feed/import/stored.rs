@@ -11,6 +11,8 @@ use flate2::bufread::MultiGzDecoder;
 use super::ImportError;
 
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// What follows the first byte of a frame to be skipped, 0x50 to 0x5f, which may come before others (RFC 8878, 3.1.2).
+const ZSTD_SKIPPED: [u8; 3] = [0x2a, 0x4d, 0x18];
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Bytes that are read from the disk at a time.
@@ -66,7 +68,8 @@ impl Stored {
         if start.is_empty() {
             return Err(ImportError::Empty { path, expected });
         }
-        let plain: Box<dyn Read> = if start.starts_with(&ZSTD_MAGIC) {
+        let is_skipped = start[0] & 0xf0 == 0x50 && start[1..].starts_with(&ZSTD_SKIPPED);
+        let plain: Box<dyn Read> = if is_skipped || start.starts_with(&ZSTD_MAGIC) {
             Box::new(zstd::stream::read::Decoder::with_buffer(stored).map_err(fault("read"))?)
         } else if start.starts_with(&GZIP_MAGIC) {
             Box::new(MultiGzDecoder::new(stored))

@@ -191,7 +191,8 @@ impl Binance {
                     }
                     taken => taken?,
                 }
-                (taking.ts_recv_ns, taking.line, taking.kept) = (now, line, taking.primaries.len());
+                (taking.ts_recv_ns, taking.line) = (now, line);
+                taking.keep();
             }
         }
         Ok(self.symbols.get_mut(name).expect("it was put there"))

@@ -66,7 +66,11 @@ impl Input {
         let Stored { source, plain } = Stored::open(path, EXPECTED)?;
         let mut framing = Framing::new(plain);
         if let Some(start) = framing.foreign_start() {
-            return Err(ImportError::Foreign { path: source.path, found: printable(&start), expected: EXPECTED });
+            return Err(ImportError::Foreign {
+                path: source.path,
+                found: printable(&start),
+                expected: EXPECTED,
+            });
         }
         let (date, note) = eastern::day(date, &source.name, "ITCH");
         let midnight_ns = eastern::midnight_ns(date, &source.path)?;

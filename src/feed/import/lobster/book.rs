@@ -33,7 +33,7 @@ impl Book {
         }
         let mut next = || {
             let text = fields.next().unwrap_or_default();
-            text.parse::<i64>().map_err(|_| format!("{text:?}; expected a whole number"))
+            text.parse::<i64>().map_err(|_| format!("{text:?}; expected a whole number of 64 bits"))
         };
         for number in 0..depth {
             for side in [Side::Ask, Side::Bid] {

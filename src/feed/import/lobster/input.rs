@@ -4,10 +4,9 @@ use std::path::Path;
 
 use time::Date;
 
-use super::Given;
 use super::book::{Book, depth_of};
 use super::message::{Kind, Message};
-use crate::feed::format::printable;
+use super::{Given, MESSAGES};
 use crate::feed::import::findings::Findings;
 use crate::feed::import::lines::Lines;
 use crate::feed::import::listing::{Exponents, Key, Shape, Tells};
@@ -24,6 +23,8 @@ const EXPECTED_BOOK: &str =
 /// Power of ten of LOBSTER's prices.
 const PRICE_EXPONENT: i8 = -4;
 
+/// What the report calls a time that goes back.
+const EARLIER: &str = "messages whose time is before that of the message before";
 const DISAGREES: &str = "messages that do not make the order book's next row of the one before";
 
 /// A message file being read.
@@ -34,6 +35,10 @@ pub(super) struct Input {
     symbol: String,
     instrument: Option<u32>,
     midnight_ns: u64,
+    /// The time of the message before.
+    before_ns: u64,
+    /// The first message says that the book is empty: those of the day before are gone.
+    clears_at_start: bool,
     date: Date,
     /// What there is to say of it, once.
     notes: Vec<String>,
@@ -43,7 +48,12 @@ pub(super) struct Input {
 
 impl Input {
     /// Opens a message file, and the order book file where there is one.
-    pub fn open(path: &Path, book: Option<&Path>, given: &Given) -> Result<Input, ImportError> {
+    pub fn open(
+        path: &Path,
+        book: Option<&Path>,
+        given: &Given,
+        clears_at_start: bool,
+    ) -> Result<Input, ImportError> {
         check_start(path, EXPECTED, |line| Message::parse(line, 0).is_ok())?;
         let messages = Lines::open(path, EXPECTED)?;
         let name = &messages.source.name;
@@ -60,8 +70,12 @@ impl Input {
         notes.extend(note);
         let midnight_ns = eastern::midnight_ns(date, &messages.source.path)?;
         let symbol = given.symbol.clone().unwrap_or_else(|| {
-            let stem = name.split(['_', '.']).next().unwrap_or_default();
-            if stem.is_empty() { name.clone() } else { stem.to_owned() }
+            let stem = name.split(['_', '.']).next().filter(|stem| !stem.is_empty()).unwrap_or(name);
+            if !name.contains(MESSAGES) {
+                notes
+                    .push(format!("{name}: the symbol is assumed to be {stem:?}, as the file's name begins"));
+            }
+            stem.to_owned()
         });
         Ok(Input {
             messages,
@@ -70,6 +84,8 @@ impl Input {
             symbol,
             instrument: None,
             midnight_ns,
+            before_ns: 0,
+            clears_at_start,
             date,
             notes,
             ended: false,
@@ -89,8 +105,16 @@ impl Input {
             count: message.kind.letter().into(),
             ..Primary::new(PrimaryKind::Note, instrument, message.time_ns)
         };
+        if message.time_ns < std::mem::replace(&mut self.before_ns, message.time_ns) {
+            reading.findings.odd(EARLIER);
+        }
         let primaries = &mut self.piece.primaries;
         primaries.clear();
+        if std::mem::take(&mut self.clears_at_start) {
+            let kind = PrimaryKind::Clear as u8;
+            let flags = primary_flags::LAST;
+            primaries.push(Primary { kind, flags, price: ABSENT, quantity: ABSENT, count: 0, ..head });
+        }
         if let Some(rows) = &mut self.rows {
             if !rows.take(line, message, &mut reading.findings)? {
                 self.ended = true;
@@ -142,7 +166,9 @@ impl Recording for Input {
             }
             match Message::parse(text, self.midnight_ns) {
                 Ok(message) => return self.take(&message, line, reading),
-                Err(problem) => reading.findings.damage(&self.messages.source.path, Place::Line(line), problem)?,
+                Err(problem) => {
+                    reading.findings.damage(&self.messages.source.path, Place::Line(line), problem)?
+                }
             }
         }
         if !self.ended {
@@ -151,7 +177,11 @@ impl Recording for Input {
                 && rows.go_on_after(self.messages.number(), &mut reading.findings)?
             {
                 let problem = format!("the order book {} goes on after it", rows.lines.source.path);
-                reading.findings.damage(&self.messages.source.path, Place::End(self.messages.source.records), problem)?;
+                reading.findings.damage(
+                    &self.messages.source.path,
+                    Place::End(self.messages.source.records),
+                    problem,
+                )?;
             }
         }
         Ok(false)
@@ -262,8 +292,8 @@ impl Rows {
             book.apply(message, false);
             book
         });
-        if !self.lines.is_ended() && !expected.as_ref().is_some_and(|book| self.now.ends_as(book)) {
-            return Err("the line has no end, so its last number may be cut".into());
+        if !expected.as_ref().is_some_and(|book| self.now.ends_as(book)) {
+            self.lines.note_open_end(findings);
         }
         if expected.is_some_and(|book| !book.agrees(&self.now, self.depth)) {
             findings.odd(DISAGREES);
@@ -313,9 +343,7 @@ fn check_start(
     is_one: impl Fn(&str) -> bool,
 ) -> Result<(), ImportError> {
     const LINES_TRIED: usize = 16;
-    const START_BYTES: usize = 4;
     let mut lines = Lines::open(path, expected)?;
-    let mut start = None;
     for _ in 0..LINES_TRIED {
         if !lines.advance(&mut Findings::default())? {
             break;
@@ -323,11 +351,8 @@ fn check_start(
         if is_one(lines.line()) {
             return Ok(());
         }
-        let bytes = lines.line().as_bytes();
-        start.get_or_insert_with(|| printable(&bytes[..bytes.len().min(START_BYTES)]));
     }
-    let found = start.unwrap_or_else(|| "no line of text".into());
-    Err(ImportError::Foreign { path: path.display().to_string(), found, expected })
+    Err(lines.foreign())
 }
 
 /// A level that now stands so.

@@ -6,7 +6,6 @@ use rustc_hash::FxHashMap;
 
 use super::header::{Header, Kind};
 use super::row::{self, Market, Times};
-use crate::feed::format::printable;
 use crate::feed::import::error::Fault;
 use crate::feed::import::event_ends::Ends;
 use crate::feed::import::findings::Findings;
@@ -21,8 +20,6 @@ use crate::model::Primary;
 const EXPECTED: &str = "a CSV file of Tardis (incremental_book_L2, trades, quotes, book_ticker or book_snapshot_N) with its header line";
 /// Liquidations have the columns of trades, and are among those already.
 const LIQUIDATIONS: &str = "liquidations";
-/// Bytes of a foreign file that an error shows.
-const START_BYTES: usize = 16;
 
 /// A Tardis file being read.
 pub(super) struct Input {
@@ -49,13 +46,12 @@ impl Input {
     pub fn open(path: &Path) -> Result<Input, ImportError> {
         let mut lines = Lines::open(path, EXPECTED)?;
         let mut findings = Findings::default();
-        let header = if lines.advance(&mut findings)? {
-            let foreign = || {
-                let start = lines.line().as_bytes();
-                let found = printable(&start[..start.len().min(START_BYTES)]);
-                ImportError::Foreign { path: lines.source.path.clone(), found, expected: EXPECTED }
-            };
-            Some(Header::parse(lines.line()).ok_or_else(foreign)?)
+        let mut is_there = lines.advance(&mut findings)?;
+        while is_there && lines.line().trim().is_empty() {
+            is_there = lines.advance(&mut findings)?;
+        }
+        let header = if is_there {
+            Some(Header::parse(lines.line()).ok_or_else(|| lines.foreign())?)
         } else if let Some(damage) = findings.damage.pop() {
             return Err(ImportError::Damaged(damage));
         } else {
@@ -95,6 +91,7 @@ impl Input {
             primaries.clear();
             match take(&self.lines, header, &mut self.markets, &mut self.name, reading, &mut primaries) {
                 Ok((instrument, local_ns)) => {
+                    self.lines.note_open_end(&mut reading.findings);
                     self.lines.source.records += 1;
                     return Ok(Some(Row { instrument, local_ns, primaries }));
                 }
@@ -118,9 +115,6 @@ fn take(
     reading: &mut Reading,
     primaries: &mut Vec<Primary>,
 ) -> Result<(u32, u64), Fault> {
-    if !lines.is_ended() {
-        return Err(String::from("the line has no end, so its last number may be cut").into());
-    }
     let fields: Vec<&str> = lines.line().split(',').collect();
     if fields.len() != header.columns {
         return Err(format!("{} fields; the header has {}", fields.len(), header.columns).into());
