@@ -374,6 +374,32 @@ fn krakens_example_of_version_2_has_its_documented_shape() {
     assert!(error.contains("the checksum of MATIC/USD is 1"), "{error}");
 }
 
+#[test]
+fn a_kraken_update_of_version_2_is_held_against_its_checksum() {
+    let message = |kind: &str, bids: &str, asks: &str, checksum: &str| {
+        format!(
+            r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"BTC/USD","bids":[{bids}],"asks":[{asks}],"checksum":{checksum},"timestamp":"2023-10-06T17:35:55.440295Z"}}]}}"#
+        )
+    };
+    let level = |price: &str, quantity: &str| format!(r#"{{"price":{price},"qty":{quantity}}}"#);
+    let snapshot = message(
+        "snapshot",
+        &level("45283.5", "0.10000000"),
+        &[level("45285.2", "0.00100000"), level("45286.4", "1.54571953")].join(","),
+        // The digits of 45285.2, 0.00100000, 45286.4, 1.54571953, 45283.5 and 0.10000000.
+        &crc(&["452852", "100000", "452864", "154571953", "452835", "10000000"].concat()).to_string(),
+    );
+    let update =
+        |checksum: &str| message("update", &level("45283.5", "0"), &level("45285.2", "0.00200000"), checksum);
+    let agreed = crc(&["452852", "200000", "452864", "154571953"].concat()).to_string();
+    let (case, imported, records) = import(Exchange::Kraken, &[snapshot.clone(), update(&agreed)]);
+    assert_eq!((kinds(&records), depths(&case, "BTC/USD")), ("cllLlL".into(), (0, 2)));
+    assert_eq!(records[5].ts_event_ns, 1_696_613_755_440_295_000);
+    assert!(imported.findings.notes[0].ends_with("2 checksums agree with the books"));
+    let error = refusal(Exchange::Kraken, &[snapshot, update("1")]);
+    assert!(error.contains("line 2: the checksum of BTC/USD is 1, that of its book "), "{error}");
+}
+
 fn spot(first: u64, last: u64) -> String {
     format!(
         r#"1723161253937085768 {{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":{first},"u":{last},"b":[["{last}.0","1"]],"a":[]}}"#
@@ -495,7 +521,6 @@ fn binances_other_messages_are_counted() {
         snapshot(5),
         r#"1723161254206652068 {"u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}"#.to_owned(),
         r#"1723161254206652068 {"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}}"#.to_owned(),
-        r#"1723161254206652068 {"stream":"btcusdt@depth5@100ms","data":{"lastUpdateId":160,"bids":[],"asks":[]}}"#.to_owned(),
         r#"1723161254206652068 {"stream":"btcusdt@kline_1m","data":{"e":"kline","s":"BTCUSDT","k":{"x":[1,2,{}]}}}"#.to_owned(),
         r#"1723161254206652068 {"result":null,"id":1}"#.to_owned(),
         r#"1723161254206652068 {"code":-1003,"msg":"Too many requests"}"#.to_owned(),
@@ -505,7 +530,60 @@ fn binances_other_messages_are_counted() {
     assert_eq!(imported.findings.left_out["bookTicker"], 2);
     let unknown: Vec<_> =
         imported.findings.unknown.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    assert_eq!(unknown, ["depth5@100ms 1", "kline 1", "refusal of a request 1"]);
+    assert_eq!(unknown, ["kline 1", "refusal of a request 1"]);
+}
+
+/// Partial depth in the envelope of a combined stream, as on the spot market and as on the futures'.
+fn partial_depth(stream: &str, bids: &str, asks: &str) -> [String; 2] {
+    let spot = format!(r#"{{"lastUpdateId":160,"bids":{bids},"asks":{asks}}}"#);
+    let futures = format!(
+        r#"{{"e":"depthUpdate","E":1571889248277,"T":1571889248276,"s":"BTCUSDT","U":390497796,"u":390497878,"pu":390497794,"b":{bids},"a":{asks}}}"#
+    );
+    [spot, futures].map(|data| format!(r#"1723161254206652068 {{"stream":"{stream}","data":{data}}}"#))
+}
+
+#[test]
+fn binances_partial_depth_restates_the_best_levels() {
+    let first = partial_depth("btcusdt@depth5@100ms", r#"[["99.5","1"],["99","2"]]"#, r#"[["100","3"]]"#);
+    let second =
+        partial_depth("btcusdt@depth5@100ms", r#"[["99","4"]]"#, r#"[["100","3"],["101.25","0.5"]]"#);
+    for (first, second, event_ns) in [
+        (&first[0], &second[0], 1_723_161_254_206_652_068),
+        (&first[1], &second[1], 1_571_889_248_276_000_000),
+    ] {
+        let lines = [first.clone(), second.clone(), binance_trade("trade", 1)];
+        let (case, imported, records) = import(Exchange::Binance, &lines);
+        assert_eq!(kinds(&records), format!("{}T", "tttttttttT".repeat(2)));
+        assert_eq!(
+            (imported.instruments, imported.findings.damaged, records[0].ts_event_ns),
+            (1, 0, event_ns)
+        );
+        let (deriver, _) = derived(&case.out());
+        let levels = |side| deriver.book(0).levels(side).map(|level| (level.price, level.quantity));
+        assert_eq!(levels(Side::Bid).collect::<Vec<_>>(), [(9_900, 400)]);
+        assert_eq!(levels(Side::Ask).collect::<Vec<_>>(), [(10_000, 300), (10_125, 50)]);
+        let reader = Reader::open(&case.out()).unwrap();
+        let instrument = &reader.catalog().instruments()[0];
+        assert_eq!((instrument.symbol.as_str(), instrument.book_depth), ("BTCUSDT", 5));
+
+        // The changes of the whole book are better, wherever they begin.
+        let lines = [first.clone(), spot(1, 5), snapshot(5), second.clone(), spot(6, 7)];
+        if first.contains("lastUpdateId") {
+            let (case, imported, records) = import(Exchange::Binance, &lines);
+            assert_eq!(kinds(&records), "clLL");
+            assert_eq!(imported.findings.left_out["depth5, depth10 or depth20 beside depthUpdate"], 2);
+            assert_eq!(Reader::open(&case.out()).unwrap().catalog().instruments()[0].book_depth, 0);
+        }
+    }
+    let many = partial_depth("btcusdt@depth5", &format!("[{}]", [r#"["1","1"]"#; 6].join(",")), "[]");
+    let error = refusal(Exchange::Binance, &many[..1]);
+    assert!(error.contains("6 levels a side; depth5 has at most 5"), "{error}");
+
+    // Without the envelope nothing says whose they are.
+    let (_, imported, records) = import(Exchange::Binance, &[snapshot(5), snapshot(6)]);
+    assert!(records.is_empty());
+    let note = &imported.findings.notes[0];
+    assert!(note.ends_with("snapshots of which none says its symbol, from line 1 on, and nothing else does: they are left out"), "{note}");
 }
 
 #[test]

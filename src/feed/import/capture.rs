@@ -29,7 +29,7 @@ use super::stored::Source;
 use super::{Findings, ImportError, ImportOptions, Imported, Place, Progress};
 use crate::feed::pacing_time_ns;
 use crate::limits;
-use crate::model::{ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
+use crate::model::{ABSENT, ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
 
 /// An exchange whose captures can be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +200,32 @@ impl Taking<'_> {
             ..Primary::new(PrimaryKind::Level, instrument, ts_event_ns)
         };
         self.primaries.push(level);
+        Ok(())
+    }
+
+    /// One of the best levels, restated; `None`: there is no such level.
+    fn top(
+        &mut self,
+        instrument: u32,
+        side: Side,
+        number: u8,
+        level: Option<&[&str; 2]>,
+        ts_event_ns: u64,
+    ) -> Result<(), String> {
+        let (price, quantity) = match level {
+            Some([price, quantity]) => {
+                (self.price(instrument, price)?, self.listing.quantity(instrument, quantity)?)
+            }
+            None => (ABSENT, 0),
+        };
+        self.primaries.push(Primary {
+            ts_recv_ns: self.ts_recv_ns,
+            side: side as u8,
+            price,
+            quantity,
+            level: number,
+            ..Primary::new(PrimaryKind::Top, instrument, ts_event_ns)
+        });
         Ok(())
     }
 
