@@ -19,6 +19,8 @@ use crate::model::{ABSENT, Primary, PrimaryKind, Side, Status, primary_flags};
 
 const EXPECTED: &str =
     "an ITCH 5.0 file (each message behind its length in two bytes), plain or packed with gzip or zstd";
+/// What the report calls a time that goes back.
+const EARLIER: &str = "messages whose time is before that of the message before";
 /// Power of ten of ITCH's prices.
 const PRICE_EXPONENT: i8 = -4;
 
@@ -35,6 +37,8 @@ pub(super) struct Input {
     instruments: Vec<Option<u32>>,
     orders: Orders,
     part: Part,
+    /// The time of the message before.
+    before_ns: u64,
     ended: bool,
     piece: Piece,
 }
@@ -65,12 +69,8 @@ impl Input {
     pub fn open(path: &Path, date: Option<Date>, clears_at_start: bool) -> Result<Input, ImportError> {
         let Stored { source, plain } = Stored::open(path, EXPECTED)?;
         let mut framing = Framing::new(plain);
-        if let Some(start) = framing.foreign_start() {
-            return Err(ImportError::Foreign {
-                path: source.path,
-                found: printable(&start),
-                expected: EXPECTED,
-            });
+        if let Some(found) = framing.foreign_start() {
+            return Err(ImportError::Foreign { path: source.path, found, expected: EXPECTED });
         }
         let (date, note) = eastern::day(date, &source.name, "ITCH");
         let midnight_ns = eastern::midnight_ns(date, &source.path)?;
@@ -84,6 +84,7 @@ impl Input {
             instruments: vec![None; usize::from(u16::MAX) + 1],
             orders: Orders::default(),
             part: Part::Start,
+            before_ns: 0,
             ended: false,
             piece: Piece::default(),
         })
@@ -125,6 +126,12 @@ impl Recording for Input {
             match taker.take(message) {
                 Ok(()) => {
                     self.part = self.part.after(message[0]);
+                    if taker.time_ns != 0 {
+                        if taker.time_ns < self.before_ns {
+                            taker.findings.odd(EARLIER);
+                        }
+                        self.before_ns = taker.time_ns;
+                    }
                     self.source.records += 1;
                     self.piece.time_ns = taker.time_ns;
                     if !self.piece.primaries.is_empty() {
