@@ -150,6 +150,8 @@ fn what_is_no_dbn_is_refused_by_name() {
     assert_eq!(refusal(&[]), "0 input files given; 1 to 1024 can be imported together");
     let text = refusal(&[std::env::temp_dir()]);
     assert!(text.contains("directory"), "{text}");
+    let text = refusal(&[PathBuf::from("/dev/null")]);
+    assert!(text.contains("/dev/null: the input is a pipe or a device; allowed: files"), "{text}");
 }
 
 #[test]

@@ -522,15 +522,16 @@ fn binances_other_messages_are_counted() {
         r#"1723161254206652068 {"u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}"#.to_owned(),
         r#"1723161254206652068 {"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}}"#.to_owned(),
         r#"1723161254206652068 {"stream":"btcusdt@kline_1m","data":{"e":"kline","s":"BTCUSDT","k":{"x":[1,2,{}]}}}"#.to_owned(),
+        r#"1723161254206652068 {"e":"contractInfo","s":"BTCUSDT"}"#.to_owned(),
         r#"1723161254206652068 {"result":null,"id":1}"#.to_owned(),
         r#"1723161254206652068 {"code":-1003,"msg":"Too many requests"}"#.to_owned(),
     ];
     let (_, imported, records) = import(Exchange::Binance, &lines);
-    assert_eq!((kinds(&records), imported.source_records, imported.findings.damaged), ("clL".into(), 5, 0));
+    assert_eq!((kinds(&records), imported.source_records, imported.findings.damaged), ("clL".into(), 6, 0));
     assert_eq!(imported.findings.left_out["bookTicker"], 2);
     let unknown: Vec<_> =
         imported.findings.unknown.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    assert_eq!(unknown, ["kline 1", "refusal of a request 1"]);
+    assert_eq!(unknown, ["contractInfo 1", "refusal of a request 1"]);
 }
 
 /// Partial depth in the envelope of a combined stream, as on the spot market and as on the futures'.
@@ -582,8 +583,77 @@ fn binances_partial_depth_restates_the_best_levels() {
     // Without the envelope nothing says whose they are.
     let (_, imported, records) = import(Exchange::Binance, &[snapshot(5), snapshot(6)]);
     assert!(records.is_empty());
-    let note = &imported.findings.notes[0];
+    let note = &imported.findings.notes[1];
     assert!(note.ends_with("snapshots of which none says its symbol, from line 1 on, and nothing else does: they are left out"), "{note}");
+}
+
+#[test]
+fn answers_over_http_say_whose_snapshot_they_are() {
+    let bare = |line: String| line.split_once(' ').unwrap().1.to_owned();
+    let answer = |symbol: &str, json: String| {
+        format!(
+            "https://www.binance.com/api/v1/depth?symbol={symbol}&limit=5000 -> 1723161254.25: {}",
+            bare(json)
+        )
+    };
+    let other = |line: String| line.replace("BTCUSDT", "XMRBTC");
+    let lines = [
+        "https://api.binance.com/api/v3/exchangeInfo -> 1723161254.0: [{}]".to_owned(),
+        spot(1, 5),
+        answer("BTCUSDT", snapshot(5)),
+        other(spot(11, 15)),
+        answer("XMRBTC", snapshot(15)),
+        spot(6, 9),
+        other(spot(16, 19)),
+    ];
+    let (case, imported, records) = import(Exchange::Binance, &lines);
+    assert_eq!((kinds(&records), imported.findings.damaged), ("clLclLLL".into(), 0));
+    assert_eq!((depths(&case, "BTCUSDT"), depths(&case, "XMRBTC")), ((2, 1), (2, 1)));
+    assert_eq!(records[0].ts_recv_ns, 1_723_161_254_250_000_000);
+    assert_eq!(imported.findings.left_out["answer over HTTP"], 1);
+    for (exchange, whole) in
+        [(Exchange::Coinbase, coinbase(&[SNAPSHOT])), (Exchange::Kraken, vec![kraken(WHOLE)])]
+    {
+        let lines =
+            [vec!["https://x.com/products -> 1618677816.84: [{\"id\":1}]".to_owned()], whole].concat();
+        let (_, imported, records) = import(exchange, &lines);
+        assert_eq!((records.len(), imported.findings.damaged), (4, 0));
+        assert_eq!(imported.findings.left_out["answer over HTTP"], 1);
+    }
+}
+
+#[test]
+fn what_has_no_time_has_that_of_the_message_before() {
+    let bare = |line: String| line.split_once(' ').unwrap().1.to_owned();
+    // 2024-08-08T23:54:15.208Z is the time of the changes, the first that anybody tells.
+    let changes_ns = 1_723_161_255_208_000_000;
+    for lines in [[spot(1, 5), snapshot(5), spot(6, 9)], [snapshot(5), spot(1, 5), spot(6, 9)]] {
+        let (_, _, records) = import(Exchange::Binance, &lines.map(bare));
+        assert_eq!(kinds(&records), "clLL");
+        assert!(records.iter().all(|record| record.ts_event_ns == changes_ns), "{records:?}");
+    }
+}
+
+#[test]
+fn a_symbol_is_never_empty() {
+    let trade = binance_trade("trade", 1).replace("BTCUSDT", "");
+    let match_ = coinbase(&[&coinbase_match("match", 1, 1).replace("A-B", "")]);
+    for (exchange, lines) in [
+        (Exchange::Binance, vec![binance_trade("trade", 1), trade]),
+        (Exchange::Kraken, vec![kraken(WHOLE), kraken(WHOLE).replace("A/B", "")]),
+        (Exchange::Coinbase, [coinbase(&[SNAPSHOT]), match_].concat()),
+    ] {
+        let error = refusal(exchange, &lines);
+        assert!(error.contains("line 2: a symbol of 0 bytes; allowed: 1 to 32"), "{error}");
+    }
+}
+
+#[test]
+fn a_capture_of_nothing_is_noted() {
+    let (_, imported, records) = import(Exchange::Coinbase, &coinbase(&[UPDATE]));
+    assert_eq!((records.len(), imported.instruments), (0, 0));
+    let notes = &imported.findings.notes;
+    assert_eq!(notes[0], "nothing in the input is about an instrument: the feed file is empty");
 }
 
 #[test]

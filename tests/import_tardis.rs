@@ -263,10 +263,20 @@ fn damaged_rows_are_left_out_and_located() {
 #[test]
 fn what_is_no_file_of_tardis_is_refused_by_name() {
     let derivative = "exchange,symbol,timestamp,local_timestamp,funding_timestamp,funding_rate\n";
+    let options = "exchange,symbol,timestamp,local_timestamp,type,strike_price,expiration,open_interest,last_price,\
+                   bid_price,bid_amount,bid_iv,ask_price,ask_amount,ask_iv\n";
+    let zipped = "PK\x03\x04 and so on";
     for (name, text, named) in [
         ("in.csv", "", "in.csv is empty; expected a CSV file of Tardis"),
         ("in.csv", "34200.1,1,2,3,4,5\n", "starts with \"34200.1,1,2,3,4,\"; expected a CSV file of Tardis"),
-        ("in.csv", derivative, "starts with \"exchange,symbol,\"; expected a CSV file of Tardis"),
+        ("in.csv", derivative, "the data type is derivative_ticker; allowed: incremental_book_L2"),
+        ("in.csv", options, "the data type is options_chain; allowed: incremental_book_L2"),
+        (
+            "in.csv",
+            "exchange,symbol,time\n",
+            "starts with \"exchange,symbol,\"; expected a CSV file of Tardis",
+        ),
+        ("in.csv", zipped, "in.csv: the packing is zip; allowed: none, gzip and zstd"),
         ("x_liquidations_y.csv", TRADES, "the data type is liquidations; allowed: incremental_book_L2"),
     ] {
         let error = Case::new().input(name, text.as_bytes()).import(false, import).unwrap_err().to_string();

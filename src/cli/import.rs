@@ -97,6 +97,9 @@ impl ImportArgs {
         } else if let Some(text) = self.symbol.as_ref().filter(|text| !symbol_is_valid(text)) {
             refuse("symbol", text, SYMBOLS_ALLOWED);
         }
+        if self.out.as_os_str() == "-" {
+            refuse("out", "-", "a file: a feed file is not written to standard output");
+        }
         if problems.is_empty() { Ok((date, self.symbol.clone())) } else { Err(problems) }
     }
 }

@@ -9,10 +9,12 @@ mod line;
 mod number;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -50,7 +52,7 @@ pub fn import(
     options: ImportOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Imported, ImportError> {
-    let captures = Captures { exchange, learnt: Learnt::default() };
+    let captures = Captures { exchange, learnt: Learnt::default(), starts: Starts::default() };
     passes::import(&captures, inputs, out, options, progress)
 }
 
@@ -83,7 +85,12 @@ impl Exchange {
 struct Captures {
     exchange: Exchange,
     learnt: Learnt,
+    starts: Starts,
 }
+
+/// The first time that each input tells, for what comes before it and tells none. The second reading knows them from the
+/// start.
+type Starts = Rc<RefCell<FxHashMap<String, u64>>>;
 
 impl Format for Captures {
     type Recording = Capture;
@@ -94,10 +101,14 @@ impl Format for Captures {
             Exchange::Kraken => Box::new(Kraken::default()),
             Exchange::Binance => Box::new(Binance::new(Rc::clone(&self.learnt))),
         };
+        let lines = Lines::open(path, self.exchange.expected())?;
+        let before_ns = self.starts.borrow().get(&lines.source.path).copied().unwrap_or(ABSENT_TIME);
         Ok(Capture {
-            lines: Lines::open(path, self.exchange.expected())?,
+            lines,
             exchange: self.exchange,
             messages,
+            before_ns,
+            starts: Rc::clone(&self.starts),
             ended: false,
             piece: Piece::default(),
         })
@@ -109,6 +120,9 @@ struct Capture {
     lines: Lines,
     exchange: Exchange,
     messages: Box<dyn Messages>,
+    /// The time of the message before; of the first the one that the first reading found.
+    before_ns: u64,
+    starts: Starts,
     /// The end was met.
     ended: bool,
     piece: Piece,
@@ -134,8 +148,12 @@ enum Known {
 struct Taking<'a> {
     path: &'a str,
     line: u64,
+    /// Of an answer over HTTP, the address that was asked.
+    address: Option<&'a str>,
     /// When it was received; [`ABSENT_TIME`] where the recorder does not say.
     ts_recv_ns: u64,
+    /// The time of the message before, or of the first that has one.
+    before_ns: u64,
     listing: &'a mut Listing,
     findings: &'a mut Findings,
     primaries: &'a mut Vec<Primary>,
@@ -168,9 +186,10 @@ impl Taking<'_> {
         self.kept = self.primaries.len();
     }
 
-    /// When something happened that has no time of its own: when it was received.
+    /// When something happened that has no time of its own: when it was received or, where nobody says that either, at
+    /// the time of the message before.
     fn or_received(&self, ts_event_ns: Option<u64>) -> u64 {
-        ts_event_ns.unwrap_or(self.ts_recv_ns)
+        ts_event_ns.unwrap_or(if self.ts_recv_ns == ABSENT_TIME { self.before_ns } else { self.ts_recv_ns })
     }
 
     /// Every level of the instrument is gone.
@@ -297,15 +316,19 @@ impl Recording for Capture {
         primaries.clear();
         while self.lines.advance(findings)? {
             let (path, line) = (&self.lines.source.path, self.lines.number());
-            let (json, ts_recv_ns) = match Line::parse(self.lines.line()) {
-                Ok(Line::Received { ts_recv_ns, json }) => (json, ts_recv_ns.unwrap_or(ABSENT_TIME)),
+            let (json, address, ts_recv_ns) = match Line::parse(self.lines.line()) {
+                Ok(Line::Received { ts_recv_ns, address, json }) => {
+                    (json, address, ts_recv_ns.unwrap_or(ABSENT_TIME))
+                }
                 Ok(Line::Other) => continue,
                 Err(problem) => {
                     findings.damage(path, Place::Line(line), problem)?;
                     continue;
                 }
             };
-            let mut taking = Taking { path, line, ts_recv_ns, listing, findings, primaries, kept: 0 };
+            let before_ns = self.before_ns;
+            let mut taking =
+                Taking { path, line, address, ts_recv_ns, before_ns, listing, findings, primaries, kept: 0 };
             match self.messages.take(json, &mut taking) {
                 Ok(Known::Yes) => self.lines.source.records += 1,
                 Ok(Known::No) => {}
@@ -317,6 +340,10 @@ impl Recording for Capture {
             }
             if let Some(first) = primaries.first() {
                 self.piece.time_ns = pacing_time_ns(first).unwrap_or(self.piece.time_ns);
+                if let Some(time_ns) = primaries.iter().find_map(pacing_time_ns) {
+                    self.before_ns = time_ns;
+                    self.starts.borrow_mut().entry(path.clone()).or_insert(time_ns);
+                }
                 return Ok(true);
             }
         }
@@ -344,9 +371,9 @@ impl Recording for Capture {
     }
 }
 
-/// Whether the symbol is short enough: tables keep them.
+/// Whether there is a symbol, and a short one: tables keep them.
 fn check_symbol(symbol: &str) -> Result<(), String> {
-    if symbol.len() > limits::SYMBOL_BYTES_MAX {
+    if symbol.is_empty() || symbol.len() > limits::SYMBOL_BYTES_MAX {
         let bytes = symbol.len();
         return Err(format!("a symbol of {bytes} bytes; allowed: 1 to {}", limits::SYMBOL_BYTES_MAX));
     }
@@ -357,9 +384,12 @@ fn check_symbol(symbol: &str) -> Result<(), String> {
 fn rfc3339_ns(text: &str) -> Result<u64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok();
     time.and_then(|time| u64::try_from(time.unix_timestamp_nanos()).ok()).ok_or_else(|| {
-        format!("time {text:?}; expected one from 1970 on, such as \"2021-04-17T16:43:37.075687Z\"")
+        format!("time {text:?}; expected one from 1970 to 2554, such as \"2021-04-17T16:43:37.075687Z\"")
     })
 }
+
+/// What an answer over HTTP is called that tells nothing of a market here.
+const ANSWER: &str = "answer over HTTP";
 
 /// A string of a message; borrowed where nothing in it is escaped.
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use super::Damage;
 use crate::feed::FeedError;
 use crate::limits;
 
-/// Why a recording cannot be taken in. Nothing was written then, but for [`ImportError::Feed`].
+/// Why a recording cannot be taken in. No feed file is left then.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// No input, or too many.
@@ -87,7 +87,7 @@ pub enum ImportError {
         /// The input.
         path: String,
     },
-    /// The feed file could not be written; what is there of it has no index.
+    /// The feed file could not be written.
     #[error(transparent)]
     Feed(#[from] FeedError),
 }
@@ -117,6 +117,10 @@ impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Fault {
         // A message is one line: what counts is its byte.
         let (text, column) = (error.to_string(), error.column());
+        let text = text
+            .replace("a borrowed string", "text in quotes")
+            .replace("expected u64", "expected a whole number from 0 on")
+            .replace("expected u32", "expected a whole number from 0 to 4294967295");
         let what = text.strip_suffix(&format!(" at line {} column {column}", error.line())).unwrap_or(&text);
         Fault::Damage(format!("not a message of the exchange: {what} at byte {column} of it"))
     }

@@ -12,6 +12,7 @@ use super::findings::Findings;
 use super::listing::Listing;
 use super::stored::Source;
 use super::{ImportError, ImportOptions, Imported, Progress};
+use crate::feed::FeedError;
 use crate::feed::format::Description;
 use crate::feed::keyframe::KeyframeSettings;
 use crate::feed::writer::{Writer, Written};
@@ -131,11 +132,13 @@ fn read_twice<F: Format>(
     let instruments = reading.listing.len();
     // The second reading meets all of it again.
     reading.findings = Findings::new(options.strict);
+    if instruments == 0 {
+        reading.findings.note("nothing in the input is about an instrument: the feed file is empty");
+    }
     let (source_records, written) = write(format, inputs, &description, out, &mut reading, &mut watched)
         .inspect_err(|error| {
-            // A fault of the input that only the second reading met. A feed file that could not be written stays, as
-            // after a crash.
-            if !matches!(error, ImportError::Feed(_)) {
+            // The input is still there: half a feed file is of no use. One that somebody else has just made is not ours.
+            if !matches!(error, ImportError::Feed(FeedError::Exists { .. })) {
                 let _ = std::fs::remove_file(out);
             }
         })?;

@@ -15,6 +15,16 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const ZSTD_SKIPPED: [u8; 3] = [0x2a, 0x4d, 0x18];
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// What files start with that are packed in ways that are not unpacked here.
+const OTHER_PACKINGS: [(&[u8], &str); 6] = [
+    (b"PK\x03\x04", "zip"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x1f\x9d", "compress"),
+];
+
 /// Bytes that are read from the disk at a time.
 const READ_BYTES: usize = 256 * 1_024;
 
@@ -61,12 +71,28 @@ impl Stored {
         if metadata.is_dir() {
             return Err(fault("read")(io::Error::from(io::ErrorKind::IsADirectory)));
         }
+        let unsupported = |thing, found: &str, allowed| ImportError::Unsupported {
+            path: path.clone(),
+            thing,
+            found: found.into(),
+            allowed,
+        };
+        if !metadata.is_file() {
+            return Err(unsupported(
+                "the input",
+                "a pipe or a device",
+                "files, since each is opened more than once",
+            ));
+        }
         let bytes_read = Rc::new(Cell::new(0));
         let counted = Counted { inner: file, count: Rc::clone(&bytes_read) };
         let mut stored = BufReader::with_capacity(READ_BYTES, counted);
         let start = stored.fill_buf().map_err(fault("read"))?;
         if start.is_empty() {
             return Err(ImportError::Empty { path, expected });
+        }
+        if let Some((_, packing)) = OTHER_PACKINGS.iter().find(|(magic, _)| start.starts_with(magic)) {
+            return Err(unsupported("the packing", packing, "none, gzip and zstd"));
         }
         let is_skipped = start[0] & 0xf0 == 0x50 && start[1..].starts_with(&ZSTD_SKIPPED);
         let plain: Box<dyn Read> = if is_skipped || start.starts_with(&ZSTD_MAGIC) {

@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use self::stitch::{Ids, Step, Stitch};
-use super::{Fault, Known, Messages, Taking, Text, check_symbol};
+use super::{ANSWER, Fault, Known, Messages, Taking, Text, check_symbol};
 use crate::feed::import::listing::Tells;
 use crate::feed::import::{Findings, ImportError};
 use crate::limits;
@@ -172,6 +172,10 @@ struct Symbol {
 
 impl Messages for Binance {
     fn take(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<Known, Fault> {
+        if taking.address.is_some() && !json.contains("\"lastUpdateId\"") {
+            taking.findings.left_out(ANSWER);
+            return Ok(Known::Yes);
+        }
         let mut head: Head<'_> = serde_json::from_str(json)?;
         let (mut json, mut stream) = (json, None);
         if let Some(data) = head.data {
@@ -188,6 +192,13 @@ impl Messages for Binance {
             Some("trade") => self.trade(&serde_json::from_str(json)?, taking)?,
             Some("aggTrade") => self.aggregate(&serde_json::from_str(json)?, taking)?,
             Some("bookTicker") => taking.findings.left_out("bookTicker"),
+            Some("kline") => taking.findings.left_out("kline"),
+            Some("continuous_kline") => taking.findings.left_out("continuous_kline"),
+            Some("24hrTicker") => taking.findings.left_out("24hrTicker"),
+            Some("24hrMiniTicker") => taking.findings.left_out("24hrMiniTicker"),
+            Some("avgPrice") => taking.findings.left_out("avgPrice"),
+            Some("markPriceUpdate") => taking.findings.left_out("markPriceUpdate"),
+            Some("forceOrder") => taking.findings.left_out("forceOrder"),
             Some(unknown) => return unknown_type(unknown, taking),
             None if head.last_update_id.is_some() => self.snapshot(json, taking)?,
             None if head.best_ask.is_some() => taking.findings.left_out("bookTicker"),
@@ -362,8 +373,9 @@ impl Binance {
         let snapshot: Snapshot<'_> = serde_json::from_str(json)?;
         let time = snapshot.happened.or(snapshot.sent);
         let ts_event_ns = taking.or_received(time.map(time_ns).transpose()?);
-        let name = match &snapshot.symbol {
-            Some(name) => name.to_string(),
+        let asked = taking.address.and_then(symbol_asked);
+        let name = match snapshot.symbol.as_deref().or(asked) {
+            Some(name) => name.to_owned(),
             None => {
                 self.unnamed_line.get_or_insert(taking.line);
                 self.check_unnamed(taking)?;
@@ -459,6 +471,12 @@ impl Symbol {
         }
         Ok(())
     }
+}
+
+/// The symbol in the address of a REST request, such as `https://api.binance.com/api/v3/depth?symbol=BTCUSDT`.
+fn symbol_asked(address: &str) -> Option<&str> {
+    let (_, query) = address.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("symbol="))
 }
 
 /// What messages about a book tell of an instrument.

@@ -7,7 +7,7 @@ mod advanced;
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
-use super::{Fault, Known, Messages, Taking, Text, rfc3339_ns};
+use super::{ANSWER, Fault, Known, Messages, Taking, Text, rfc3339_ns};
 use crate::feed::import::Findings;
 use crate::feed::import::listing::Tells;
 use crate::model::Side;
@@ -93,6 +93,10 @@ struct Product {
 
 impl Messages for Coinbase {
     fn take(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<Known, Fault> {
+        if taking.address.is_some() {
+            taking.findings.left_out(ANSWER);
+            return Ok(Known::Yes);
+        }
         let Head { kind, channel } = serde_json::from_str(json)?;
         let kind = match (&kind, &channel) {
             (Some(kind), _) => kind,

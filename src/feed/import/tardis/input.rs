@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
-use super::header::{Header, Kind};
+use super::header::{self, Header, Kind};
 use super::row::{self, Market, Times};
 use crate::feed::import::error::Fault;
 use crate::feed::import::event_ends::Ends;
@@ -50,6 +50,17 @@ impl Input {
         while is_there && lines.line().trim().is_empty() {
             is_there = lines.advance(&mut findings)?;
         }
+        let refused = header::refused(lines.line());
+        if let Some(kind) =
+            refused.or_else(|| lines.source.name.contains(LIQUIDATIONS).then_some(LIQUIDATIONS))
+        {
+            return Err(ImportError::Unsupported {
+                path: lines.source.path,
+                thing: "the data type",
+                found: kind.into(),
+                allowed: "incremental_book_L2, trades, quotes, book_ticker and book_snapshot_N",
+            });
+        }
         let header = if is_there {
             Some(Header::parse(lines.line()).ok_or_else(|| lines.foreign())?)
         } else if let Some(damage) = findings.damage.pop() {
@@ -57,14 +68,6 @@ impl Input {
         } else {
             None
         };
-        if lines.source.name.contains(LIQUIDATIONS) {
-            return Err(ImportError::Unsupported {
-                path: lines.source.path,
-                thing: "the data type",
-                found: LIQUIDATIONS.into(),
-                allowed: "incremental_book_L2, trades, quotes, book_ticker and book_snapshot_N",
-            });
-        }
         Ok(Input {
             lines,
             header,
