@@ -243,16 +243,16 @@ fn check_order(primary: &Primary, head: &Head<'_>) -> Result<(), String> {
         Some(PrimaryKind::Cancel) => (false, true),
         _ => return Ok(()),
     };
-    let action = letter(head.action);
+    let action = || letter(head.action);
     if head.flags.is_tob() || head.flags.is_mbp() {
         let flags = head.flags.raw();
-        return Err(format!("action {action} with flags {flags}: a level (flag 64 or 16), not an order"));
+        return Err(format!("action {} with flags {flags}: a level (flag 64 or 16), not an order", action()));
     }
     if primary.side == 0 {
-        return Err(format!("action {action} with side 'N'; an order has side A or B"));
+        return Err(format!("action {} with side 'N'; an order has side A or B", action()));
     }
     if (needs_price && primary.price == ABSENT) || (needs_size && primary.quantity == ABSENT) {
-        return Err(format!("action {action} without a price or a size"));
+        return Err(format!("action {} without a price or a size", action()));
     }
     Ok(())
 }
