@@ -81,6 +81,20 @@ fn every_workload_runs_and_loses_nothing() {
     assert_eq!(listed.lines().count(), 10, "a workload is not tried above: {listed}");
 }
 
+#[test]
+fn surges_are_told_with_how_long_they_took() {
+    let result = result("--workload open-burst --connections 10 --duration 2.5 --warmup 0.2");
+    let of = |key: &str| number(&result, &format!("/caught_up/{key}"));
+    assert!((1.0..=3.0).contains(&of("surges")), "one a second: {}", result["caught_up"]);
+    assert!(0.0 < of("p50") && of("p50") <= of("max"), "{}", result["caught_up"]);
+    assert!(of("max") <= number(&result, "/latency/max"), "{}", result["caught_up"]);
+    let steady = self::result("--workload latency-1 --duration 0.5 --warmup 0.2");
+    assert_eq!(steady["caught_up"], Value::Null);
+    let (output, error) = output("--workload open-burst --connections 10 --duration 1.5 --warmup 0.2");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("  caught up  "), "{table}{error}");
+}
+
 /// Stops and continues a process.
 fn pause(process: u32, time: Duration) {
     let send = |signal: &str| {

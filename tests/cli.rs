@@ -304,6 +304,42 @@ fn a_signal_ends_the_server_well() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_ends_nothing() {
+    let folder = TempDir::new().unwrap();
+    let recording = folder.path().join("market.feed");
+    // It warns as it starts and tells that it stops: into a pipe whose reader is gone, and onto a disk that is full.
+    let arguments = ["--record", recording.to_str().unwrap(), "--log", "debug"];
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    for log in [Stdio::from(closed), Stdio::from(full)] {
+        let server = Server::start_with_log(&arguments, log);
+        assert_eq!(server.get("/readyz"), "ready\n");
+        let status = server.end_with("TERM");
+        assert_eq!(status.code(), Some(0), "{status}");
+        let verified = tickcast(&["verify", recording.to_str().unwrap()]);
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+        fs::remove_file(&recording).unwrap();
+    }
+    let program = env!("CARGO_BIN_EXE_tickcast");
+    let refused = format!("'{program}' inspect nothing.feed 2>/dev/full");
+    let status = Command::new("bash").args(["-c", &refused]).status().unwrap();
+    assert_eq!(status.code(), Some(1), "it fails for its own reason");
+}
+
+#[test]
+fn a_feed_file_is_not_written_to_a_pipe() {
+    for verb in [
+        &["import", "--from", "dbn", "in.dbn"][..],
+        &["record"],
+        &["simulate", "--ticks", "1"],
+        &["repair", "in.feed"],
+    ] {
+        assert_fails(&[verb, &["--out", "-"]].concat(), 2, &["'-'", "allowed: the path of a file"]);
+    }
+}
+
+#[test]
 fn watch_prints_lines_and_ends_quietly() {
     let server = Server::start(&["--rate", "1000"]);
     let url = format!("ws://{}/ws", server.address());

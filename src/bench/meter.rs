@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::surges::Surges;
+
 /// The latest that a latency is told apart from the longest, nanoseconds: a minute.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Slices of the measured time at the most.
@@ -60,6 +62,8 @@ pub(super) struct Meter {
     /// From when it was due to receipt.
     pub due: Histogram<u64>,
     pub parts: Vec<Part>,
+    /// Where there is a schedule.
+    pub surges: Surges,
     /// Whether the event time is when a message was due.
     has_schedule: bool,
     /// The measured time, nanoseconds since the Unix epoch.
@@ -94,6 +98,7 @@ impl Meter {
             published: histogram(3),
             due: histogram(3),
             parts: Vec::new(),
+            surges: Surges::default(),
             has_schedule,
             window: None,
             slice_ns: SLICE_NS_MIN,
@@ -190,6 +195,9 @@ impl Meter {
         let due_ns = if self.has_schedule { now_ns.saturating_sub(ts_ns).max(1) } else { published_ns };
         self.published.saturating_record_n(published_ns, count);
         self.due.saturating_record_n(due_ns, count);
+        if let Some((start_ns, _)) = self.window.filter(|_| self.has_schedule) {
+            self.surges.record(start_ns, ts_ns, now_ns, count);
+        }
         if let Some(part) = self.parts.last_mut() {
             part.messages += count;
             part.latency.saturating_record_n(due_ns, count);
@@ -214,6 +222,7 @@ impl Meter {
         self.slice_ns = self.slice_ns.max(other.slice_ns);
         self.published.add(other.published).expect("the bounds are the same");
         self.due.add(other.due).expect("the bounds are the same");
+        self.surges.add(&other.surges);
         for (index, part) in other.parts.into_iter().enumerate() {
             match self.parts.get_mut(index) {
                 Some(mine) => {

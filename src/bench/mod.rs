@@ -15,12 +15,13 @@ mod plan;
 mod plot;
 mod run;
 mod server;
+mod surges;
 mod text;
 mod worker;
 mod workload;
 
 pub use crate::plot::count;
-pub use outcome::{Environment, Faults, Outcome, Percentiles, ServerUse, Slice, Slow, Tally};
+pub use outcome::{CaughtUp, Environment, Faults, Outcome, Percentiles, ServerUse, Slice, Slow, Tally};
 pub use page::{Plot, page, plots};
 pub use plan::{Plan, Protocol, Reading, Target};
 pub use run::{BenchError, Stage, run};

@@ -55,6 +55,8 @@ pub struct Outcome {
     pub latency: Percentiles,
     /// From the publish stamp to receipt.
     pub latency_from_publish: Percentiles,
+    /// How long it took until all of a surge had come; `null`: there was none.
+    pub caught_up: Option<CaughtUp>,
     /// What became of the sequences.
     pub ledger: Tally,
     /// The same of those that read slowly.
@@ -91,6 +93,18 @@ pub struct Percentiles {
     /// 99.9 %.
     pub p999: u64,
     /// All.
+    pub max: u64,
+}
+
+/// Times from when the last message of a surge was due until all of the surge had come. A surge is where for 50 ms or more
+/// at least four times as much is due as usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CaughtUp {
+    /// Surges.
+    pub surges: usize,
+    /// Half of them at most this.
+    pub p50: u64,
+    /// The longest.
     pub max: u64,
 }
 
@@ -219,6 +233,14 @@ impl Percentiles {
     }
 }
 
+impl CaughtUp {
+    fn of(mut times_ns: Vec<u64>) -> Option<CaughtUp> {
+        times_ns.sort_unstable();
+        let middle = times_ns.len().saturating_sub(1) / 2;
+        Some(CaughtUp { surges: times_ns.len(), p50: *times_ns.get(middle)?, max: *times_ns.last()? })
+    }
+}
+
 impl Faults {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
@@ -284,6 +306,7 @@ impl Outcome {
             bytes_per_second: live.bytes as f64 / seconds,
             latency: Percentiles::of(&live.due),
             latency_from_publish: Percentiles::of(&live.published),
+            caught_up: CaughtUp::of(live.surges.caught_up_ns()),
             ledger: tally(&live),
             slow: Slow { messages: slow.messages, ledger: tally(&slow), closed },
             faults,

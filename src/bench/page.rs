@@ -125,6 +125,9 @@ pub fn page(outcome: &Outcome, plots: &[Plot]) -> String {
     card(&mut out, &time(outcome.latency.p50), "median latency");
     card(&mut out, &time(outcome.latency.p99), "99 %");
     card(&mut out, &time(outcome.latency.p999), "99.9 %");
+    if let Some(caught_up) = outcome.caught_up {
+        card(&mut out, &time(caught_up.p50), "until a surge has come");
+    }
     card(&mut out, &count(outcome.messages_per_second), "messages/s");
     card(&mut out, &count(outcome.frames_per_second), "frames/s");
     card(&mut out, &format!("{}/s", bytes(outcome.bytes_per_second)), "payload");

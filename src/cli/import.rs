@@ -33,7 +33,7 @@ pub struct ImportArgs {
     #[arg(required = true, value_name = "IN")]
     inputs: Vec<PathBuf>,
     /// The feed file to write; it must not exist yet.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::file_to_write)]
     out: PathBuf,
     /// The day in New York (YYYY-MM-DD) of an ITCH or LOBSTER recording; without it, the one in the file's name.
     #[arg(long)]

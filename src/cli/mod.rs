@@ -1,5 +1,13 @@
 //! The command line: one file a verb.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where results are printed")]
+
+/// Writes a line to standard error. Instead of the macro of that name, which panics where nobody reads it, or where its disk
+/// is full: what cannot be told must end nothing.
+macro_rules! eprintln {
+    ($($argument:tt)*) => {{
+        // Nobody is left to tell.
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr().lock(), format_args!("{}\n", format_args!($($argument)*)));
+    }};
+}
 
 mod bench;
 mod export;
@@ -14,6 +22,7 @@ mod simulate;
 mod verify;
 mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -52,6 +61,14 @@ enum Verb {
 const FAILED: u8 = 1;
 /// Exit code of what cannot be asked.
 const WRONG_USAGE: u8 = 2;
+
+/// A file to be written, of which the end points to what lies before it.
+fn file_to_write(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" | "-" => Err("allowed: the path of a file; a feed file cannot be written to a pipe".into()),
+        path => Ok(path.into()),
+    }
+}
 
 /// Does what the arguments of the process ask. Results go to standard output, errors and logs to standard error; the
 /// exit code is 0 where all was done, 1 where it failed, 2 where the usage is wrong.

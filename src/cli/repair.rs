@@ -24,7 +24,7 @@ pub struct RepairArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where the whole file goes; it must not exist yet.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::file_to_write)]
     out: Option<PathBuf>,
     /// Print JSON instead of text.
     #[arg(long)]

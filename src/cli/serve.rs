@@ -156,7 +156,11 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
 /// Logs go to standard error.
 fn start_logging(settings: &Settings) {
     let filter = EnvFilter::try_new(&settings.log).expect("the filter was checked with the settings");
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // A log that cannot be written ends nothing.
+        .log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => {
             log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).with_target(false).init();

@@ -33,7 +33,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", default_value = "1", allow_hyphen_values = true)]
     seed: String,
     /// The feed file to write; it must not exist yet.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::file_to_write)]
     out: Option<PathBuf>,
     /// Print the CRC32C over the events that are derived, with the settings that they follow from.
     #[arg(long)]

@@ -17,7 +17,7 @@ use crate::model::{Channel, Quote};
 mod lines;
 mod live;
 
-/// Arguments of `tickcast watch`.
+/// Show trades, best quotes and books as they come: live on a terminal, elsewhere in lines
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct WatchArgs {

@@ -35,14 +35,24 @@ impl Server {
 
     /// As [`Server::start`], with something on its standard input.
     pub fn start_fed(arguments: &[&str], input: Stdio) -> Server {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let log = NamedTempFile::new().unwrap();
+        let to = log.reopen().unwrap().into();
+        Server::start_as(arguments, input, log, to)
+    }
+
+    /// As [`Server::start`], with something else for its standard error: [`Server::log`] is empty.
+    pub fn start_with_log(arguments: &[&str], log: Stdio) -> Server {
+        Server::start_as(arguments, Stdio::null(), NamedTempFile::new().unwrap(), log)
+    }
+
+    fn start_as(arguments: &[&str], input: Stdio, log: NamedTempFile, error: Stdio) -> Server {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = Command::new(env!("CARGO_BIN_EXE_tickcast"))
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdin(input)
             .stdout(Stdio::piped())
-            .stderr(log.reopen().unwrap())
+            .stderr(error)
             .spawn()
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());

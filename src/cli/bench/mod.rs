@@ -180,7 +180,7 @@ fn per_mille(text: &str) -> Result<usize, String> {
 pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
     if args.list {
         for workload in WORKLOADS {
-            println!("{:<18} {}", workload.name, workload.summary);
+            writeln!(std::io::stdout(), "{:<18} {}", workload.name, workload.summary)?;
         }
         return Ok(());
     }

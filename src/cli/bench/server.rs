@@ -123,7 +123,7 @@ pub(in super::super) fn run(args: BenchServerArgs) -> anyhow::Result<()> {
     let metronome = Metronome::new(catalog, content, schedule, clock);
     let source = Held { metronome, has_begun: false, started };
     let node = node::start_with(settings, Box::new(source))?;
-    println!("ws://{}/ws", node.address());
+    writeln!(std::io::stdout(), "ws://{}/ws", node.address())?;
     std::io::stdout().flush()?;
     let unparker = node.source_unparker();
     // A reader that fails is a bench that is gone.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::bench::{Outcome, Percentiles, count};
+use crate::bench::{CaughtUp, Outcome, Percentiles, count};
 
 /// A rate as people write it.
 pub(super) fn per_second(value: f64, what: &str) -> String {
@@ -67,6 +67,14 @@ pub(super) fn table(outcome: &Outcome) -> String {
         );
         out += &percentiles("from when it was due", &outcome.latency);
         out += &percentiles("from the publish stamp", &outcome.latency_from_publish);
+    }
+    if let Some(CaughtUp { surges, p50, max }) = outcome.caught_up {
+        let _ = writeln!(
+            out,
+            "  caught up  {:.1} ms after a surge in the median of {surges}, {:.1} ms at most",
+            p50 as f64 / 1e6,
+            max as f64 / 1e6,
+        );
     }
     if let Some(server) = &outcome.server {
         let _ = write!(

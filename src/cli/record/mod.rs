@@ -43,7 +43,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "CHANNEL", num_args = 1.., value_parser = channel)]
     channels: Vec<Channel>,
     /// The feed file to write; it must not exist yet.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::file_to_write)]
     out: PathBuf,
     /// How long; without it until it is stopped.
     #[arg(long, value_name = "TIME", value_parser = time)]
