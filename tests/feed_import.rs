@@ -266,6 +266,14 @@ fn records_that_would_make_a_wrong_book_are_refused_by_number() {
 }
 
 #[test]
+fn receive_times_that_the_source_calls_bad_are_counted() {
+    let flagged = |flags: u8| MboMsg { flags: flags.into(), ..order(b'N') };
+    let case = Case::new().input("in.dbn", &orders(&[order(b'A'), flagged(128 | 8), flagged(128 | 32 | 8)]));
+    let odd = case.taken().findings.odd;
+    assert_eq!(odd["records whose receive time the source itself calls bad"], 1, "{odd:?}");
+}
+
+#[test]
 fn a_clear_and_a_trade_without_a_price_are_kept() {
     let clear = MboMsg { price: UNDEF_PRICE, side: b'N' as _, size: 0, ..order(b'R') };
     let priceless = MboMsg { price: UNDEF_PRICE, ..order(b'T') };

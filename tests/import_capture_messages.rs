@@ -471,7 +471,7 @@ fn a_binance_book_whose_chain_breaks_is_cleared_until_the_next_snapshot() {
     assert_eq!(kinds(&records), "T");
     assert!(
         imported.findings.notes[0]
-            .ends_with("BTCUSDT: changes of its book came, and no snapshot that they go on from")
+            .ends_with("BTCUSDT: no snapshot came that changes of its book go on from: 1 are left out")
     );
 }
 

@@ -165,6 +165,8 @@ struct Symbol {
     levels_of: Option<u32>,
     trades_of: Option<u32>,
     stitch: Stitch,
+    /// Changes of its book that came since it is not known.
+    waiting: u64,
     /// Identifiers of the last trade and the last aggregate.
     trade_id: Option<u64>,
     aggregate_id: Option<u64>,
@@ -215,12 +217,12 @@ impl Messages for Binance {
                 "{path}: snapshots of which none says its symbol, from line {line} on, and nothing else does: they are left out"
             ));
         }
-        let mut waiting: Vec<&str> =
-            self.symbols.iter().filter(|(_, symbol)| symbol.awaits()).map(|(name, _)| &**name).collect();
+        let waiting = self.symbols.iter().filter(|(_, symbol)| symbol.awaits());
+        let mut waiting: Vec<_> = waiting.map(|(name, symbol)| (&**name, symbol.waiting)).collect();
         waiting.sort_unstable();
-        for name in waiting {
+        for (name, changes) in waiting {
             findings.note(format!(
-                "{path}: {name}: changes of its book came, and no snapshot that they go on from"
+                "{path}: {name}: no snapshot came that changes of its book go on from: {changes} are left out"
             ));
         }
     }
@@ -357,6 +359,7 @@ impl Binance {
     /// Keeps changes that wait for a snapshot, in place of older ones where there are too many.
     fn hold(&mut self, name: &str, ids: Ids, changes: Vec<Primary>) {
         let Some(symbol) = self.symbols.get_mut(name) else { return };
+        symbol.waiting += 1;
         while self.held_levels + changes.len() > limits::IMPORT_HELD_LEVELS_MAX {
             let before = symbol.stitch.held_levels();
             if !symbol.stitch.forget() {
@@ -402,6 +405,7 @@ impl Binance {
                 snapshot.last_update_id
             )
         })?;
+        symbol.waiting = 0;
         self.held_levels -= held;
         taking.mark_snapshot(from);
         taking.end_event();

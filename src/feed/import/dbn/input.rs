@@ -21,6 +21,8 @@ use crate::limits;
 /// "DBN", the version, and the length of the metadata.
 const PRELUDE_BYTES: usize = 8;
 const EXPECTED: &str = "a DBN file (\"DBN\" and its version), plain or packed with zstd or gzip";
+/// What the report calls such records.
+const BAD_TIME: &str = "records whose receive time the source itself calls bad";
 const VERSIONS: &str = "1, 2 and 3";
 const SCHEMAS: &str =
     "mbo, mbp-1, mbp-10, tbbo, bbo-1s, bbo-1m, trades, status, definition, statistics, imbalance and mixed";
@@ -102,6 +104,9 @@ impl Recording for Input {
                             }
                             for primary in &mut self.piece.primaries {
                                 primary.instrument = instrument;
+                            }
+                            if self.record.has_bad_time {
+                                reading.findings.odd(BAD_TIME);
                             }
                             self.piece.time_ns = self.record.ts_index;
                             self.piece.ends = self.record.ends;
