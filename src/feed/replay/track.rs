@@ -1,5 +1,6 @@
 //! One file of a replay.
 
+use super::merge::Placed;
 use crate::feed::error::FeedError;
 use crate::feed::reader::Reader;
 use crate::feed::running::{self, Running};
@@ -10,8 +11,8 @@ use crate::model::{Primary, primary_flags};
 /// One file of a replay.
 pub struct Track {
     reader: Reader,
-    /// The replay's number of each of the file's instruments.
-    numbers: Vec<u32>,
+    /// What each of the file's instruments is in the replay.
+    placed: Vec<Placed>,
     /// Position in the block in hand of the next record.
     at: usize,
     /// Declared losses that were logged.
@@ -29,10 +30,10 @@ pub struct Track {
 }
 
 impl Track {
-    pub fn new(reader: Reader, numbers: Vec<u32>) -> Track {
+    pub fn new(reader: Reader, placed: Vec<Placed>) -> Track {
         Track {
             reader,
-            numbers,
+            placed,
             at: 0,
             losses_logged: 0,
             event: Vec::new(),
@@ -64,9 +65,10 @@ impl Track {
     ) -> Result<Option<u64>, FeedError> {
         self.rewind();
         let Some(keyframe) = self.reader.keyframe_before(time_ns)? else { return Ok(None) };
-        let numbers = &self.numbers;
+        // Who has keyframes that count shares no instrument with another file, and so no decimals.
+        let placed = &self.placed;
         self.reader.start_at(keyframe, |primary| {
-            take(&Primary { instrument: numbers[primary.instrument as usize], ..*primary });
+            take(&Primary { instrument: placed[primary.instrument as usize].number, ..*primary });
         })?;
         self.running = Running::at(keyframe.place_ns);
         self.behind = keyframe.record;
@@ -96,7 +98,16 @@ impl Track {
                     break;
                 }
             }
-            let mut primary = self.reader.block()[self.at];
+            let primary = self.reader.block()[self.at];
+            let placed = self.placed[primary.instrument as usize];
+            let Some(primary) = placed.place(&primary) else {
+                return Err(FeedError::Decimals {
+                    path: self.reader.path().to_owned(),
+                    record: self.behind,
+                    price: primary.price,
+                    quantity: primary.quantity,
+                });
+            };
             match self.running.follow(&self.reader, self.at) {
                 Some(true) if primary.flags & primary_flags::SNAPSHOT == 0 => {
                     self.time_ns = self.time_ns.max(pacing_time_ns(&primary));
@@ -106,7 +117,6 @@ impl Track {
             }
             self.at += 1;
             self.behind += 1;
-            primary.instrument = self.numbers[primary.instrument as usize];
             self.event.push(primary);
             if primary.is_last() {
                 break;
