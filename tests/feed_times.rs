@@ -1,8 +1,11 @@
 //! Times that cannot be: a record far ahead of what follows holds nothing up, and everything is found where it is.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use tickcast::feed::export::{self, Selection};
+use tickcast::feed::inspect::{inspect, series};
 use tickcast::feed::{
     Description, KeyframeSettings, Reader, Replay, ReplaySettings, ReplayState, Speed, Writer,
 };
@@ -188,4 +191,51 @@ fn before_the_beginning_is_the_beginning() {
     // Without any time there is nothing but the beginning and the end.
     records.iter_mut().for_each(|primary| (primary.ts_recv_ns, primary.ts_event_ns) = (u64::MAX, u64::MAX));
     assert_eq!(sought(&files.write("b.feed", "A", &records), 0).records_sent, 0);
+}
+
+#[test]
+fn an_export_of_a_part_begins_and_ends_where_the_part_does() {
+    let files = Files::new();
+    let path = files.write("a.feed", "A", &trades(&[(15_000, FAR_NS), (24_000, FAR_NS), (25_500, 1)]));
+    let part = Selection {
+        start_ns: Some(START_NS + 24_500 * MS),
+        end_ns: Some(START_NS + 26_000 * MS),
+        ..Selection::default()
+    };
+    let out = files.path("out.jsonl");
+    export::json_lines(&path, &part, &out, &mut |_, _| {}).unwrap();
+    let text = fs::read_to_string(out).unwrap();
+    let numbers: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|message| message["type"] == "trade")
+        .map(|message| message["last_seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (24_501..=26_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn inspect_says_which_times_do_not_count() {
+    let files = Files::new();
+    let path = files.write("a.feed", "A", &trades(&[(15_000, FAR_NS), (24_000, FAR_NS + 1)]));
+    let report = inspect(&path, &mut |_, _| {}).unwrap();
+    let ahead = report.ahead.as_ref().unwrap();
+    assert_eq!(
+        (ahead.records, ahead.first_record, ahead.first.as_str()),
+        (2, 15_000, "2100-01-01T00:00:00Z")
+    );
+    let paced = report.paced.as_ref().unwrap();
+    assert_eq!(paced.last_ns, (START_NS + (RECORDS - 1) * MS).to_string());
+    let mut text = Vec::new();
+    report.write_text(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains("2 x a time after those that follow") && text.contains("record 15,000: 2100-01-01"),
+        "{text}"
+    );
+    assert_eq!(inspect(&files.write("b.feed", "A", &trades(&[])), &mut |_, _| {}).unwrap().ahead, None);
+    // A picture is of the time that the recording took.
+    let drawn = series(&path, 0).unwrap();
+    assert_eq!(drawn.slices.iter().map(|slice| slice.events).sum::<u64>(), RECORDS - 2);
+    assert!(drawn.slice_ns < 100 * MS);
 }

@@ -7,7 +7,7 @@ use super::format::IndexEntry;
 use super::pacing_time_ns;
 use super::reader::Reader;
 use crate::limits;
-use crate::model::ABSENT_TIME;
+use crate::model::{ABSENT_TIME, primary_flags};
 
 /// How far a file has come. One time that is far ahead, such as that of a line that was written while the recorder's
 /// clock was wrong, does not count: else nothing behind it would ever be due.
@@ -48,6 +48,33 @@ impl Running {
     pub fn follow<R: Read + Seek>(&mut self, reader: &Reader<R>, at: usize) -> Option<bool> {
         let time_ns = pacing_time_ns(&reader.block()[at])?;
         Some(self.take(time_ns, || times_behind(reader, at)))
+    }
+}
+
+/// Where records stand in the ranges of an export: the running time without snapshots, which may be older or younger
+/// than what they stand between, and stand at their own time where it counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Position {
+    live: Running,
+}
+
+impl Position {
+    /// Behind records of that greatest time.
+    pub fn at(time_ns: Option<u64>) -> Position {
+        Position { live: Running::at(time_ns) }
+    }
+
+    /// Where the record at a position in the block in hand stands; `None` before the first that has a time.
+    pub fn follow<R: Read + Seek>(&mut self, reader: &Reader<R>, at: usize) -> Option<u64> {
+        let primary = &reader.block()[at];
+        let mut next = self.live;
+        let counts = next.follow(reader, at) == Some(true);
+        if primary.flags & primary_flags::SNAPSHOT == 0 {
+            self.live = next;
+        } else if counts {
+            return pacing_time_ns(primary);
+        }
+        self.live.now_ns()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::feed::databento::Schema;
 use crate::feed::export::ExportError;
 use crate::feed::export::selection::Chosen;
 use crate::feed::reader::Reader;
-use crate::model::{ABSENT_TIME, Instrument};
+use crate::model::Instrument;
 
 /// The dataset of what does not come from Databento.
 const OWN_DATASET: &str = "TICKCAST";
@@ -66,17 +66,15 @@ pub(super) fn instrument_id(number: u32, instrument: &Instrument) -> u32 {
     if instrument.source_id == 0 { number + 1 } else { instrument.source_id }
 }
 
-/// The metadata, encoded.
+/// The metadata, encoded; the two times are when the file begins and ends.
 pub(super) fn metadata(
     reader: &Reader,
+    (first_ns, last_ns): (Option<u64>, Option<u64>),
     chosen: &Chosen,
     origin: &Origin,
     schema: Option<Schema>,
 ) -> Result<Vec<u8>, ExportError> {
-    let times = |time: Option<u64>| time.filter(|time| *time != ABSENT_TIME);
-    let (first, last) = (reader.blocks().first(), reader.blocks().last());
-    let start_ns = times(first.map(|block| block.first_time_ns)).unwrap_or(0);
-    let last_ns = times(last.map(|block| block.last_time_ns)).unwrap_or(0);
+    let (start_ns, last_ns) = (first_ns.unwrap_or(0), last_ns.unwrap_or(0));
     let (start_ns, end_ns) = chosen.narrow(start_ns, last_ns.max(start_ns).saturating_add(1));
     // Whole days, the last one left out.
     let (start_date, end_date) = (date(start_ns), date(end_ns.saturating_add(86_400_000_000_000 - 1)));
