@@ -239,3 +239,22 @@ fn inspect_says_which_times_do_not_count() {
     assert_eq!(drawn.slices.iter().map(|slice| slice.events).sum::<u64>(), RECORDS - 2);
     assert!(drawn.slice_ns < 100 * MS);
 }
+
+#[test]
+fn keyframes_behind_a_time_far_ahead_are_of_use() {
+    let files = Files::new();
+    let record = |leap: &[(u64, u64)], name: &str| {
+        let mut reader = Reader::open(&files.write(name, "A", &trades(leap))).unwrap();
+        let keyframe = reader.keyframe_before(START_NS + 39_000 * MS).unwrap().unwrap();
+        assert!(keyframe.place_ns < Some(START_NS + 39_000 * MS));
+        assert_eq!(keyframe.time_ns, keyframe.place_ns);
+        keyframe.record
+    };
+    let nearest = record(&[], "none.feed");
+    for (case, leap) in leaps().iter().enumerate() {
+        assert_eq!(record(leap, &format!("{case}.feed")), nearest, "case {case}");
+    }
+    // One that is not settled where the keyframe is written spoils no more than that.
+    let before = record(&[(nearest - 3, FAR_NS)], "late.feed");
+    assert!(before < nearest && nearest - before < 10_000, "{before}");
+}

@@ -1,5 +1,6 @@
 //! The running time of a feed file: the greatest time so far, but for times that what follows takes back.
 
+use std::collections::VecDeque;
 use std::io::{Read, Seek};
 
 use super::error::FeedError;
@@ -7,7 +8,7 @@ use super::format::IndexEntry;
 use super::pacing_time_ns;
 use super::reader::Reader;
 use crate::limits;
-use crate::model::{ABSENT_TIME, primary_flags};
+use crate::model::{ABSENT_TIME, Primary, primary_flags};
 
 /// How far a file has come. One time that is far ahead, such as that of a line that was written while the recorder's
 /// clock was wrong, does not count: else nothing behind it would ever be due.
@@ -35,12 +36,15 @@ impl Running {
         time_ns: u64,
         following: impl FnOnce() -> I,
     ) -> bool {
-        let leaps = self.now_ns.is_none_or(|now_ns| time_ns > now_ns.saturating_add(limits::FEED_LEAP_NS));
-        let counts = !leaps || !is_taken_back(time_ns, following());
+        let counts = !self.leaps(time_ns) || !is_taken_back(time_ns, following());
         if counts {
             self.now_ns = self.now_ns.max(Some(time_ns));
         }
         counts
+    }
+
+    fn leaps(self, time_ns: u64) -> bool {
+        self.now_ns.is_none_or(|now_ns| time_ns > now_ns.saturating_add(limits::FEED_LEAP_NS))
     }
 
     /// As [`Running::take`], of the record at a position in the block that the reader has in hand. `None`: the record has
@@ -48,6 +52,70 @@ impl Running {
     pub fn follow<R: Read + Seek>(&mut self, reader: &Reader<R>, at: usize) -> Option<bool> {
         let time_ns = pacing_time_ns(&reader.block()[at])?;
         Some(self.take(time_ns, || times_behind(reader, at)))
+    }
+}
+
+/// The running time of what is being written, with and without snapshots: a time that leaps is settled by what follows.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    running: Running,
+    live_ns: Option<u64>,
+    /// Times that are not settled, from the first that leaps on, and whether they are of snapshots. At most
+    /// [`limits::FEED_LEAP_TIMES`] and one.
+    open: VecDeque<(u64, bool)>,
+    /// Of the times behind the first of these: those that are before it, and the others.
+    before: usize,
+    others: usize,
+}
+
+impl Settling {
+    /// Behind records of these greatest times, without those of snapshots and with them.
+    pub fn at(live_ns: Option<u64>, now_ns: Option<u64>) -> Settling {
+        Settling { running: Running::at(now_ns), live_ns, ..Settling::default() }
+    }
+
+    /// Takes the time of the next record, if it has one.
+    pub fn follow(&mut self, primary: &Primary) {
+        let Some(time_ns) = pacing_time_ns(primary) else { return };
+        if let Some((first_ns, _)) = self.open.front() {
+            let is_before = time_ns < *first_ns;
+            self.before += usize::from(is_before);
+            self.others += usize::from(!is_before);
+        }
+        self.open.push_back((time_ns, primary.flags & primary_flags::SNAPSHOT != 0));
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        const HALF: usize = limits::FEED_LEAP_TIMES / 2;
+        while let Some((time_ns, is_snapshot)) = self.open.front().copied() {
+            let leaps = self.running.leaps(time_ns);
+            if leaps && self.before <= HALF && self.others < HALF {
+                return;
+            }
+            self.open.pop_front();
+            if !leaps || self.others >= HALF {
+                self.running.now_ns = self.running.now_ns.max(Some(time_ns));
+                if !is_snapshot {
+                    self.live_ns = self.live_ns.max(Some(time_ns));
+                }
+            }
+            (self.before, self.others) = (0, 0);
+            if let Some((first_ns, _)) =
+                self.open.front().filter(|(first_ns, _)| self.running.leaps(*first_ns))
+            {
+                self.before = self.open.iter().skip(1).filter(|(time_ns, _)| time_ns < first_ns).count();
+                self.others = self.open.len() - 1 - self.before;
+            }
+        }
+    }
+
+    /// The greatest times so far, without those of snapshots and with them; what is not settled is believed.
+    pub fn greatest_ns(&self) -> (Option<u64>, Option<u64>) {
+        let live = self.open.iter().filter(|(_, is_snapshot)| !is_snapshot);
+        let live_ns = live.map(|(time_ns, _)| *time_ns).max();
+        let now_ns = self.open.iter().map(|(time_ns, _)| *time_ns).max();
+        (self.live_ns.max(live_ns), self.running.now_ns.max(now_ns))
     }
 }
 
