@@ -46,7 +46,7 @@ lint: ## Format check and clippy, warnings denied
 	@tests/run.sh format lint
 
 doc: ## Build the documentation of the crate, warnings denied
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features parquet --locked
 
 bench: ## Run the criterion benchmarks (one: BENCH=encode)
 	cargo bench --locked $(if $(BENCH),--bench $(BENCH))

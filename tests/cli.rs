@@ -84,7 +84,7 @@ fn what_cannot_be_asked_is_refused_with_2() {
         &["\"http://x\" is no address", "ws://127.0.0.1:8765/ws"],
     );
     assert_fails(&["import", "--from", "csv", "in", "--out", "out"], 2, &["'csv'", "dbn"]);
-    assert_fails(&["export", "in", "--to", "xml", "--out", "out"], 2, &["'xml'", "csv, jsonl, dbn"]);
+    assert_fails(&["export", "in", "--to", "xml", "--out", "out"], 2, &["'xml'", "csv, parquet, jsonl, dbn"]);
     let import = |from: &'static str, date: &'static str| {
         ["import", "--from", from, "in", "--out", "out", "--date", date]
     };

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tickcast::feed::export::{self, ExportError, Exported, Selection};
-use tickcast::feed::{Description, KeyframeSettings, Reader, Writer, inspect::inspect};
+use tickcast::feed::{Description, KeyframeSettings, Loss, Reader, Writer, inspect::inspect, loss_reason};
 use tickcast::model::{
     Channel, ChannelSet, Deriver, Event, Instrument, L2Book, Primary, PrimaryKind, Side, parse_decimal,
     primary_flags,
@@ -267,6 +267,113 @@ fn a_range_that_begins_within_an_exchange_event_begins_behind_it() {
     assert!(text.ends_with("\"A,B\",3,3,11,11,false,false,add,3,bid,0.05,7,0\n"), "{text}");
 }
 
+/// A feed file of one instrument and these primaries.
+fn feed(folder: &TempDir, channels: &[Channel], primaries: &[Primary]) -> PathBuf {
+    let file = folder.path().join("a.feed");
+    let instrument = Instrument {
+        symbol: "A".into(),
+        price_exponent: -2,
+        quantity_exponent: 0,
+        tick_size: 1,
+        lot_size: 1,
+        channels: ChannelSet::of(channels),
+        book_depth: 0,
+        source_id: 0,
+    };
+    let mut writer = Writer::create(&file, &Description::new("a test", vec![instrument])).unwrap();
+    primaries.iter().for_each(|primary| writer.push(primary).unwrap());
+    writer.finish().unwrap();
+    file
+}
+
+/// A trade that is a whole exchange event.
+fn trade(order_id: u64, ts_event_ns: u64) -> Primary {
+    let trade = Primary::new(PrimaryKind::Trade, 0, ts_event_ns);
+    Primary { order_id, price: 500, quantity: 7, flags: primary_flags::LAST, ..trade }
+}
+
+/// The rows of a table as lines.
+fn table(file: &Path, selection: &Selection) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.csv");
+    export::csv(file, selection, &out, &mut |_, _| {}).unwrap();
+    fs::read_to_string(out).unwrap().lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_time_that_is_not_known_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = Primary { ts_recv_ns: 9, ..trade(1, u64::MAX) };
+    let file = feed(&folder, &[Channel::Trades], &[unknown]);
+    assert_eq!(table(&file, &Selection::default()), ["A,1,1,,9,false,false,5,7,none,1"]);
+}
+
+#[test]
+fn a_range_that_ends_tells_nothing_of_what_comes_after() {
+    const SECOND: u64 = 1_000_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let open = Primary { flags: 0, ..trade(4, 3 * SECOND) };
+    let trades = [trade(1, SECOND), trade(2, SECOND + 5), trade(3, 2 * SECOND), open];
+    let file = feed(&folder, &[Channel::Trades, Channel::Bars], &trades);
+    let until = |start_ns, end_ns, channel| {
+        let ranged = Selection { start_ns, end_ns: Some(end_ns), ..only(&[channel]) };
+        table(&file, &ranged)
+    };
+    // Bars as they stood at the end of the range, not of the file.
+    let bars = until(None, SECOND + 6, Channel::Bars);
+    let common = format!("A,2,2,{0},{0},false,false", SECOND + 5);
+    let bar = |period: &str, start_ns: u64| format!("{common},{period},{start_ns},5,5,5,5,14,false");
+    assert_eq!(bars, [bar("1s", SECOND), bar("1m", 0), bar("5m", 0), bar("1h", 0)]);
+    // The last trade, whose exchange event never ends, is told where the file's end is in the range.
+    assert_eq!(until(None, 3 * SECOND, Channel::Trades).len(), 3);
+    assert_eq!(until(None, 3 * SECOND + 1, Channel::Trades).len(), 4);
+    assert_eq!(until(Some(SECOND + 5), 2 * SECOND, Channel::Trades).len(), 1);
+    // Nor is it read: damage there is nothing to this range.
+    let mut bytes = fs::read(FEED).unwrap();
+    let blocks = Reader::open(Path::new(FEED)).unwrap().blocks().to_vec();
+    bytes[blocks[2].offset as usize + 100] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let first = Selection { end_ns: Some(blocks[1].first_time_ns), ..only(&[Channel::Trades]) };
+    assert_eq!(table(&file, &first), table(Path::new(FEED), &first));
+}
+
+#[test]
+fn losses_that_the_file_declares_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.feed");
+    let catalog = Reader::open(Path::new(FEED)).unwrap().catalog().instruments().to_vec();
+    let mut writer = Writer::create(&file, &Description::new("a test", catalog)).unwrap();
+    let loss = Loss { records: 3, instrument: 0, reason: loss_reason::SLOW, reserved: [0; 3] };
+    for number in [1, 2, 3] {
+        writer.push(&trade(number, number)).unwrap();
+        writer.declare_loss(loss, None, None).unwrap();
+    }
+    writer.finish().unwrap();
+    let losses = |end_ns| {
+        let out = folder.path().join("out.csv");
+        let selection = Selection { end_ns, ..only(&[Channel::Trades]) };
+        let exported = export::csv(&file, &selection, &out, &mut |_, _| {}).unwrap();
+        fs::remove_file(out).unwrap();
+        exported.losses
+    };
+    assert_eq!([losses(None), losses(Some(2))], [3, 1]);
+}
+
+#[test]
+fn records_of_unknown_kinds_are_counted_where_they_are_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = |ts_event_ns| Primary { kind: 99, ..trade(0, ts_event_ns) };
+    let file = feed(&folder, &[Channel::Trades], &[trade(1, 1), unknown(2), unknown(3), trade(2, 4)]);
+    let left_out = |selection: &Selection| {
+        let out = folder.path().join("out.csv");
+        let exported = export::csv(&file, selection, &out, &mut |_, _| {}).unwrap();
+        fs::remove_file(out).unwrap();
+        exported.left_out
+    };
+    assert_eq!(left_out(&Selection::default()), 2);
+    assert_eq!(left_out(&Selection { start_ns: Some(3), ..Selection::default() }), 1);
+}
+
 #[test]
 fn what_cannot_be_exported_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -286,6 +393,9 @@ fn what_cannot_be_exported_is_refused_by_name() {
         let error = export::csv(Path::new(FEED), &selection, &out, &mut |_, _| {}).unwrap_err();
         assert!(matches!(error, ExportError::Exists { .. }), "{error}");
     }
+    let file = feed(&folder, &[], &[trade(1, 1)]);
+    let error = export::csv(&file, &Selection::default(), &out, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("out would be empty: no chosen instrument has a channel"), "{error}");
     // A file without bars, say.
     let file = folder.path().join("b.feed");
     let trades = Instrument {

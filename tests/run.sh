@@ -27,6 +27,8 @@ export TICKCAST_SKIPS=$logs/skips
 readonly venv=$PWD/.venv
 readonly js=tests/clients/js
 readonly cargo_deny_version=0.20.2
+# Everything there is: one build of the tests has all of it. The release steps build what users get.
+readonly features=(--features parquet)
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 
 passed=0
@@ -106,16 +108,16 @@ step_format() {
     check cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 }
 
-step_lint() { check cargo clippy --all-targets --locked --quiet -- -D warnings; }
+step_lint() { check cargo clippy --all-targets "${features[@]}" --locked --quiet -- -D warnings; }
 
 step_rust() {
     prepare_python || true
     prepare_node || true
     prepare_browser || true
-    cargo_test
+    cargo_test "${features[@]}"
 }
 
-step_doc() { RUSTDOCFLAGS="-D warnings" check cargo doc --no-deps --locked --quiet; }
+step_doc() { RUSTDOCFLAGS="-D warnings" check cargo doc --no-deps "${features[@]}" --locked --quiet; }
 
 # The Python packages of the client tests, in an environment of their own. Tests find its interpreter through
 # TICKCAST_PYTHON, which is not set where the packages could not be installed.
@@ -200,7 +202,7 @@ step_conformance() {
 
 # Each benchmark runs once, in the build of the tests: it must work, its figures are not looked at. (Without `--bench`,
 # which `cargo bench` passes, criterion measures nothing.)
-step_bench() { check cargo test --benches --locked --quiet; }
+step_bench() { check cargo test --benches "${features[@]}" --locked --quiet; }
 
 # A planted bug must be found; then each target runs for a few seconds from its seeds. `make fuzz` runs them longer.
 step_fuzz() {

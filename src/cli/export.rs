@@ -11,13 +11,14 @@ use crate::model::{Channel, ChannelSet};
 
 /// Write what is in a feed file in another format.
 ///
-/// `csv` and `jsonl` hold what clients would have been told, with its sequences; prices and quantities are exact
-/// decimals, times nanoseconds since 1970. Nothing is overwritten.
+/// `csv`, `parquet` and `jsonl` hold what clients would have been told, with its sequences; prices and quantities are
+/// exact decimals, times nanoseconds since 1970. Nothing is overwritten.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
   tickcast export monday.feed --to csv --channels trades --out trades.csv
   tickcast export monday.feed --to csv --out monday        (a folder with a table for each channel)
+  tickcast export monday.feed --to parquet --channels trades --out trades.parquet
   tickcast export monday.feed --to dbn --out monday.dbn.zst
   tickcast export monday.feed --to jsonl --symbols 'ES*' --start 2023-12-25T23:00:00Z --out - | head")]
 pub struct ExportArgs {
@@ -28,7 +29,7 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     to: Format,
     /// Where to: a file that does not exist yet (packed where it ends with .zst), or - for standard output; several
-    /// channels as csv: a new folder.
+    /// channels as csv or parquet: a new folder. Parquet is packed inside: no .zst.
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
     /// Only these channels: quotes, trades, book, orders, ticker, bars, status, separated by commas. Default: all.
@@ -51,6 +52,12 @@ pub struct ExportArgs {
 enum Format {
     /// A table for each channel.
     Csv,
+    /// The tables of csv, with types and packed.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        doc = "Not in this build: cargo build --release --features parquet."
+    )]
+    Parquet,
     /// JSON lines: the instruments, then every message of the protocol's JSON form.
     Jsonl,
     /// Databento (DBN version 3): imported recordings as they were; orders and trades of others where its units hold them.
@@ -84,8 +91,9 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let exported = match args.to {
         Format::Csv => export::csv(&args.file, &selection, &args.out, &mut advance),
         Format::Jsonl => export::json_lines(&args.file, &selection, &args.out, &mut advance),
+        Format::Parquet => export_parquet(&args.file, &selection, &args.out, &mut advance)?,
         Format::Dbn if selection.channels.is_some() => anyhow::bail!(
-            "--channels goes with csv and jsonl: what is in a DBN file follows from the instruments"
+            "--channels goes with csv, parquet and jsonl: what is in a DBN file follows from the instruments"
         ),
         Format::Dbn => export_dbn(&args.file, &selection, &args.out, &mut advance)?,
     };
@@ -121,11 +129,37 @@ fn export_dbn(
     )
 }
 
+#[cfg(feature = "parquet")]
+fn export_parquet(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    advance: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<Result<Exported, ExportError>> {
+    Ok(export::parquet(file, selection, out, advance))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn export_parquet(
+    _: &Path,
+    _: &Selection,
+    _: &Path,
+    _: &mut dyn FnMut(u64, u64),
+) -> anyhow::Result<Result<Exported, ExportError>> {
+    anyhow::bail!(
+        "this tickcast was built without the feature \"parquet\", which writes Parquet files; build it with it: \
+         cargo build --release --features parquet"
+    )
+}
+
 fn report(file: &Path, out: &Path, exported: &Exported) {
-    let Exported { records, written, left_out, fault } = exported;
+    let Exported { records, written, left_out, losses, fault } = exported;
     eprintln!("{}: {written} written of {records} records", out.display());
     if *left_out > 0 {
         eprintln!("{left_out} records left out: the format has no place for them");
+    }
+    if *losses > 0 {
+        eprintln!("{} declares {losses} losses of records; `tickcast inspect` tells where", file.display());
     }
     if let Some(fault) = fault {
         eprintln!("{} is not complete ({fault}); what comes before that was exported", file.display());
@@ -135,6 +169,25 @@ fn report(file: &Path, out: &Path, exported: &Exported) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(not(feature = "parquet"))]
+    #[test]
+    fn without_the_feature_parquet_is_refused_with_the_way_to_it() {
+        let args = ExportArgs {
+            file: "a.feed".into(),
+            to: Format::Parquet,
+            out: "a.parquet".into(),
+            channels: Vec::new(),
+            symbols: Vec::new(),
+            start: None,
+            end: None,
+        };
+        let error = run(args).unwrap_err().to_string();
+        assert!(error.contains("cargo build --release --features parquet"), "{error}");
+        let help =
+            Format::Parquet.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        assert!(help.is_some_and(|help| help.contains("Not in this build")));
+    }
 
     #[test]
     fn arguments_are_taken_or_refused_by_name() {

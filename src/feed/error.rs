@@ -100,6 +100,20 @@ pub enum FeedError {
         /// Its value in the earlier one.
         other: String,
     },
+    /// A number that does not fit with the decimals that another file has.
+    #[error(
+        "{path}: record {record}: price {price} or quantity {quantity} does not fit in 64 bits with the decimals that the instrument has in another file; replay the files by themselves"
+    )]
+    Decimals {
+        /// The file.
+        path: String,
+        /// The record's number, from 0.
+        record: u64,
+        /// Its price as an integer, as the file has it.
+        price: i64,
+        /// Its quantity, the same.
+        quantity: i64,
+    },
     /// A record about an instrument that is not in the table.
     #[error(
         "{path}: record {record} is about instrument {instrument}; the table has {instruments}, numbered from 0"

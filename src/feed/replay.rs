@@ -22,7 +22,7 @@ use crate::limits;
 use crate::model::{Catalog, Primary, ResetReason};
 use crate::source::{Next, Source, SourceError};
 
-use self::merge::merge_catalogs;
+use self::merge::{Placed, merge_catalogs};
 use self::seek::Way;
 use self::track::Track;
 
@@ -99,7 +99,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Opens the files. One symbol in several files is one instrument; its definitions must be equal.
+    /// Opens the files. One symbol in several files is one instrument; its definitions must be equal, but for the
+    /// decimals of its numbers: it has the most that a file has.
     pub fn open(paths: &[PathBuf], settings: ReplaySettings) -> Result<Replay, FeedError> {
         if paths.is_empty() || paths.len() > limits::REPLAY_FILES_MAX {
             return Err(FeedError::Files(paths.len()));
@@ -114,11 +115,11 @@ impl Replay {
                 );
             }
         }
-        let (catalog, numbers) = merge_catalogs(&readers)?;
-        let is_alone = alone(&numbers, catalog.len());
+        let (catalog, placed) = merge_catalogs(&readers)?;
+        let is_alone = alone(&placed, catalog.len());
         let records = readers.iter().map(Reader::records).sum();
         let tracks: Vec<Track> =
-            readers.into_iter().zip(numbers).map(|(reader, numbers)| Track::new(reader, numbers)).collect();
+            readers.into_iter().zip(placed).map(|(reader, placed)| Track::new(reader, placed)).collect();
         let (begin_ns, end_ns) = span(&tracks, settings)?;
         let shared = Arc::new(Shared {
             paused: AtomicBool::new(settings.start_paused),
@@ -355,12 +356,12 @@ impl Replay {
 }
 
 /// Of each file whether none of its instruments is another's too.
-fn alone(numbers: &[Vec<u32>], instruments: usize) -> Vec<bool> {
+fn alone(placed: &[Vec<Placed>], instruments: usize) -> Vec<bool> {
     let mut files = vec![0_u32; instruments];
-    for number in numbers.iter().flatten() {
-        files[*number as usize] += 1;
+    for instrument in placed.iter().flatten() {
+        files[instrument.number as usize] += 1;
     }
-    numbers.iter().map(|of_file| of_file.iter().all(|number| files[*number as usize] == 1)).collect()
+    placed.iter().map(|of_file| of_file.iter().all(|placed| files[placed.number as usize] == 1)).collect()
 }
 
 /// When a replay begins and ends, by the records there are and by what is asked for; 0: no record has a time.

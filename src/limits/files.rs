@@ -62,6 +62,10 @@ pub const RECORD_LOOK_MS: u64 = 100;
 /// Milliseconds after which a recorder tries again to write what the disk did not take.
 pub const RECORD_RETRY_MS: u64 = 1_000;
 
+/// Rows that an export to Parquet gathers in each of up to seven tables before it writes them as a group: some 120 bytes
+/// each. Readers share a file out by its groups, and those of less than some 100,000 rows cost them more than they save.
+pub const EXPORT_GROUP_ROWS_MAX: usize = 131_072;
+
 /// Files that one import merges. Each costs a descriptor and a decompressor's window.
 pub const IMPORT_FILES_MAX: usize = 1_024;
 

@@ -21,7 +21,7 @@ pub use book::L2Book;
 pub use channel::{Channel, ChannelSet};
 pub use deriver::{DeriveError, Deriver};
 pub use event::{Aggressor, Body, Event, Quote, ResetReason, Side, Status, Ticker, Trade, event_flags};
-pub use instrument::{Catalog, CatalogError, Instrument};
+pub use instrument::{Catalog, CatalogError, Instrument, SYMBOLS_ALLOWED, symbol_is_valid};
 pub use ladder::Ladder;
 pub use order_event::{OrderAction, OrderChange};
 pub use orders::{Order, OrderBook, OrderError};

@@ -41,6 +41,7 @@ impl Server {
     }
 
     /// As [`Server::start`], with something else for its standard error: [`Server::log`] is empty.
+    #[allow(dead_code, reason = "the load tests alone let the log go where it goes")]
     pub fn start_with_log(arguments: &[&str], log: Stdio) -> Server {
         Server::start_as(arguments, Stdio::null(), NamedTempFile::new().unwrap(), log)
     }

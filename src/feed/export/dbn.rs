@@ -30,7 +30,7 @@ pub fn export(
     let total = reader.records();
     let mut records = Records::new(schema, origin, reader.path());
     let mut out = Output::create(out)?;
-    out.write(&metadata)?;
+    out.append(&metadata)?;
     let (mut read, mut bytes) = (0, Vec::new());
     while let Some(block) = reader.next_block()? {
         for primary in block {
@@ -40,12 +40,11 @@ pub fn export(
             }
             read += 1;
         }
-        out.write(&bytes)?;
+        out.append(&bytes)?;
         bytes.clear();
         progress(read, total);
     }
     records.end(&chosen.catalog)?;
     out.finish()?;
-    let fault = reader.fault().cloned();
-    Ok(Exported { records: read, written: records.written, left_out: records.left_out, fault })
+    Ok(Exported::of(&reader, read, records.written, records.left_out))
 }

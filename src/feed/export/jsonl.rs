@@ -14,6 +14,17 @@ use crate::wire::message::{Content, Meta};
 /// The epoch that the list of instruments names: a file has but one.
 const EPOCH: u64 = 1;
 
+/// The message `instruments` of the chosen instruments.
+pub(super) fn instruments(chosen: &Chosen) -> Vec<u8> {
+    let mut message = Vec::new();
+    let mut page = Page::instruments_http(&mut message, EPOCH);
+    for (number, instrument) in chosen.instruments() {
+        page.push(&Listed { number, instrument, status: Status::default() });
+    }
+    page.finish(false);
+    message
+}
+
 pub(super) struct JsonLines {
     out: Output,
     line: Vec<u8>,
@@ -22,19 +33,14 @@ pub(super) struct JsonLines {
 impl JsonLines {
     /// Creates the file and lists the chosen instruments in its first line.
     pub fn create(path: &Path, chosen: &Chosen) -> Result<JsonLines, ExportError> {
-        let mut lines = JsonLines { out: Output::create(path)?, line: Vec::new() };
-        let mut page = Page::instruments_http(&mut lines.line, EPOCH);
-        for (number, instrument) in chosen.instruments() {
-            page.push(&Listed { number, instrument, status: Status::default() });
-        }
-        page.finish(false);
+        let mut lines = JsonLines { out: Output::create(path)?, line: instruments(chosen) };
         lines.end_line()?;
         Ok(lines)
     }
 
     fn end_line(&mut self) -> Result<(), ExportError> {
         self.line.push(b'\n');
-        self.out.write(&self.line)?;
+        self.out.append(&self.line)?;
         self.line.clear();
         Ok(())
     }

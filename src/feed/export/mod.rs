@@ -1,4 +1,4 @@
-//! Feed files, taken out: as what a client would have been told (CSV, JSON lines), or as Databento records.
+//! Feed files, taken out: as what a client would have been told (CSV, Parquet, JSON lines), or as Databento records.
 //!
 //! An export reads block by block and writes as it reads, so it needs no more memory for a long file than for a short
 //! one, the books of its instruments apart. It overwrites nothing.
@@ -8,7 +8,10 @@ mod csv;
 pub mod dbn;
 mod jsonl;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod selection;
+mod table;
 mod told;
 
 use std::io;
@@ -16,10 +19,11 @@ use std::path::Path;
 
 use self::csv::Csv;
 use self::jsonl::JsonLines;
+use self::selection::Chosen;
 use self::told::{Sheet, tell};
 use super::error::{Fault, FeedError};
 use super::reader::Reader;
-use crate::model::{Channel, ChannelSet};
+use crate::model::Channel;
 
 pub use self::selection::Selection;
 
@@ -35,8 +39,19 @@ pub struct Exported {
     pub written: u64,
     /// Chosen records that the other format has no place for.
     pub left_out: u64,
+    /// Losses that the feed file declares in what was read: what was exported behind one may not follow from what is
+    /// before it.
+    pub losses: usize,
     /// Where what could be read of a feed file that is not complete ends; all before it was exported.
     pub fault: Option<Fault>,
+}
+
+impl Exported {
+    /// Of an export that read so many records.
+    fn of(reader: &Reader, records: u64, written: u64, left_out: u64) -> Exported {
+        let losses = reader.losses().iter().filter(|at| at.record <= records).count();
+        Exported { records, written, left_out, losses, fault: reader.fault().cloned() }
+    }
 }
 
 /// Why a feed file cannot be exported.
@@ -91,9 +106,33 @@ pub enum ExportError {
     },
     /// Several tables, one stream.
     #[error(
-        "CSV on standard output is one table, and {0} channels are chosen; choose one with --channels, or name a folder"
+        "standard output is one table, and {0} channels are chosen; choose one with --channels, or name a folder"
     )]
     Tables(usize),
+    /// No channel, no table.
+    #[error(
+        "{path} would be empty: no chosen instrument has a channel; jsonl lists them, dbn has what was imported"
+    )]
+    NoTable {
+        /// The output.
+        path: String,
+    },
+    /// A name that asks for packing what is packed.
+    #[error(
+        "{path}: a Parquet file is packed inside, and unreadable where it is packed again; name it without .zst"
+    )]
+    Packed {
+        /// The output.
+        path: String,
+    },
+    /// A library refused what it was to write.
+    #[error("cannot write {path}: {problem}")]
+    Encode {
+        /// The output.
+        path: String,
+        /// What it said.
+        problem: String,
+    },
     /// What the other format cannot hold.
     #[error("{file}: instrument {symbol}: {problem}")]
     Unfit {
@@ -141,7 +180,7 @@ pub fn csv(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export(file, selection, progress, |_, channels| Csv::create(out, channels))
+    export(file, selection, progress, |_, chosen| Csv::create(out, chosen.channels()))
 }
 
 /// Writes what clients would have been told as JSON lines: the instruments, then one message a line, all channels in
@@ -152,18 +191,29 @@ pub fn json_lines(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export(file, selection, progress, |chosen, _| JsonLines::create(out, chosen))
+    export(file, selection, progress, |_, chosen| JsonLines::create(out, chosen))
+}
+
+/// Writes what clients would have been told as Parquet: the tables of [`csv`], with types (`docs/export.md`).
+#[cfg(feature = "parquet")]
+pub fn parquet(
+    file: &Path,
+    selection: &Selection,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Exported, ExportError> {
+    export(file, selection, progress, |reader, chosen| parquet::Parquet::create(out, reader, chosen))
 }
 
 fn export<S: Sheet>(
     file: &Path,
     selection: &Selection,
     progress: &mut dyn FnMut(u64, u64),
-    sheet: impl FnOnce(&selection::Chosen, ChannelSet) -> Result<S, ExportError>,
+    sheet: impl FnOnce(&Reader, &Chosen) -> Result<S, ExportError>,
 ) -> Result<Exported, ExportError> {
     let mut reader = Reader::open(file)?;
     let chosen = selection.choose(&reader)?;
-    let mut sheet = sheet(&chosen, chosen.channels())?;
+    let mut sheet = sheet(&reader, &chosen)?;
     let exported = tell(&mut reader, &chosen, &mut sheet, progress)?;
     sheet.finish()?;
     Ok(exported)

@@ -9,9 +9,9 @@ use super::{ExportError, STANDARD_OUTPUT};
 /// Bytes collected before they are handed to the system.
 const BUFFER_BYTES: usize = 256 * 1_024;
 /// zstd's level for files that are packed.
-const ZSTD_LEVEL: i32 = 3;
+pub(super) const ZSTD_LEVEL: i32 = 3;
 
-type Stream = BufWriter<Box<dyn Write>>;
+type Stream = BufWriter<Box<dyn Write + Send>>;
 
 /// A file or a stream being written, packed where its name ends with `.zst`; errors name it.
 pub(super) struct Output {
@@ -27,7 +27,7 @@ enum Packing {
 impl Output {
     /// Creates the file, which must not exist; `-` is standard output.
     pub fn create(path: &Path) -> Result<Output, ExportError> {
-        let stream: Box<dyn Write> = if path.as_os_str() == STANDARD_OUTPUT {
+        let stream: Box<dyn Write + Send> = if path.as_os_str() == STANDARD_OUTPUT {
             Box::new(io::stdout())
         } else {
             let file = OpenOptions::new().write(true).create_new(true).open(path);
@@ -44,12 +44,8 @@ impl Output {
     }
 
     /// Appends bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
-        let written = match &mut self.writer {
-            Packing::Plain(stream) => stream.write_all(bytes),
-            Packing::Zstd(encoder) => encoder.write_all(bytes),
-        };
-        written.map_err(|error| self.failed(error))
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+        self.write_all(bytes).map_err(|error| self.failed(error))
     }
 
     /// Nothing follows: hands everything to the system.
@@ -63,6 +59,22 @@ impl Output {
 
     fn failed(&self, error: io::Error) -> ExportError {
         ExportError::Io { action: "write", path: self.path.clone(), error }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.writer {
+            Packing::Plain(stream) => stream.write(bytes),
+            Packing::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.writer {
+            Packing::Plain(stream) => stream.flush(),
+            Packing::Zstd(encoder) => encoder.flush(),
+        }
     }
 }
 

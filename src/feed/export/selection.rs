@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ExportError;
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
-use crate::model::{Catalog, Channel, ChannelSet, Instrument, Primary};
+use crate::model::{Catalog, Channel, ChannelSet, Instrument, Primary, primary_flags};
 
 /// What of a feed file is to be exported; the default is all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,8 +97,15 @@ impl Chosen {
             None => self.start_ns.is_none() && self.end_ns.is_none(),
         }
     }
+
+    /// Whether the range ends before the record. (Those of a snapshot may be older or younger than what they stand
+    /// between.)
+    pub fn ends_before(&self, primary: &Primary) -> bool {
+        let is_snapshot = primary.flags & primary_flags::SNAPSHOT != 0;
+        !is_snapshot && self.end_ns.is_some_and(|end| pacing_time_ns(primary).is_some_and(|time| time >= end))
+    }
+
     /// Whether the record is of a chosen instrument and in the range.
-    #[cfg(feature = "dbn")]
     pub fn takes(&self, primary: &Primary) -> bool {
         self.instruments[primary.instrument as usize] && self.is_in_range(primary)
     }

@@ -31,7 +31,8 @@ pub(super) trait Sheet {
 /// Of a bar it tells what it was when its period was over, and of those that run at the end of the file how they stand.
 /// Where the range begins after the file does, each instrument's state is told first, as snapshots: at its first moment
 /// in the range at which no exchange event of it is open. Then reading begins at the last keyframe before the range,
-/// unless bars are chosen, which a keyframe does not tell.
+/// unless bars are chosen, which a keyframe does not tell. Where the range ends before the file does, nothing behind is
+/// read: an exchange event that is open there is not told, and running bars are as they stood.
 pub(super) fn tell(
     reader: &mut Reader,
     chosen: &Chosen,
@@ -40,23 +41,27 @@ pub(super) fn tell(
 ) -> Result<Exported, ExportError> {
     let total = reader.records();
     let mut teller = Teller::new(chosen, sheet);
-    let mut records = 0;
+    let (mut records, mut is_over) = (0, false);
     let begin_ns = chosen.start_ns.filter(|_| !chosen.channels().contains(Channel::Bars));
     if let Some(keyframe) = begin_ns.map(|begin_ns| reader.keyframe_before(begin_ns)).transpose()?.flatten() {
         keyframe::start(reader, keyframe, &mut teller.deriver)?;
         teller.recv_ns = keyframe.place_ns.unwrap_or(0);
     }
     let before = reader.position();
-    while let Some(block) = reader.next_block()? {
-        for primary in block {
-            teller.take(primary)?;
-        }
-        records += block.len() as u64;
+    while !is_over && let Some(block) = reader.next_block()? {
+        let end = block.iter().position(|primary| chosen.ends_before(primary));
+        let within = &block[..end.unwrap_or(block.len())];
+        within.iter().try_for_each(|primary| teller.take(primary))?;
+        is_over = end.is_some();
+        records += within.len() as u64;
         progress(before + records, total);
+    }
+    if !is_over {
+        teller.end_events()?;
     }
     teller.end()?;
     let Teller { written, left_out, .. } = teller;
-    Ok(Exported { records, written, left_out, fault: reader.fault().cloned() })
+    Ok(Exported::of(reader, records, written, left_out))
 }
 
 struct Teller<'a> {
@@ -77,7 +82,7 @@ struct Teller<'a> {
     recv_ns: u64,
     levels: [Vec<Level>; 2],
     written: u64,
-    /// Records of kinds that are not known.
+    /// Chosen records of kinds that are not known.
     left_out: u64,
 }
 
@@ -111,7 +116,8 @@ impl<'a> Teller<'a> {
         }
         self.recv_ns = pacing_time_ns(primary).unwrap_or(self.recv_ns);
         // A kind of a later version changes nothing that this one could tell.
-        self.left_out += u64::from(self.deriver.apply(primary, &mut self.events).is_err());
+        let is_known = self.deriver.apply(primary, &mut self.events).is_ok();
+        self.left_out += u64::from(!is_known && self.chosen.takes(primary));
         self.open[number] = !primary.is_last();
         self.pass_on(in_range)?;
         if in_range && self.untold[number] && !self.open[number] {
@@ -120,10 +126,15 @@ impl<'a> Teller<'a> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), ExportError> {
+    /// The file is at its end, and so is every exchange event.
+    fn end_events(&mut self) -> Result<(), ExportError> {
         self.deriver.finish(&mut self.events);
         self.open.fill(false);
-        self.pass_on(self.in_range || !self.chosen.has_start())?;
+        self.pass_on(self.in_range || !self.chosen.has_start())
+    }
+
+    /// Nothing follows: tells what is still to be told.
+    fn end(&mut self) -> Result<(), ExportError> {
         self.tell_states()?;
         for (number, instrument) in self.chosen.instruments() {
             for period in Period::ALL.into_iter().filter(|_| self.chosen.of(number).contains(Channel::Bars)) {

@@ -213,6 +213,9 @@ impl Entry {
     fn merge(&mut self, shape: Shape) -> Result<(), ImportError> {
         if let Some((_, tells)) = self.schemas.iter_mut().find(|(schema, _)| *schema == shape.schema) {
             *tells = tells.and(shape.tells);
+            // The same at two depths: the greater one, and 0 is the greatest.
+            let has_all = self.depth == 0 || shape.depth == 0;
+            self.depth = if has_all { 0 } else { self.depth.max(shape.depth) };
             return Ok(());
         }
         if let Some((one, _)) = self.schemas.iter().find(|(_, tells)| tells.overlaps(shape.tells)) {
