@@ -237,6 +237,15 @@ fn a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_expected() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &found[0]["ok"]), (Some(1), &serde_json::Value::Bool(false)));
     assert_eq!(found[1]["faults"][0]["expected"], "the 8 bytes \"TICKFEED\"");
+    // One that cannot be read keeps nothing from the others.
+    let output = tickcast(&["verify", whole, missing, &cut, "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), found.as_array().unwrap().len(), &found[1]["ok"]),
+        (Some(1), 2, &false.into())
+    );
+    assert!(error.contains(missing) && error.contains("not read: 1 of 3; not whole: 1"), "{error}");
     let output = tickcast(&["repair", &cut]);
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{told}");
