@@ -226,6 +226,13 @@ fn a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_expected() {
     assert_eq!(output.status.code(), Some(1));
     assert!(told.contains("whole.feed: ok, ") && told.contains("cut.feed: DAMAGED, 1 fault"), "{told}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("not whole: 1 of 2"));
+    let output = tickcast(&["verify", &foreign]);
+    let (told, hint) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(
+        told.contains("NOTHING can be read or repaired") && told.contains("is not a feed file"),
+        "{told}"
+    );
+    assert!(hint.contains("not whole: 1 of 1") && !hint.contains("repair"), "{hint}");
     let output = tickcast(&["verify", &cut, &foreign, "--json"]);
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &found[0]["ok"]), (Some(1), &serde_json::Value::Bool(false)));
@@ -370,7 +377,13 @@ fn inspect_draws_pictures() {
     assert!(bytes.starts_with(b"\x89PNG\r\n") && bytes.ends_with(b"IEND\xaeB`\x82"));
     assert!(tickcast(&["inspect", feed, "--plot", &svg, "--symbol", "ETH-USD"]).status.success());
     let text = fs::read_to_string(&svg).unwrap();
-    for drawn in ["ETH-USD: mid price", "spread", "exchange events a second", "<polyline", "14:30:00."] {
+    for drawn in [
+        "ETH-USD in four-symbols.feed: mid price",
+        "spread",
+        "exchange events a second",
+        "<polyline",
+        "14:30:00.",
+    ] {
         assert!(text.contains(drawn), "{drawn}");
     }
     assert_fails(&["inspect", feed, "--plot", &png], 1, &[&png, "overwrites nothing"]);

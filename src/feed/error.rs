@@ -165,6 +165,16 @@ pub enum FeedError {
         /// The file.
         path: String,
     },
+    /// A file was repaired before, and what was damaged then is kept.
+    #[error(
+        "{kept_as} is what {path} was before an earlier repair; move it away, or write the whole file elsewhere with --out"
+    )]
+    KeptBefore {
+        /// The file, damaged again.
+        path: String,
+        /// What is kept.
+        kept_as: String,
+    },
     /// A file stands where one is to be written.
     #[error("{path} exists, and nothing is overwritten: move it away, or name another file")]
     Exists {

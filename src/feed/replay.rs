@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use tokio::sync::watch;
+
 use super::error::FeedError;
 use super::handle::{NO_SEEK, ReplayHandle, Shared};
 use super::pace::{Pacer, Speed};
@@ -81,8 +83,9 @@ pub struct Replay {
     from_ns: Option<u64>,
     /// Nothing later is sent.
     to_ns: u64,
-    /// Exchange events that go out though it is paused.
+    /// Exchange events that go out though it is paused, and the number of the last command that asked for some.
     steps: u64,
+    step_command: u64,
     /// Records of this pass that were sent or passed over.
     sent: u64,
     /// Whether an event was sent in this pass.
@@ -123,6 +126,8 @@ impl Replay {
             speed: AtomicU32::new(settings.speed.thousandths().unwrap_or(0)),
             seek_ns: AtomicU64::new(NO_SEEK),
             steps: AtomicU64::new(0),
+            step_commands: AtomicU64::new(0),
+            steps_done: watch::Sender::new(0),
             time_ns: AtomicU64::new(begin_ns),
             records_sent: AtomicU64::new(0),
             loops: AtomicU64::new(0),
@@ -145,6 +150,7 @@ impl Replay {
             from_ns: settings.from_ns,
             to_ns: settings.to_ns.unwrap_or(u64::MAX),
             steps: 0,
+            step_command: 0,
             sent: 0,
             has_played: false,
             stands_ns: 0,
@@ -211,6 +217,8 @@ impl Replay {
             self.steps = 0;
         }
         self.paused = paused;
+        // In this order: the steps of each command that is counted are there.
+        self.step_command = self.shared.step_commands.load(Ordering::Acquire);
         let steps = self.shared.steps.swap(0, Ordering::AcqRel);
         if paused {
             self.steps = self.steps.saturating_add(steps);
@@ -222,7 +230,7 @@ impl Replay {
         self.steps = 0;
         self.pass_ns = None;
         self.shared.ended.store(false, Ordering::Release);
-        self.set_out(seek_ns.clamp(self.from_ns.unwrap_or(0), self.to_ns.saturating_add(1)))?;
+        self.set_out(seek_ns.clamp(self.shared.begin_ns, self.to_ns.saturating_add(1)))?;
         Ok(true)
     }
 
@@ -317,6 +325,17 @@ impl Source for Replay {
     }
 
     fn poll(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, SourceError> {
+        let next = self.say(now_ns, out)?;
+        if !matches!(next, Next::Now | Next::Reset(_)) {
+            let number = self.step_command;
+            self.shared.steps_done.send_if_modified(|done| std::mem::replace(done, number) != number);
+        }
+        Ok(next)
+    }
+}
+
+impl Replay {
+    fn say(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, FeedError> {
         if self.obey(now_ns)? {
             return Ok(Next::Reset(ResetReason::Seek));
         }
@@ -332,7 +351,7 @@ impl Source for Replay {
         self.pass_ns.get_or_insert(now_ns);
         let next = if self.paused { self.step(now_ns, out) } else { self.send(now_ns, out) };
         self.tell_place();
-        Ok(next?)
+        next
     }
 }
 

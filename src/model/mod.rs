@@ -25,5 +25,5 @@ pub use instrument::{Catalog, CatalogError, Instrument, SYMBOLS_ALLOWED, symbol_
 pub use ladder::Ladder;
 pub use order_event::{OrderAction, OrderChange};
 pub use orders::{Order, OrderBook, OrderError};
-pub use price::{ABSENT, Decimal, Level, parse_decimal};
+pub use price::{ABSENT, Decimal, Level, parse_decimal, plain_decimal};
 pub use primary::{ABSENT_TIME, Primary, PrimaryKind, primary_flags};

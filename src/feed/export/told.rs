@@ -2,6 +2,7 @@
 
 use super::selection::Chosen;
 use super::{ExportError, Exported};
+use crate::feed::keyframe;
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
 use crate::model::{
@@ -29,7 +30,8 @@ pub(super) trait Sheet {
 ///
 /// Of a bar it tells what it was when its period was over, and of those that run at the end of the file how they stand.
 /// Where the range begins after the file does, each instrument's state is told first, as snapshots: at its first moment
-/// in the range at which no exchange event of it is open. Where the range ends before the file does, nothing behind is
+/// in the range at which no exchange event of it is open. Then reading begins at the last keyframe before the range,
+/// unless bars are chosen, which a keyframe does not tell. Where the range ends before the file does, nothing behind is
 /// read: an exchange event that is open there is not told, and running bars are as they stood.
 pub(super) fn tell(
     reader: &mut Reader,
@@ -40,13 +42,19 @@ pub(super) fn tell(
     let total = reader.records();
     let mut teller = Teller::new(chosen, sheet);
     let (mut records, mut is_over) = (0, false);
+    let begin_ns = chosen.start_ns.filter(|_| !chosen.channels().contains(Channel::Bars));
+    if let Some(keyframe) = begin_ns.map(|begin_ns| reader.keyframe_before(begin_ns)).transpose()?.flatten() {
+        keyframe::start(reader, keyframe, &mut teller.deriver)?;
+        teller.recv_ns = keyframe.place_ns.unwrap_or(0);
+    }
+    let before = reader.position();
     while !is_over && let Some(block) = reader.next_block()? {
         let end = block.iter().position(|primary| chosen.ends_before(primary));
         let within = &block[..end.unwrap_or(block.len())];
         within.iter().try_for_each(|primary| teller.take(primary))?;
         is_over = end.is_some();
         records += within.len() as u64;
-        progress(records, total);
+        progress(before + records, total);
     }
     if !is_over {
         teller.end_events()?;
