@@ -204,11 +204,17 @@ fn trades_alone_become_trades_and_what_does_not_fit_is_refused_by_number() {
         assert!(text.contains("instrument A: record 1 (from 0): ") && text.contains(reason), "{text}");
     }
     let levels = instrument(-2, 0, &[Channel::Book, Channel::Quotes]);
-    let text = export_own(levels, &[]).unwrap_err();
-    assert!(text.contains("no DBN schema holds its channels (quotes, book; 0 levels a side)"), "{text}");
-    let best = Instrument { book_depth: 1, ..instrument(-2, 0, &[Channel::Book]) };
-    let text = export_own(best, &[Primary::new(PrimaryKind::Top, 0, 5)]).unwrap_err();
-    assert!(text.contains("kind top; schema mbp-1 has no such record"), "{text}");
+    let best = Instrument { book_depth: 1, ..levels.clone() };
+    let ten = Instrument { book_depth: 10, ..levels.clone() };
+    for levels in [levels, best, ten] {
+        let text = export_own(levels, &[Primary::new(PrimaryKind::Top, 0, 5)]).unwrap_err();
+        let expected =
+            "no DBN schema holds its channels (quotes, book); allowed: orders (mbo), or trades without";
+        assert!(text.contains(expected) && !text.contains("mbp-"), "{text}");
+    }
+    let top = Primary::new(PrimaryKind::Top, 0, 5);
+    let text = export_own(instrument(-2, 0, &[Channel::Orders]), &[top]).unwrap_err();
+    assert!(text.contains("kind top; schema mbo has no such record"), "{text}");
 }
 
 #[test]
