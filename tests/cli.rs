@@ -389,7 +389,11 @@ fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, "symbol,first_seq,last_seq,ts_ns,sent_ns,snapshot,more,status\n");
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("-: 0 written of 26943 records"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with("standard output: messages written: 0; records read: 26943")
+    );
 
     let program = env!("CARGO_BIN_EXE_tickcast");
     let piped = format!("set -o pipefail; '{program}' export '{feed}' --to jsonl --out - | head -n 2");
