@@ -331,7 +331,14 @@ fn what_cannot_be_exported_is_refused_by_name() {
     let text = refusal(&Selection { symbols: vec!["NONE*".into()], ..Selection::default() }, &out);
     assert!(text.contains("four-symbols.feed is \"NONE*\""), "{text}");
     let text = refusal(&Selection { start_ns: Some(5), end_ns: Some(5), ..Selection::default() }, &out);
-    assert!(text.contains("the range starts at 5 and ends at 5"), "{text}");
+    let five = "1970-01-01T00:00:00.000000005Z";
+    assert!(text.contains(&format!("the range starts at {five} and ends at {five}; it must")), "{text}");
+    let span = "its records are from 2026-01-05T14:30:00Z to 2026-01-05T14:30:00.990960471Z";
+    let text = refusal(&Selection { start_ns: Some(MIDDLE_NS * 2), ..Selection::default() }, &out);
+    assert!(text.contains("four-symbols.feed has nothing from 2082-01-10T05:00:01Z to its end; "), "{text}");
+    assert!(text.contains(span), "{text}");
+    let text = refusal(&Selection { end_ns: Some(5), ..Selection::default() }, &out);
+    assert!(text.contains(&format!("has nothing from its beginning to {five}; {span}")), "{text}");
     let text = refusal(&Selection::default(), Path::new(export::STANDARD_OUTPUT));
     assert!(text.contains("7 channels are chosen; choose one"), "{text}");
     assert!(!out.exists());

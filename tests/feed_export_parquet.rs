@@ -177,7 +177,9 @@ fn rows_are_written_in_bounded_groups() {
 fn an_empty_range_is_a_table_without_rows() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("trades.parquet");
-    let selection = Selection { start_ns: Some(u64::MAX - 1), ..only(&[Channel::Trades]) };
+    // A nanosecond in its middle.
+    let (start_ns, end_ns) = (Some(1_767_623_400_500_000_000), Some(1_767_623_400_500_000_001));
+    let selection = Selection { start_ns, end_ns, ..only(&[Channel::Trades]) };
     assert_eq!(parquet(Path::new(FEED), &selection, &out).unwrap().written, 0);
     let reader = open(&out);
     let metadata = reader.metadata().file_metadata();

@@ -23,7 +23,8 @@ use self::selection::Chosen;
 use self::told::{Sheet, tell};
 use super::error::{Fault, FeedError};
 use super::reader::Reader;
-use crate::model::Channel;
+use super::time::rfc3339;
+use crate::model::{Channel, Primary};
 
 pub use self::selection::Selection;
 
@@ -97,7 +98,9 @@ pub enum ExportError {
         has: String,
     },
     /// A range that nothing can be in.
-    #[error("the range starts at {start_ns} and ends at {end_ns}; it must end after it starts")]
+    #[error(
+        "the range starts at {} and ends at {}; it must end after it starts", rfc3339(*.start_ns), rfc3339(*.end_ns)
+    )]
     Range {
         /// Its start, nanoseconds since the Unix epoch.
         start_ns: u64,
@@ -119,6 +122,22 @@ pub enum ExportError {
     },
     /// A name that asks for packing what is packed.
     #[error(
+    /// A range that the file has nothing in.
+    #[error(
+        "{file} has nothing from {start} to {end}; its records are from {} to {}", rfc3339(*.first_ns), rfc3339(*.last_ns)
+    )]
+    Outside {
+        /// The feed file.
+        file: String,
+        /// Where the range starts.
+        start: String,
+        /// Where it ends.
+        end: String,
+        /// Time of the first record there is, nanoseconds since the Unix epoch.
+        first_ns: u64,
+        /// Time of the last.
+        last_ns: u64,
+    },
         "{path}: a Parquet file is packed inside, and unreadable where it is packed again; name it without .zst"
     )]
     Packed {
