@@ -408,6 +408,40 @@ fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
     );
 }
 
+/// A file may have 40 KiB, as on a disk that is full then.
+#[test]
+fn an_export_that_fails_leaves_nothing_that_looks_whole() {
+    let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
+    let folder = TempDir::new().unwrap();
+    let program = env!("CARGO_BIN_EXE_tickcast");
+    for (format, name, channels) in [
+        ("csv", "tables", "book,trades,status"),
+        ("csv", "book.csv", "book"),
+        ("jsonl", "all.jsonl", "book"),
+        ("jsonl", "all.jsonl.zst", "book,orders"),
+    ] {
+        let out = folder.path().join(name);
+        let arguments =
+            format!("export '{feed}' --to {format} --channels {channels} --out '{}'", out.display());
+        let limited = format!("trap '' XFSZ; ulimit -f 40; '{program}' {arguments}");
+        let output = Command::new("bash").args(["-c", &limited]).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("cannot write ") && message.contains("File too large"), "{message}");
+        assert!(!out.exists(), "{name}");
+        // So a second try is in nobody's way.
+        let second = format!("'{program}' {arguments} 2>&1");
+        assert!(Command::new("bash").args(["-c", &second]).output().unwrap().status.success());
+    }
+    // What was there before is not touched.
+    let mine = folder.path().join("mine");
+    fs::write(&mine, "mine").unwrap();
+    let out = mine.to_str().unwrap();
+    assert_fails(&["export", feed, "--to", "jsonl", "--out", out], 1, &[out, "overwrites nothing"]);
+    assert_fails(&["export", feed, "--to", "csv", "--out", out], 1, &[out, "overwrites nothing"]);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+}
+
 #[test]
 fn every_verb_shows_an_example() {
     for verb in [

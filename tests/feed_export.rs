@@ -362,6 +362,48 @@ fn what_cannot_be_exported_is_refused_by_name() {
 }
 
 #[test]
+fn a_name_that_asks_for_packing_is_packed_so_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let export = |name: &str, channels: &[Channel]| {
+        let out = folder.path().join(name);
+        let exported = export::csv(Path::new(FEED), &only(channels), &out, &mut |_, _| {});
+        exported.map(|_| fs::read(&out).unwrap()).map_err(|error| {
+            assert!(!out.exists(), "{error}");
+            error.to_string()
+        })
+    };
+    let plain = export("a.csv", &[Channel::Trades]).unwrap();
+    for name in ["a.csv.zst", "a.csv.ZST"] {
+        let packed = export(name, &[Channel::Trades]).unwrap();
+        assert!(zstd::decode_all(&packed[..]).unwrap() == plain, "{name}");
+    }
+    for (name, packing) in [("a.csv.gz", "gzip"), ("a.zip", "zip"), ("a.csv.BZ2", "bzip2"), ("a.xz", "xz")] {
+        let text = export(name, &[Channel::Trades]).unwrap_err();
+        let expected = format!("{name} cannot be packed with {packing}; allowed: names that end with .zst");
+        assert!(text.contains(&expected), "{text}");
+    }
+    let text = export("d.zst", &[Channel::Trades, Channel::Quotes]).unwrap_err();
+    assert!(text.contains("d.zst would be a folder, since 2 channels are chosen"), "{text}");
+}
+
+#[test]
+fn what_is_before_damage_is_exported_and_the_place_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.feed");
+    let mut bytes = fs::read(FEED).unwrap();
+    let blocks = Reader::open(Path::new(FEED)).unwrap().blocks().to_vec();
+    bytes[blocks[2].offset as usize + 100] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let out = folder.path().join("out.csv");
+    let exported = export::csv(&damaged, &only(&[Channel::Trades]), &out, &mut |_, _| {}).unwrap();
+    assert_eq!(exported.records, blocks[2].first_record);
+    assert_eq!(exported.fault.unwrap().offset, blocks[2].offset);
+    let (found, (_folder, whole, _)) = (rows(&out), csv(&only(&[Channel::Trades])));
+    assert!(found.len() as u64 == exported.written && !found.is_empty());
+    assert_eq!(found, rows(&whole)[..found.len()]);
+}
+
+#[test]
 fn of_a_file_that_was_cut_the_whole_blocks_are_exported() {
     let folder = tempfile::tempdir().unwrap();
     let (cut, out) = (folder.path().join("cut.feed"), folder.path().join("out.csv"));

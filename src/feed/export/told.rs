@@ -1,7 +1,7 @@
 //! What clients would have been told: a feed file's records through the deriver, as messages.
 
 use super::selection::Chosen;
-use super::{ExportError, Exported};
+use super::{ExportError, Exported, next_whole_block};
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
 use crate::model::{
@@ -40,7 +40,8 @@ pub(super) fn tell(
     let total = reader.records();
     let mut teller = Teller::new(chosen, sheet);
     let (mut records, mut is_over) = (0, false);
-    while !is_over && let Some(block) = reader.next_block()? {
+    let mut fault = reader.fault().cloned();
+    while !is_over && let Some(block) = next_whole_block(reader, &mut fault)? {
         let end = block.iter().position(|primary| chosen.ends_before(primary));
         let within = &block[..end.unwrap_or(block.len())];
         within.iter().try_for_each(|primary| teller.take(primary))?;
@@ -53,7 +54,7 @@ pub(super) fn tell(
     }
     teller.end()?;
     let Teller { written, left_out, .. } = teller;
-    Ok(Exported::of(reader, records, written, left_out))
+    Ok(Exported::of(reader, records, written, left_out, fault))
 }
 
 struct Teller<'a> {
