@@ -9,6 +9,7 @@ or through a socket, to which a writer can come back:
 """
 
 import json
+import os
 import socket
 import sys
 import time
@@ -29,16 +30,7 @@ def messages(count):
         yield {"type": "orderbook", "symbol": "GOLD", "ts_ns": now, "bids": [], "asks": [["2650.10", 4 + number % 3]]}
 
 
-def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else None
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
-    pause = 0.0 if len(sys.argv) > 2 else 0.1
-    if path and path != "-":
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(path)
-        out = connection.makefile("w")
-    else:
-        out = sys.stdout
+def publish(out, count, pause):
     for message in messages(count):
         out.write(json.dumps(message) + "\n")
         if pause:
@@ -47,4 +39,27 @@ def main():
     out.flush()
 
 
-main()
+def main():
+    path = sys.argv[1] if len(sys.argv) > 1 else "-"
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    pause = 0.0 if len(sys.argv) > 2 else 0.1
+    to = "standard output" if path == "-" else path
+    try:
+        if path == "-":
+            publish(sys.stdout, count, pause)
+        else:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(path)
+                with connection.makefile("w") as out:
+                    publish(out, count, pause)
+    except OSError as error:
+        print(f"publish.py: cannot publish to {to}: {error.strerror} (does the server run?)", file=sys.stderr)
+        # What is still in Python's buffer goes nowhere, and is not tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+sys.exit(main())

@@ -385,6 +385,9 @@ pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(30);
 /// How long a request waits for a shard or for its own body before the answer is an error.
 pub const HTTP_ANSWER_TIME: Duration = Duration::from_secs(5);
 
+/// How long a server that is stopped while it starts may take to have started; longer it waits for a writer.
+pub const STARTING_TIME: Duration = Duration::from_millis(250);
+
 /// How long requests in progress may still take when the server stops.
 pub const HTTP_CLOSING_TIME: Duration = Duration::from_secs(1);
 

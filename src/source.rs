@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::model::{Catalog, Primary, ResetReason};
 
-pub use control::{ReplayAction, ReplayControl};
+pub use control::{ReplayAction, ReplayControl, Stepping};
 
 /// What a source wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -226,6 +226,13 @@ fn a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_expected() {
     assert_eq!(output.status.code(), Some(1));
     assert!(told.contains("whole.feed: ok, ") && told.contains("cut.feed: DAMAGED, 1 fault"), "{told}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("not whole: 1 of 2"));
+    let output = tickcast(&["verify", &foreign]);
+    let (told, hint) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(
+        told.contains("NOTHING can be read or repaired") && told.contains("is not a feed file"),
+        "{told}"
+    );
+    assert!(hint.contains("not whole: 1 of 1") && !hint.contains("repair"), "{hint}");
     let output = tickcast(&["verify", &cut, &foreign, "--json"]);
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &found[0]["ok"]), (Some(1), &serde_json::Value::Bool(false)));
@@ -370,7 +377,13 @@ fn inspect_draws_pictures() {
     assert!(bytes.starts_with(b"\x89PNG\r\n") && bytes.ends_with(b"IEND\xaeB`\x82"));
     assert!(tickcast(&["inspect", feed, "--plot", &svg, "--symbol", "ETH-USD"]).status.success());
     let text = fs::read_to_string(&svg).unwrap();
-    for drawn in ["ETH-USD: mid price", "spread", "exchange events a second", "<polyline", "14:30:00."] {
+    for drawn in [
+        "ETH-USD in four-symbols.feed: mid price",
+        "spread",
+        "exchange events a second",
+        "<polyline",
+        "14:30:00.",
+    ] {
         assert!(text.contains(drawn), "{drawn}");
     }
     assert_fails(&["inspect", feed, "--plot", &png], 1, &[&png, "overwrites nothing"]);
@@ -408,26 +421,31 @@ fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
     );
 }
 
-/// A file may have 40 KiB, as on a disk that is full then.
+/// What is begun is removed where the disk takes no more: here a file may have so many KiB.
 #[test]
-fn an_export_that_fails_leaves_nothing_that_looks_whole() {
+fn what_fails_leaves_nothing_that_looks_whole() {
     let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
     let folder = TempDir::new().unwrap();
     let program = env!("CARGO_BIN_EXE_tickcast");
-    for (format, name, channels) in [
-        ("csv", "tables", "book,trades,status"),
-        ("csv", "book.csv", "book"),
-        ("jsonl", "all.jsonl", "book"),
-        ("jsonl", "all.jsonl.zst", "book,orders"),
+    // The start of a day.
+    let day = folder.path().join("20190130.itch");
+    fs::write(&day, [&b"\0\x0cS"[..], &[0; 10], b"O"].concat()).unwrap();
+    let day = day.display();
+    for (kibibytes, arguments, name) in [
+        (40, format!("export '{feed}' --to csv --channels book,trades,status --out"), "tables"),
+        (40, format!("export '{feed}' --to csv --channels book --out"), "book.csv"),
+        (40, format!("export '{feed}' --to jsonl --channels book --out"), "all.jsonl"),
+        (40, format!("export '{feed}' --to jsonl --channels book,orders --out"), "all.jsonl.zst"),
+        (0, format!("inspect '{feed}' --plot"), "picture.png"),
+        (0, format!("import '{day}' --from itch --out"), "day.feed"),
     ] {
         let out = folder.path().join(name);
-        let arguments =
-            format!("export '{feed}' --to {format} --channels {channels} --out '{}'", out.display());
-        let limited = format!("trap '' XFSZ; ulimit -f 40; '{program}' {arguments}");
+        let arguments = format!("{arguments} '{}'", out.display());
+        let limited = format!("trap '' XFSZ; ulimit -f {kibibytes}; '{program}' {arguments}");
         let output = Command::new("bash").args(["-c", &limited]).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{message}");
-        assert!(message.contains("cannot write ") && message.contains("File too large"), "{message}");
+        assert!(message.contains("error: cannot ") && message.contains("File too large"), "{message}");
         assert!(!out.exists(), "{name}");
         // So a second try is in nobody's way.
         let second = format!("'{program}' {arguments} 2>&1");

@@ -298,8 +298,8 @@ fn losses_are_declared_and_read_with_and_without_an_index() {
     assert_eq!(
         String::from_utf8(text).unwrap(),
         format!(
-            "memory: ok, 300 records in 2 blocks, {} bytes\n  lost      17 records before record 100, from 5 ns on: the recorder \
-             could not keep up\n  lost      an unknown number of records of B before record 300, up to 9 ns: the recorder did not \
+            "memory: ok, 300 records in 2 blocks, {} bytes\n  lost      17 records before record 100, from 1970-01-01T00:00:00.000000005Z on: the recorder \
+             could not keep up\n  lost      an unknown number of records of B before record 300, up to 1970-01-01T00:00:00.000000009Z: the recorder did not \
              hear of them\n",
             bytes.len()
         )
@@ -382,7 +382,7 @@ fn a_repaired_file_takes_the_place_of_the_damaged_one_and_is_gone_on_with() {
     let bytes = file(&primaries[..600], 100);
     let blocks = open(&bytes).unwrap().blocks().to_vec();
     std::fs::write(&path, &bytes[..blocks[4].offset as usize + 70]).unwrap();
-    let error = Writer::append(&path).err().unwrap().to_string();
+    let error = Writer::append(&path, KeyframeSettings::default()).err().unwrap().to_string();
     assert!(error.contains("day.feed was not finished") && error.contains("tickcast repair"), "{error}");
     assert!(!verify(&path, &mut |_, _| {}).unwrap().ok);
 
@@ -395,15 +395,34 @@ fn a_repaired_file_takes_the_place_of_the_damaged_one_and_is_gone_on_with() {
     );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left behind");
     assert!(verify(&path, &mut |_, _| {}).unwrap().ok);
-    let whole = repair(&path, None, &mut |_, _| {});
-    assert!(whole.unwrap_err().to_string().contains("day.feed.damaged exists"), "the first one is kept");
+    let again = repair(&path, None, &mut |_, _| {}).unwrap();
+    assert!(
+        again.was_whole && again.kept_as.is_none(),
+        "the first one is kept, and nothing is to be repaired"
+    );
+    let whole = std::fs::read(&path).unwrap();
+    // Nor may a second one take its place; this time the index alone is damaged.
+    let index =
+        open(&whole).unwrap().blocks().last().map(|last| last.offset + u64::from(last.bytes)).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() - 100] ^= 1;
+    assert!(whole.len() as u64 - 100 > index);
+    std::fs::write(&path, &damaged).unwrap();
+    assert!(!verify(&path, &mut |_, _| {}).unwrap().ok);
+    let error = repair(&path, None, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("day.feed.damaged is what") && error.contains("--out"), "{error}");
+    std::fs::remove_file(folder.path().join("day.feed.damaged")).unwrap();
+    let again = repair(&path, None, &mut |_, _| {}).unwrap();
+    assert!(!again.was_whole && again.kept_as.is_some());
+    assert_eq!((again.losses, again.lost_records), (0, 0), "no record is missing");
+    assert!(std::fs::read(&path).unwrap() == whole);
     std::fs::remove_file(folder.path().join("day.feed.damaged")).unwrap();
     let again = repair(&path, None, &mut |_, _| {}).unwrap();
     assert!(again.was_whole && again.kept_as.is_none());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 
     for part in [&primaries[400..700], &primaries[700..]] {
-        let mut writer = Writer::append(&path).unwrap();
+        let mut writer = Writer::append(&path, KeyframeSettings::default()).unwrap();
         part.iter().for_each(|primary| writer.push(primary).unwrap());
         writer.finish().unwrap();
         assert!(verify(&path, &mut |_, _| {}).unwrap().ok);
@@ -412,7 +431,7 @@ fn a_repaired_file_takes_the_place_of_the_damaged_one_and_is_gone_on_with() {
     assert!(records == primaries);
     assert_eq!(losses.iter().map(|at| at.record).collect::<Vec<_>>(), [400]);
     // One that dies while it appends leaves what was there before.
-    let mut writer = Writer::append(&path).unwrap();
+    let mut writer = Writer::append(&path, KeyframeSettings::default()).unwrap();
     writer.push(&primaries[0]).unwrap();
     drop(writer);
     let torn = std::fs::read(&path).unwrap();

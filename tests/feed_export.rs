@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 use tickcast::feed::export::{self, ExportError, Exported, Selection};
-use tickcast::feed::{Description, Loss, Reader, Writer, inspect::inspect, loss_reason};
+use tickcast::feed::{Description, KeyframeSettings, Loss, Reader, Writer, inspect::inspect, loss_reason};
 use tickcast::model::{
     Channel, ChannelSet, Deriver, Event, Instrument, L2Book, Primary, PrimaryKind, Side, parse_decimal,
     primary_flags,
@@ -86,6 +86,59 @@ fn tables_hold_every_sequence_of_every_channel_once() {
             }
             assert!(channel == Channel::Status || last > 0);
         }
+    }
+}
+
+/// The records of [`FEED`] in blocks of a few hundred, with a keyframe behind each, or without.
+fn in_small_blocks(folder: &TempDir, name: &str, keyframes: bool) -> PathBuf {
+    let path = folder.path().join(name);
+    let mut reader = Reader::open(Path::new(FEED)).unwrap();
+    let mut writer = Writer::create(&path, reader.description()).unwrap();
+    if keyframes {
+        writer = writer.with_keyframes(KeyframeSettings { every: 1, share: 0 });
+    }
+    let mut waiting = 0;
+    while let Some(block) = reader.next_block().unwrap() {
+        for primary in block {
+            writer.push(primary).unwrap();
+            waiting += 1;
+            if primary.is_last() && waiting >= 300 {
+                writer.flush().unwrap();
+                waiting = 0;
+            }
+        }
+    }
+    writer.finish().unwrap();
+    path
+}
+
+#[test]
+fn a_range_is_read_from_the_keyframe_before_it_and_says_the_same_with_the_same_sequences() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [("with.feed", true), ("without.feed", false)]
+        .map(|(name, keyframes)| in_small_blocks(&folder, name, keyframes));
+    let total = Reader::open(&files[0]).unwrap().records();
+    let but_bars: Vec<Channel> =
+        Channel::ALL.into_iter().filter(|channel| *channel != Channel::Bars).collect();
+    for (channels, start_ns, is_short) in [
+        (&but_bars[..], MIDDLE_NS, true),
+        (&but_bars[..], MIDDLE_NS + 400_000_000, true),
+        (&but_bars[..], 1, false),
+        (&Channel::ALL[..], MIDDLE_NS, false),
+    ] {
+        let selection = Selection { start_ns: Some(start_ns), ..only(channels) };
+        let told = files.each_ref().map(|file| {
+            let out = folder.path().join("out.jsonl");
+            let exported = export::json_lines(file, &selection, &out, &mut |_, _| {}).unwrap();
+            let text = fs::read_to_string(&out).unwrap();
+            fs::remove_file(out).unwrap();
+            (text, exported)
+        });
+        let [(with, short), (without, whole)] = told;
+        assert!(with == without, "from {start_ns}");
+        assert!(with.lines().count() > 100);
+        assert_eq!((whole.records, short.written), (total, whole.written));
+        assert_eq!(short.records < total - total / 4, is_short, "{} of {total} read", short.records);
     }
 }
 
@@ -401,6 +454,11 @@ fn what_is_before_damage_is_exported_and_the_place_told() {
     let (found, (_folder, whole, _)) = (rows(&out), csv(&only(&[Channel::Trades])));
     assert!(found.len() as u64 == exported.written && !found.is_empty());
     assert_eq!(found, rows(&whole)[..found.len()]);
+    // How things stood at a time behind it is not known.
+    let behind = Selection { start_ns: Some(blocks[3].first_time_ns), ..only(&[Channel::Bars]) };
+    let out = folder.path().join("behind.csv");
+    let error = export::csv(&damaged, &behind, &out, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains(&format!("is damaged at byte {}", blocks[2].offset)) && !out.exists(), "{error}");
 }
 
 #[test]

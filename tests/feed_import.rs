@@ -150,6 +150,8 @@ fn what_is_no_dbn_is_refused_by_name() {
     assert_eq!(refusal(&[]), "0 input files given; 1 to 1024 can be imported together");
     let text = refusal(&[std::env::temp_dir()]);
     assert!(text.contains("directory"), "{text}");
+    let text = refusal(&[PathBuf::from("/dev/null")]);
+    assert!(text.contains("/dev/null: the input is a pipe or a device; allowed: files"), "{text}");
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn damaged_records_are_left_out_and_located() {
 
     // Nothing but damage is no recording.
     let error = Case::new().input("in.dbn", &orders(&[order(b'Z')])).try_import(false).unwrap_err();
-    assert!(matches!(error, ImportError::Damaged(_)), "{error}");
+    assert!(matches!(error, ImportError::Nothing { .. }), "{error}");
 }
 
 #[test]
@@ -261,6 +263,14 @@ fn records_that_would_make_a_wrong_book_are_refused_by_number() {
     let mixed = [orders(&[order(b'A')]), trade(2, 1, DAY_NS).as_ref().to_vec()].concat();
     let text = Case::new().input("in.dbn", &mixed).refusal();
     assert!(text.contains("type 0x00 of 48 bytes; a record of schema mbo has 56 bytes"), "{text}");
+}
+
+#[test]
+fn receive_times_that_the_source_calls_bad_are_counted() {
+    let flagged = |flags: u8| MboMsg { flags: flags.into(), ..order(b'N') };
+    let case = Case::new().input("in.dbn", &orders(&[order(b'A'), flagged(128 | 8), flagged(128 | 32 | 8)]));
+    let odd = case.taken().findings.odd;
+    assert_eq!(odd["records whose receive time the source itself calls bad"], 1, "{odd:?}");
 }
 
 #[test]

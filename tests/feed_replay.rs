@@ -311,9 +311,9 @@ fn several_files_are_merged_by_time() {
 fn files_that_do_not_go_together_are_refused() {
     let files = Files::new();
     let one = files.trades("1.feed", &[0]);
-    let other = files.write("2.feed", vec![Instrument { price_exponent: -3, ..instrument("A") }], &[]);
+    let other = files.write("2.feed", vec![Instrument { book_depth: 5, ..instrument("A") }], &[]);
     let error = Replay::open(&[one, other.clone()], at("1")).err().unwrap().to_string();
-    assert!(error.contains("\"A\"") && error.contains("2.feed has price_exponent -3, but -2"), "{error}");
+    assert!(error.contains("\"A\"") && error.contains("2.feed has book_depth 5, but 0"), "{error}");
     let error = Replay::open(&[], at("1")).err().unwrap().to_string();
     assert!(error.contains("0 feed files given; 1 to 256"), "{error}");
     let missing = other.with_file_name("none.feed");

@@ -150,7 +150,12 @@ fn check_keyframes(recording: &Recording, least: usize) {
         let notes = records.iter().filter(|primary| primary.kind == PrimaryKind::Note as u8);
         let told: Vec<_> = notes.map(|note| (note.instrument, note.level, note.order_id)).collect();
         let stood = |instrument: u32| {
-            Channel::ALL.map(|channel| (instrument, channel as u8, straight.sequence(instrument, channel)))
+            let told = Channel::ALL.into_iter().filter(|channel| *channel != Channel::Bars);
+            told.map(move |channel| (instrument, channel)).collect::<Vec<_>>()
+        };
+        let stood = |instrument: u32| {
+            let sequence = |(it, channel)| (it, channel as u8, straight.sequence(it, channel));
+            stood(instrument).into_iter().map(sequence).collect::<Vec<_>>()
         };
         let instruments = 0..recording.catalog.len() as u32;
         let stood: Vec<_> = instruments.flat_map(stood).filter(|(_, _, sequence)| *sequence > 0).collect();
@@ -178,6 +183,31 @@ fn a_keyframe_is_the_state_of_a_straight_run_and_says_where_each_stream_stood() 
 fn a_keyframe_of_a_real_recording_is_the_state_of_a_straight_run() {
     let Some(recording) = recorded() else { return };
     check_keyframes(&recording, 13);
+}
+
+#[test]
+fn a_file_that_is_gone_on_with_has_the_keyframes_of_one_that_was_not_interrupted() {
+    let recording = simulated(20_000);
+    let folder = tempfile::tempdir().unwrap();
+    for settings in [OFTEN, KeyframeSettings { every: 9_000, share: 0 }] {
+        // Blocks end where a part does: the parts are those of the file that was written at once.
+        let whole = recording.file(Some(settings));
+        let blocks = open(&whole).blocks().to_vec();
+        let path = folder.path().join(format!("{}.feed", settings.every));
+        let description = Description::new("a test", recording.catalog.instruments().to_vec());
+        let mut writer = Writer::create(&path, &description).unwrap().with_keyframes(settings);
+        for (at, block) in blocks.iter().enumerate() {
+            let records =
+                block.first_record as usize..(block.first_record + u64::from(block.records)) as usize;
+            recording.records[records].iter().for_each(|primary| writer.push(primary).unwrap());
+            if at % 3 == 1 {
+                writer.finish().unwrap();
+                writer = Writer::append(&path, settings).unwrap();
+            }
+        }
+        writer.finish().unwrap();
+        assert!(std::fs::read(&path).unwrap() == whole, "{settings:?}");
+    }
 }
 
 #[test]
@@ -310,6 +340,29 @@ impl Follower {
     fn states(&self) -> Vec<State> {
         states(&self.deriver, &self.catalog)
     }
+}
+
+#[test]
+fn before_the_beginning_is_the_beginning_whatever_the_time() {
+    let mut recording = simulated(200);
+    // What stood before was there long before.
+    let at = recording.records.iter().position(Primary::is_last).unwrap();
+    for primary in &mut recording.records[..=at] {
+        primary.flags |= primary_flags::SNAPSHOT;
+        primary.ts_event_ns -= 3_600_000_000_000;
+    }
+    let files = Files::new();
+    let (mut follower, handle) = Follower::new(&[files.write("a.feed", &recording.file(None))], paused());
+    let begin_ns = handle.state().begin_ns;
+    assert_eq!(begin_ns, recording.records[0].ts_event_ns);
+    let mut shown = Vec::new();
+    for moment_ns in [0, 1, begin_ns - 1, begin_ns] {
+        handle.seek(moment_ns);
+        follower.follow();
+        shown.push((follower.states(), handle.state().records_sent, handle.state().time_ns));
+    }
+    assert!(shown.iter().all(|one| *one == shown[0]));
+    assert_eq!((shown[0].1, shown[0].2), (records_before(&recording, begin_ns) as u64, begin_ns));
 }
 
 /// A hundred random moments, times of records and others, in the order in which they are sought.

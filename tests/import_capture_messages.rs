@@ -1,72 +1,20 @@
-//! What becomes of each message of an exchange's capture, and of those that are damaged, missing, told twice or made up.
+//! What becomes of each message of Coinbase's and Kraken's captures, and of those that are damaged, missing, told twice or
+//! made up.
 
-mod common;
+#[path = "common/captures.rs"]
+mod captures;
 #[path = "common/feeds.rs"]
 mod feeds;
 
-use std::path::{Path, PathBuf};
-
-use feeds::{Case, derived, gzip, primaries};
+use captures::{
+    EXCHANGES, SNAPSHOT, UPDATE, WHOLE, advanced, advanced_levels, advanced_trades, binance_trade, coinbase,
+    coinbase_match, depths, import, importer, kinds, kraken, refusal, samples, spot,
+};
+use feeds::{Case, gzip, primaries};
 use proptest::prelude::*;
-use tickcast::feed::Reader;
-use tickcast::feed::import::capture::{self, Exchange};
-use tickcast::feed::import::{ImportError, ImportOptions, Imported, Place};
-use tickcast::model::{ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
-
-const EXCHANGES: [Exchange; 3] = [Exchange::Coinbase, Exchange::Kraken, Exchange::Binance];
-
-fn importer(
-    exchange: Exchange,
-) -> impl Fn(&[PathBuf], &Path, ImportOptions) -> Result<Imported, ImportError> {
-    move |inputs, out, options| capture::import(exchange, inputs, out, options, &mut |_| {})
-}
-
-/// Takes lines in, what is damaged left out: the file, the report and the records.
-fn import(exchange: Exchange, lines: &[String]) -> (Case, Imported, Vec<Primary>) {
-    let case = Case::new().input("capture.log", lines.join("\n").as_bytes());
-    let imported = case.import(false, importer(exchange)).unwrap();
-    let records = primaries(&case.out());
-    (case, imported, records)
-}
-
-/// Why lines are refused where no damage is tolerated.
-fn refusal(exchange: Exchange, lines: &[String]) -> String {
-    let case = Case::new().input("capture.log", lines.join("\n").as_bytes());
-    case.import(true, importer(exchange)).unwrap_err().to_string()
-}
-
-/// The kinds of records, a letter each, upper case where an exchange event ends.
-fn kinds(records: &[Primary]) -> String {
-    let letter = |record: &Primary| {
-        let name = record.kind().unwrap().name();
-        let letter = name.chars().next().unwrap();
-        if record.is_last() { letter.to_ascii_uppercase() } else { letter }
-    };
-    records.iter().map(letter).collect()
-}
-
-/// How many levels the book of an instrument has at the end, bids and asks.
-fn depths(case: &Case, symbol: &str) -> (usize, usize) {
-    let id = Reader::open(&case.out()).unwrap().catalog().find(symbol).unwrap();
-    let (deriver, _) = derived(&case.out());
-    (deriver.book(id).depth(Side::Bid), deriver.book(id).depth(Side::Ask))
-}
-
-/// Coinbase messages, one received each second.
-fn coinbase(messages: &[&str]) -> Vec<String> {
-    let received = messages.iter().enumerate();
-    received.map(|(second, json)| format!("16186778{:02}.5: {json}", second + 10)).collect()
-}
-
-const SNAPSHOT: &str =
-    r#"{"type":"snapshot","product_id":"A-B","bids":[["9.5","2"],["9","1.25"]],"asks":[["10","3"]]}"#;
-const UPDATE: &str = r#"{"type":"l2update","product_id":"A-B","changes":[["buy","9","0.0"],["sell","10.5","4"]],"time":"2021-04-17T16:43:37.075687Z"}"#;
-
-fn coinbase_match(kind: &str, id: u64, sequence: u64) -> String {
-    format!(
-        r#"{{"type":"{kind}","trade_id":{id},"side":"sell","size":"0.5","price":"10","product_id":"A-B","sequence":{sequence},"time":"2021-04-17T16:43:38.000000001Z"}}"#
-    )
-}
+use tickcast::feed::import::Place;
+use tickcast::feed::import::capture::Exchange;
+use tickcast::model::{ABSENT_TIME, PrimaryKind, Side, primary_flags};
 
 #[test]
 fn coinbases_messages_become_levels_and_trades() {
@@ -123,12 +71,77 @@ fn a_new_connection_to_coinbase_begins_the_book_anew_and_shows_the_trades_that_w
 }
 
 #[test]
+fn advanced_trades_messages_become_what_the_exchanges_do() {
+    let lines = coinbase(&[
+        &advanced("subscriptions", r#"{"subscriptions":{"level2":["BTC-USD"]}}"#),
+        &advanced_levels("update", &[("bid", "1", "1")]),
+        &advanced_levels(
+            "snapshot",
+            &[("offer", "21921.74", "0.5"), ("bid", "21921.73", "0.063"), ("bid", "21920", "2")],
+        ),
+        &advanced_trades("snapshot", &[12, 11, 10]),
+        &advanced_levels("update", &[("bid", "21920", "0"), ("offer", "21921.75", "1")]),
+        // The latest comes first.
+        &advanced_trades("update", &[15, 14]),
+        &advanced_trades("snapshot", &[18, 17]),
+        &advanced(
+            "heartbeats",
+            r#"{"current_time":"2023-02-09 20:32:50 +0000 UTC","heartbeat_counter":"3049"}"#,
+        ),
+        &advanced("ticker", r#"{"type":"update","tickers":[]}"#),
+        &advanced("user", "{}"),
+    ]);
+    let (case, imported, records) = import(Exchange::Coinbase, &lines);
+    assert_eq!(kinds(&records), "cllLlLTT");
+    let [clear, bid, _, ask, removed, added, first, second] = &records[..] else { panic!("{records:?}") };
+    assert_eq!(clear.ts_event_ns, 1_675_974_770_714_964_855, "a snapshot is of when it was sent");
+    assert_eq!((bid.side, bid.price, bid.quantity), (Side::Bid as u8, 2_192_173, 63));
+    assert_eq!((ask.side, ask.price), (Side::Ask as u8, 2_192_174));
+    assert_eq!(
+        (removed.price, removed.quantity, removed.ts_event_ns),
+        (2_192_000, 0, 1_675_974_770_500_000_000)
+    );
+    assert_eq!((added.side, added.ts_recv_ns), (Side::Ask as u8, 1_618_677_814_500_000_000));
+    assert_eq!((first.order_id, second.order_id), (14, 15));
+    assert_eq!(
+        (first.side, first.ts_event_ns),
+        (Side::Ask as u8, 1_675_974_770_250_000_000),
+        "the maker bought"
+    );
+    assert_eq!(depths(&case, "BTC-USD"), (1, 2));
+    let findings = &imported.findings;
+    assert_eq!((imported.source_records, findings.damaged, findings.unknown["user"]), (9, 0, 1));
+    assert_eq!(findings.odd["trades that are missing, by their ids"], 1 + 3);
+    assert_eq!(findings.odd["update of a book before the snapshot of its product"], 1);
+    assert_eq!((findings.left_out["snapshot of trades"], findings.left_out["heartbeats"]), (2, 1));
+
+    for (bad, reason) in [
+        (
+            advanced_levels("replace", &[]),
+            "an event of type \"replace\"; allowed: \"snapshot\" and \"update\"",
+        ),
+        (advanced_levels("snapshot", &[("ask", "1", "1")]), "side \"ask\"; allowed: \"bid\" and \"offer\""),
+        (
+            advanced_trades("update", &[1]).replace("BUY", "buy"),
+            "side \"buy\"; allowed: \"BUY\" and \"SELL\"",
+        ),
+        (advanced_trades("update", &[1]).replace("000000001", "x1"), "trade_id \"x1\"; expected a number"),
+    ] {
+        let error = refusal(Exchange::Coinbase, &coinbase(&[&bad]));
+        assert!(error.contains("line 1: ") && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn a_damaged_line_is_located_and_the_others_are_taken_in() {
     let good = coinbase(&[SNAPSHOT, UPDATE]);
     for (bad, reason) in [
-        ("1618677812.5: {\"type\":\"l2upd", "not a message of the exchange: EOF"),
+        (
+            "1618677812.5: {\"type\":\"l2upd",
+            "not a message of the exchange: EOF while parsing a string at byte 14 of it",
+        ),
         ("1618677812.5: {\"type\":5}", "invalid type"),
-        ("1618677812.5: {}", "missing field `type`"),
+        ("1618677812.5: {}", "an object without \"type\" and \"channel\""),
         ("2021-04-17 hello", "starts with \"2021-04-17 hello\"; allowed: \"<seconds>: <json>\""),
         (
             &format!("1: {}", SNAPSHOT.replace("A-B", &"A".repeat(33))),
@@ -168,7 +181,7 @@ fn messages_of_other_types_are_counted_and_other_exchanges_refused() {
     ]);
     let (_, imported, _) = import(Exchange::Coinbase, &lines);
     assert_eq!((imported.source_records, imported.findings.unknown["auctionfeed"]), (3, 2));
-    assert_eq!(imported.findings.odd["l2update before the snapshot of its product"], 1);
+    assert_eq!(imported.findings.odd["update of a book before the snapshot of its product"], 1);
     for (exchange, reason) in [
         (Exchange::Kraken, "an object without \"channel\", \"method\" and \"event\""),
         (Exchange::Binance, "an object of none of the types that Binance documents"),
@@ -176,16 +189,19 @@ fn messages_of_other_types_are_counted_and_other_exchanges_refused() {
         let case = Case::new().input("capture.log", coinbase(&[SNAPSHOT, UPDATE]).join("\n").as_bytes());
         let error = case.import(false, importer(exchange)).unwrap_err().to_string();
         assert!(error.contains("line 1: ") && error.contains(reason), "{error}");
+        let expected = format!("no record of it could be taken, expected a capture of {exchange:?}: ");
+        assert!(error.contains(&expected), "{error}");
     }
+    let nothing = r#"{"error":"not found","code":404}"#;
+    let case = Case::new().input("e.json", nothing.as_bytes());
+    let error = case.import(false, importer(Exchange::Binance)).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "e.json has only messages of types that are not known, such as \"refusal of a request\""
+        ),
+        "{error}"
+    );
 }
-
-/// A Kraken message about the book of A/B, of depth 10.
-fn kraken(parts: &str) -> String {
-    format!("1618678163.5: [1664,{parts},\"book-10\",\"A/B\"]")
-}
-
-const WHOLE: &str =
-    r#"{"as":[["10.10","1.000","5.0"],["10.20","2.000","6.5"]],"bs":[["9.90","3.000","4.0"]]}"#;
 
 #[test]
 fn a_kraken_update_has_one_or_both_sides_and_its_checksum_decides() {
@@ -267,138 +283,52 @@ fn krakens_example_of_version_2_has_its_documented_shape() {
     assert!(error.contains("the checksum of MATIC/USD is 1"), "{error}");
 }
 
-fn spot(first: u64, last: u64) -> String {
-    format!(
-        r#"1723161253937085768 {{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":{first},"u":{last},"b":[["{last}.0","1"]],"a":[]}}"#
-    )
-}
-
-fn snapshot(last: u64) -> String {
-    format!(r#"1723161254206652067 {{"lastUpdateId":{last},"bids":[["1.5","1"]],"asks":[["90000.0","2"]]}}"#)
-}
-
-fn binance_trade(kind: &str, id: u64) -> String {
-    let key = if kind == "trade" { "t" } else { "a" };
-    format!(
-        r#"1723161254206652068 {{"stream":"btcusdt@x","data":{{"e":"{kind}","E":1723161255343,"s":"BTCUSDT","{key}":{id},"p":"7.5","q":"0.25","T":1723161255342123,"m":true}}}}"#
-    )
-}
-
 #[test]
-fn a_binance_book_begins_with_a_snapshot_wherever_it_stands() {
-    let (case, _, records) = import(Exchange::Binance, &[spot(1, 5), spot(6, 9), snapshot(5), spot(10, 12)]);
-    assert_eq!(kinds(&records), "clLLL");
-    assert_eq!(depths(&case, "BTCUSDT"), (3, 1));
-    assert!(
-        records.iter().take(4).all(|record| record.ts_recv_ns == 1_723_161_254_206_652_067),
-        "known since then"
-    );
-    assert_eq!(records[3].ts_event_ns, 1_723_161_255_208_000_000);
-    // First of all lines, and of a recorder that names the symbol.
-    let (_, _, first) = import(Exchange::Binance, &[snapshot(5), spot(6, 9), spot(10, 12)]);
-    assert_eq!(kinds(&first), "clLLL");
-    let named = snapshot(5).replace("\"lastUpdateId\"", "\"symbol\":\"BTCUSDT\",\"lastUpdateId\"");
-    let (_, _, named) = import(Exchange::Binance, &[named, spot(6, 9), spot(10, 12)]);
-    assert_eq!(named, first);
-}
-
-#[test]
-fn a_binance_book_whose_chain_breaks_is_cleared_until_the_next_snapshot() {
-    let lines = [
-        snapshot(5),
-        spot(6, 9),
-        spot(11, 12),
-        spot(13, 15),
-        snapshot(12),
-        spot(16, 17),
-        snapshot(17),
-        spot(14, 16),
-    ];
-    let (case, imported, records) = import(Exchange::Binance, &lines);
-    assert_eq!(kinds(&records), "clLLCclLLL");
-    assert_eq!(depths(&case, "BTCUSDT"), (3, 1));
-    assert_eq!((imported.findings.damaged, imported.findings.damage[0].place), (1, Place::Line(3)));
-    assert_eq!(imported.findings.left_out["snapshot of a book that is known"], 1);
-    assert_eq!(imported.findings.left_out["depthUpdate that the book had already"], 1);
-    let futures = |first: u64, last: u64, previous: u64| {
-        spot(first, last).replace("\"b\"", &format!("\"pu\":{previous},\"b\""))
+fn a_kraken_update_of_version_2_is_held_against_its_checksum() {
+    let message = |kind: &str, bids: &str, asks: &str, checksum: &str| {
+        format!(
+            r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"BTC/USD","bids":[{bids}],"asks":[{asks}],"checksum":{checksum},"timestamp":"2023-10-06T17:35:55.440295Z"}}]}}"#
+        )
     };
-    let lines =
-        [futures(10, 15, 8), futures(18, 20, 15), snapshot(16), futures(30, 31, 20), futures(40, 41, 32)];
-    let error = refusal(Exchange::Binance, &lines);
-    assert!(
-        error.contains("line 5: changes of the book of BTCUSDT are missing before this one (pu 32)"),
-        "{error}"
+    let level = |price: &str, quantity: &str| format!(r#"{{"price":{price},"qty":{quantity}}}"#);
+    let snapshot = message(
+        "snapshot",
+        &level("45283.5", "0.10000000"),
+        &[level("45285.2", "0.00100000"), level("45286.4", "1.54571953")].join(","),
+        // The digits of 45285.2, 0.00100000, 45286.4, 1.54571953, 45283.5 and 0.10000000.
+        &crc(&["452852", "100000", "452864", "154571953", "452835", "10000000"].concat()).to_string(),
     );
-    let error = refusal(Exchange::Binance, &[spot(10, 12), snapshot(5)]);
-    assert!(error.contains("line 2: lastUpdateId 5 of this snapshot of BTCUSDT is too old: the changes that wait for one begin with U 10"), "{error}");
-    let error = refusal(Exchange::Binance, &[spot(10, 9)]);
-    assert!(error.contains("U 10 and u 9; U is at most u"), "{error}");
-    let (_, imported, records) = import(Exchange::Binance, &[spot(10, 12), binance_trade("trade", 1)]);
-    assert_eq!(kinds(&records), "T");
-    assert!(
-        imported.findings.notes[0]
-            .ends_with("BTCUSDT: changes of its book came, and no snapshot that they go on from")
-    );
+    let update =
+        |checksum: &str| message("update", &level("45283.5", "0"), &level("45285.2", "0.00200000"), checksum);
+    let agreed = crc(&["452852", "200000", "452864", "154571953"].concat()).to_string();
+    let (case, imported, records) = import(Exchange::Kraken, &[snapshot.clone(), update(&agreed)]);
+    assert_eq!((kinds(&records), depths(&case, "BTC/USD")), ("cllLlL".into(), (0, 2)));
+    assert_eq!(records[5].ts_event_ns, 1_696_613_755_440_295_000);
+    assert!(imported.findings.notes[0].ends_with("2 checksums agree with the books"));
+    let error = refusal(Exchange::Kraken, &[snapshot, update("1")]);
+    assert!(error.contains("line 2: the checksum of BTC/USD is 1, that of its book "), "{error}");
 }
 
 #[test]
-fn a_binance_snapshot_without_a_symbol_is_refused_where_there_are_two() {
-    let other = spot(1, 2).replace("BTCUSDT", "ETHUSDT");
-    for lines in [
-        [spot(1, 5), snapshot(5), other.clone()],
-        [spot(1, 5), other.clone(), snapshot(5)],
-        [snapshot(5), other, spot(6, 7)],
+fn a_symbol_is_never_empty() {
+    let trade = binance_trade("trade", 1).replace("BTCUSDT", "");
+    let match_ = coinbase(&[&coinbase_match("match", 1, 1).replace("A-B", "")]);
+    for (exchange, lines) in [
+        (Exchange::Binance, vec![binance_trade("trade", 1), trade]),
+        (Exchange::Kraken, vec![kraken(WHOLE), kraken(WHOLE).replace("A/B", "")]),
+        (Exchange::Coinbase, [coinbase(&[SNAPSHOT]), match_].concat()),
     ] {
-        let case = Case::new().input("two.log", lines.join("\n").as_bytes());
-        let error = case.import(false, importer(Exchange::Binance)).unwrap_err().to_string();
-        assert!(error.contains("two.log: a snapshot that does not say its symbol is in line "), "{error}");
-        assert!(
-            error.contains(
-                "beside messages of BTCUSDT and ETHUSDT; allowed: such snapshots in a capture of one symbol"
-            ),
-            "{error}"
-        );
+        let error = refusal(exchange, &lines);
+        assert!(error.contains("line 2: a symbol of 0 bytes; allowed: 1 to 32"), "{error}");
     }
 }
 
 #[test]
-fn binances_trades_are_told_once() {
-    let trades = |kind, ids: &[u64]| ids.iter().map(|id| binance_trade(kind, *id)).collect::<Vec<_>>();
-    let (_, imported, records) =
-        import(Exchange::Binance, &[trades("aggTrade", &[100]), trades("trade", &[7, 8, 8, 12])].concat());
-    assert_eq!(records.iter().map(|record| record.order_id).collect::<Vec<_>>(), [7, 8, 12]);
-    assert_eq!(imported.findings.left_out["aggTrade beside trade"], 1);
-    assert_eq!(imported.findings.odd["trades that are missing, by their ids"], 3);
-    assert_eq!(imported.findings.odd["trade whose id came before: not told again"], 1);
-    let trade = records[0];
-    assert_eq!((trade.side, trade.price, trade.quantity), (Side::Ask as u8, 75, 25));
-    assert_eq!(trade.ts_event_ns, 1_723_161_255_342_123_000, "Binance may say microseconds");
-    let (_, imported, records) = import(Exchange::Binance, &trades("aggTrade", &[100, 101]));
-    assert_eq!((kinds(&records), imported.findings.left_out.len()), ("TT".into(), 0));
-    let nothing = binance_trade("trade", 2).replace("0.25", "0");
-    let (_, imported, records) = import(Exchange::Binance, &[binance_trade("trade", 1), nothing]);
-    assert_eq!((kinds(&records), imported.findings.left_out["trade of nothing"]), ("T".into(), 1));
-}
-
-#[test]
-fn binances_other_messages_are_counted() {
-    let lines = [
-        spot(1, 5),
-        snapshot(5),
-        r#"1723161254206652068 {"u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}"#.to_owned(),
-        r#"1723161254206652068 {"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":400,"s":"BTCUSDT","b":"25","B":"3","a":"26","A":"4"}}"#.to_owned(),
-        r#"1723161254206652068 {"stream":"btcusdt@depth5@100ms","data":{"lastUpdateId":160,"bids":[],"asks":[]}}"#.to_owned(),
-        r#"1723161254206652068 {"stream":"btcusdt@kline_1m","data":{"e":"kline","s":"BTCUSDT","k":{"x":[1,2,{}]}}}"#.to_owned(),
-        r#"1723161254206652068 {"result":null,"id":1}"#.to_owned(),
-        r#"1723161254206652068 {"code":-1003,"msg":"Too many requests"}"#.to_owned(),
-    ];
-    let (_, imported, records) = import(Exchange::Binance, &lines);
-    assert_eq!((kinds(&records), imported.source_records, imported.findings.damaged), ("clL".into(), 5, 0));
-    assert_eq!(imported.findings.left_out["bookTicker"], 2);
-    let unknown: Vec<_> =
-        imported.findings.unknown.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    assert_eq!(unknown, ["depth5@100ms 1", "kline 1", "refusal of a request 1"]);
+fn a_capture_of_nothing_is_noted() {
+    let (_, imported, records) = import(Exchange::Coinbase, &coinbase(&[UPDATE]));
+    assert_eq!((records.len(), imported.instruments), (0, 0));
+    let notes = &imported.findings.notes;
+    assert_eq!(notes[0], "nothing in the input is about an instrument: the feed file is empty");
 }
 
 #[test]
@@ -450,17 +380,27 @@ fn lines_that_are_made_to_be_costly_cost_little_and_are_told_in_few_words() {
     }
 }
 
-/// A few lines of each exchange, whole.
-fn samples(exchange: Exchange) -> Vec<String> {
-    match exchange {
-        Exchange::Coinbase => coinbase(&[SNAPSHOT, UPDATE, &coinbase_match("match", 1, 1), &coinbase_match("last_match", 3, 3)]),
-        Exchange::Kraken => vec![
-            kraken(WHOLE),
-            kraken(r#"{"a":[["10.10","0.500","5.0"]],"c":"1"}"#),
-            r#"1618678164.5: {"channel":"book","type":"snapshot","data":[{"symbol":"C/D","bids":[{"price":1.25,"qty":2}],"asks":[]}]}"#.to_owned(),
-            r#"1618678163.5: [3,[["5.2","0.5","15.5","s","l",""]],"trade","A/B"]"#.to_owned(),
-        ],
-        Exchange::Binance => vec![spot(1, 5), snapshot(3), spot(6, 7), binance_trade("trade", 1), binance_trade("aggTrade", 1), spot(9, 9)],
+#[test]
+fn captures_as_other_programs_leave_them_are_whole() {
+    for exchange in EXCHANGES {
+        let text = samples(exchange).join("\n");
+        let (_, whole, records) = import(exchange, &samples(exchange));
+        let gzip_members =
+            [gzip(&text.as_bytes()[..text.len() / 2]), gzip(&text.as_bytes()[text.len() / 2..])];
+        for bytes in [
+            format!("{text}\n").into_bytes(),
+            text.replace('\n', "\r\n").into_bytes(),
+            format!("\u{feff}{text}").into_bytes(),
+            format!("\n{}\n\n", text.replace('\n', "\n\n")).into_bytes(),
+            gzip_members.concat(),
+            zstd::encode_all(text.as_bytes(), 3).unwrap(),
+        ] {
+            // The name says nothing of how it is packed.
+            let case = Case::new().input("capture.txt", &bytes);
+            let imported = case.import(false, importer(exchange)).unwrap();
+            assert_eq!(primaries(&case.out()), records);
+            assert_eq!(imported.findings.damaged, whole.findings.damaged);
+        }
     }
 }
 

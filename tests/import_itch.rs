@@ -291,13 +291,13 @@ fn odd_references_change_no_book() {
     let (primaries, imported) = taken(&[
         add(1, b'B', 300, 1_500_000),
         add(1, b'S', 10, 1_600_000),
+        executed(b'E', 9, 5, b""),
         cancel(1, 400),
         delete(1),
-        executed(b'E', 9, 5, b""),
     ]);
     use PrimaryKind::{Add, Cancel, Note};
-    assert_eq!(kinds(&primaries), [Add, Note, Cancel, Note, Note]);
-    assert_eq!(primaries[2].quantity, 300, "no more than rests");
+    assert_eq!(kinds(&primaries), [Add, Note, Note, Cancel, Note]);
+    assert_eq!(primaries[3].quantity, 300, "no more than rests");
     assert_eq!(imported.findings.odd.values().copied().collect::<Vec<_>>(), [1, 1, 2]);
 }
 
@@ -308,10 +308,53 @@ fn what_is_no_itch_is_refused_by_name() {
         (b"time,price\n1,2\n", "in.itch starts with \"time\"; expected an ITCH 5.0 file"),
         (b"\0\x0cR and so on", "in.itch starts with 00 0c 52 20; expected an ITCH 5.0 file"),
         (b"\0\0\0\0\0\0", "in.itch starts with 00 00 00 00; expected an ITCH 5.0 file"),
-        (b"\0\x0cS and", "in.itch: byte 0: the file ends 5 bytes into a message of 12; nothing was written"),
+        (
+            b"\0\x0cS and",
+            "in.itch: byte 0: the file ends 5 bytes into a message of 12; no record of it could be taken, expected an ITCH",
+        ),
     ] {
         let case = Case::new().input("in.itch", bytes);
         let text = case.import(false, import).unwrap_err().to_string();
+        assert!(text.contains(named), "{text}");
+    }
+}
+
+#[test]
+fn a_time_that_goes_back_is_odd() {
+    let (_, imported) =
+        taken(&[add(1, b'B', 1, 1), message(b'D', 13, 1, &[&1_u64.to_be_bytes()]), delete(1)]);
+    assert_eq!(imported.findings.odd["messages whose time is before that of the message before"], 1);
+}
+
+#[test]
+fn files_that_hold_the_messages_otherwise_are_told_apart() {
+    let framed = small_file();
+    // Each message without its length; behind a length that is one greater and a type of packet.
+    let (mut bare, mut soup) = (Vec::new(), Vec::new());
+    let mut rest = &framed[..];
+    while let [high, low, after @ ..] = rest {
+        let (message, next) = after.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        bare.extend(message);
+        soup.extend((message.len() as u16 + 1).to_be_bytes());
+        soup.push(b'S');
+        soup.extend(message);
+        rest = next;
+    }
+    let login = [b"\0\x1fA0123456789", &b" ".repeat(20)[..], &soup].concat();
+    for (bytes, named) in [
+        (
+            &bare,
+            "starts with 52 00 0d 00 (which looks like messages without their lengths: they are needed); expected an ITCH 5.0",
+        ),
+        (&soup, "starts with 00 28 53 52 (which looks like SoupBinTCP packets"),
+        (&login, "starts with 00 1f 41 30 (which looks like SoupBinTCP packets"),
+        (
+            &b"\0\x05T1234\0\x06S1234O".to_vec(),
+            "starts with 00 05 54 31 (which looks like ITCH before version 5.0)",
+        ),
+        (&b"\xd4\xc3\xb2\xa1\x02\0\x04\0".to_vec(), "starts with d4 c3 b2 a1 (a packet capture"),
+    ] {
+        let text = Case::new().input("in.itch", bytes).import(false, import).unwrap_err().to_string();
         assert!(text.contains(named), "{text}");
     }
 }
@@ -353,6 +396,30 @@ fn a_second_day_begins_with_empty_books() {
     assert_eq!((deriver.quote(0), deriver.inconsistencies()), (expected, 0));
 }
 
+#[test]
+fn a_stock_that_is_listed_late_is_taken_in_too() {
+    let mut late = add(2, b'S', 7, 1_600_000);
+    late[4] = 99;
+    let usual =
+        [directory(13, b"AAPL    "), directory(98, b"MSFT    "), add(1, b'B', 300, 1_500_000)].concat();
+    let with_late = [&usual[..], &directory(99, b"LATE    "), &late].concat();
+    for (bytes, instruments, readings) in [(&usual, 2, 1), (&with_late, 3, 2)] {
+        let case = Case::new().input("in.itch", bytes);
+        let mut heard = Vec::new();
+        let options = ImportOptions { strict: true };
+        let imported =
+            itch::import(&case.inputs, &case.out(), None, options, &mut |progress| heard.push(progress))
+                .unwrap();
+        assert_eq!(imported.instruments, instruments);
+        let last = heard.last().unwrap();
+        // Where the directory told all, only what writes reads to the end.
+        assert_eq!((last.done, last.total), (readings * bytes.len() as u64, readings * bytes.len() as u64));
+        let (deriver, _) = derived(&case.out());
+        assert_eq!(deriver.orders(0).len(), 1);
+        assert_eq!(deriver.inconsistencies(), 0);
+    }
+}
+
 /// A small file with a message of each kind that matters.
 fn small_file() -> Vec<u8> {
     [
@@ -386,6 +453,14 @@ fn a_file_cut_anywhere_gives_an_exact_prefix_and_the_place_of_the_cut() {
             }
             Err(error) => assert!(error.to_string().contains("the file ends"), "{error}"),
         }
+    }
+    // In several members or frames, as they are when files are joined; the name says nothing of it.
+    let (first, second) = whole.split_at(whole.len() / 2);
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
+    for packed in [[gzip(first), gzip(second)].concat(), zstd(&whole), [zstd(first), zstd(second)].concat()] {
+        std::fs::write(&case.inputs[0], &packed).unwrap();
+        case.import(true, import).unwrap();
+        assert_eq!(primaries(&case.out()), expected);
     }
     let packed = gzip(&whole);
     for length in 1..packed.len() {

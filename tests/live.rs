@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,9 @@ use tempfile::TempDir;
 use tickcast::feed::Reader;
 use tickcast::feed::export::{self, Selection};
 use tickcast::live::{Live, LiveError, LiveInput};
-use tickcast::model::{ABSENT_TIME, Deriver, Event, Primary, PrimaryKind, Quote, ResetReason, Side};
+use tickcast::model::{
+    ABSENT_TIME, Body, Deriver, Event, OrderAction, Primary, PrimaryKind, Quote, ResetReason, Side,
+};
 use tickcast::source::{Next, Source};
 
 #[path = "load/server.rs"]
@@ -103,7 +105,7 @@ fn derived(live: &Live, records: &[Primary]) -> (Vec<Event>, Deriver) {
 #[test]
 fn every_kind_of_line_becomes_what_it_says() {
     let lines = [
-        r#"{"type":"orderbook","symbol":"GOLD","snapshot":true,"ts_ns":"5","bids":[[2649.5,5]],"asks":[["2650.10","4"]]}"#,
+        r#"{"type":"orderbook","symbol":"GOLD","snapshot":true,"ts_ns":"5","bids":[[2649.5,5]],"asks":[["2.65010e+03",0.04E2]]}"#,
         r#"{"type":"trade","symbol":"GOLD","timestamp":7,"price":"2650.10","quantity":3,"aggressor":"buy","trade_id":"18446744073709551615","last":false}"#,
         r#"{"type":"orderbook","symbol":"GOLD","ts_ns":7000000,"asks":[[2650.1,1]]}"#,
         r#"{"type":"quote","symbol":"GOLD","bid":1,"bid_quantity":1,"ask":2,"ask_quantity":2}"#,
@@ -122,10 +124,10 @@ fn every_kind_of_line_becomes_what_it_says() {
     let live = market.live.as_ref().unwrap();
     assert_eq!(live.catalog().get(0).unwrap().tick_size, 10);
     let kinds: Vec<PrimaryKind> = records.iter().map(|record| record.kind().unwrap()).collect();
-    use PrimaryKind::{Add, Clear, Execute, Level, Modify, Status, Top, Trade};
+    use PrimaryKind::{Add, Cancel, Clear, Execute, Level, Status, Top, Trade};
     assert_eq!(
         kinds,
-        [Clear, Level, Level, Trade, Level, Top, Top, Status, Add, Execute, Modify, Clear, Add, Add, Modify]
+        [Clear, Level, Level, Trade, Level, Top, Top, Status, Add, Execute, Cancel, Clear, Add, Add, Cancel]
     );
     let ends: Vec<usize> = (0..records.len()).filter(|at| records[*at].is_last()).collect();
     assert_eq!(ends, [2, 4, 6, 7, 8, 9, 10, 13, 14], "a trade with \"last\":false goes on");
@@ -133,7 +135,15 @@ fn every_kind_of_line_becomes_what_it_says() {
     assert_eq!(records[3].order_id, u64::MAX);
     assert!(records.iter().all(|record| record.ts_recv_ns != ABSENT_TIME));
     assert_eq!(records[7].ts_event_ns, records[7].ts_recv_ns, "no time: that of the arrival");
-    let (_, deriver) = derived(live, &records);
+    let (events, deriver) = derived(live, &records);
+    // A cancel says what is left, and is told as one.
+    let cancels = events.iter().filter_map(|event| match event.body() {
+        Body::Order(change) if change.action == OrderAction::Cancel => {
+            Some((change.order_id, change.quantity))
+        }
+        _ => None,
+    });
+    assert_eq!(cancels.collect::<Vec<_>>(), [(7, 1_000), (8, 0)]);
     assert_eq!(deriver.quote(0), Quote { bid: 264_950, bid_quantity: 5, ask: 265_010, ask_quantity: 1 });
     assert_eq!((deriver.quote(2).bid, deriver.quote(2).bid_quantity), (105_000, 100));
     let rests: Vec<_> =
@@ -158,6 +168,12 @@ fn lines_that_are_not_understood_are_passed_over() {
         r#"{"type":"orderbook","symbol":"GOLD","bids":[[1,2],[null,4]],"asks":[]}"#,
         r#"{"type":"order","symbol":"L3","action":"add","order_id":1,"price":1,"quantity":1}"#,
         r#"{"type":"order","symbol":"L3","action":"explode","order_id":1}"#,
+        r#"{"type":"order","symbol":"L3","action":"cancel","order_id":1,"quantity":1}"#,
+        r#"{"type":"trade","symbol":"GOLD","price":1e-3,"quantity":1}"#,
+        r#"{"type":"trade","symbol":"GOLD","price":1,"quantity":0}"#,
+        r#"{"type":"order","symbol":"L3","action":"execute","order_id":1,"executed":1}"#,
+        r#"{"type":"instruments","instruments":[]}"#,
+        "42",
         r#"{"type":"status","symbol":"GOLD","status":"odd"}"#,
         r#"{"type":"hello","symbol":"GOLD"}"#,
         "[[[[[[",
@@ -312,6 +328,30 @@ fn the_example_publishes_through_a_socket_and_comes_back() {
 }
 
 #[test]
+fn the_example_ends_with_a_line_where_nobody_reads() {
+    let Some(python) = program("TICKCAST_PYTHON") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("live.sock");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    for (target, out, expected) in [
+        ("-", Stdio::from(writer), "publish.py: cannot publish to standard output: Broken pipe"),
+        (nowhere.to_str().unwrap(), Stdio::null(), "No such file or directory (does the server run?)"),
+    ] {
+        let output = Command::new(&python)
+            .args([EXAMPLE, target, "100000"])
+            .stdout(out)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(Child::wait_with_output)
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), told.lines().count()), (Some(1), 1), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
 fn the_example_publishes_through_a_pipe_and_the_server_stays() {
     let folder = tempfile::tempdir().unwrap();
     let lines = folder.path().join("lines");
@@ -329,13 +369,39 @@ fn the_example_publishes_through_a_pipe_and_the_server_stays() {
 }
 
 #[test]
+fn a_server_that_waits_for_its_first_writer_is_stopped_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("live.sock");
+    for (source, signal) in [(format!("unix:{}", path.display()), "TERM"), ("stdin".to_owned(), "INT")] {
+        let mut server = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--source", &source])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says so once it waits.
+        let mut log = BufReader::new(server.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        assert!(line.contains("waiting for a writer"), "{line}");
+        let pid = server.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        assert!(server.wait().unwrap().success());
+        assert!(!path.exists(), "the socket is removed");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_feed_end_the_program_with_a_reason() {
     for (input, reason) in [
         (&b"hello\n"[..], "stdin starts with byte 0x68; expected a feed file (\"TICKFEED\") or JSON lines"),
         (b"", "stdin ended before it said its instruments"),
+        (b"{\"type\":\"instruments\",\"instruments\":[]}\n", "the list of instruments is empty"),
         (b"{\"type\":\"trade\"}\n", "stdin, line 1: type \"trade\"; the instruments come first"),
         (b"{\"type\":\"instruments\",\"instruments\":[{\"symbol\":\"A B\",\"price_exponent\":0,\"quantity_exponent\":0}]}\n", "\"A B\" is not allowed"),
         (b"TICKFEEDxxxxxxxxxxxxxxxx", "feed format version"),
+        (&std::fs::read(FEED).unwrap()[..50_000], "found the end of the stream within it"),
     ] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tickcast"))
             .args(["serve", "--listen", "127.0.0.1:0", "--source", "stdin"])

@@ -431,4 +431,21 @@ fn a_client_records_for_a_time_and_refuses_by_name() {
     );
     let again = record(&["--duration", "1s"]);
     assert!(String::from_utf8(again.stderr).unwrap().contains("nothing is overwritten"));
+    // To go on with it is another thing: what is missing between is declared, the rest follows.
+    let first = records(&path);
+    let other = record(&["--append", "--duration", "1s", "--symbols", "ETH-USD"]);
+    let message = String::from_utf8(other.stderr).unwrap();
+    assert!(message.contains("begun with other instruments") && message.contains("ETH-USD"), "{message}");
+    assert!(is_whole(&path) && records(&path) == first, "nothing was changed");
+    for rounds in 1..=2 {
+        let output = record(&["--append", "--duration", "1s", "--symbols", "BTC-USD"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.contains("lost 0 and more"), "{told}");
+        let all = records(&path);
+        assert!(is_whole(&path) && all.len() > first.len() + 10 && all.starts_with(&first));
+        let reader = Reader::open(&path).unwrap();
+        let declared: Vec<_> = reader.losses().iter().map(|at| at.loss.reason).collect();
+        assert_eq!(declared, vec![loss_reason::MISSED; rounds]);
+    }
 }

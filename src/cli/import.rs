@@ -11,6 +11,7 @@ use super::progress;
 use crate::config::{Place, Problem, Problems};
 use crate::feed::import::capture::{self, Exchange};
 use crate::feed::import::{Findings, ImportOptions, Imported, Progress, itch, lobster, tardis};
+use crate::model::{SYMBOLS_ALLOWED, symbol_is_valid};
 
 /// Take a foreign recording into a feed file.
 ///
@@ -58,7 +59,7 @@ enum Format {
     Itch,
     /// LOBSTER message files; the order book file of the same name is found beside each.
     Lobster,
-    /// A raw capture of Coinbase Exchange (level2, matches), a message a line.
+    /// A raw capture of Coinbase, Exchange (level2, matches) or Advanced Trade (l2_data, market_trades), a message a line.
     Coinbase,
     /// A raw capture of Kraken (book with checksums, trade; versions 1 and 2), a message a line.
     Kraken,
@@ -93,6 +94,11 @@ impl ImportArgs {
             && self.from != Format::Lobster
         {
             refuse("symbol", text, "only with --from lobster: other recordings say their symbols themselves");
+        } else if let Some(text) = self.symbol.as_ref().filter(|text| !symbol_is_valid(text)) {
+            refuse("symbol", text, SYMBOLS_ALLOWED);
+        }
+        if self.out.as_os_str() == "-" {
+            refuse("out", "-", "a file: a feed file is not written to standard output");
         }
         if problems.is_empty() { Ok((date, self.symbol.clone())) } else { Err(problems) }
     }

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 
 use super::progress;
@@ -48,15 +49,18 @@ pub fn run(args: InspectArgs) -> anyhow::Result<()> {
     if let Some(plot) = &args.plot {
         draw_plot(&args, &report, plot)?;
     }
+    print(&args, &report).context("cannot write to standard output")
+}
+
+fn print(args: &InspectArgs, report: &Report) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &report)?;
+        serde_json::to_writer_pretty(&mut out, report)?;
         writeln!(out)?;
     } else {
         report.write_text(&mut out)?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush()
 }
 
 fn draw_plot(args: &InspectArgs, report: &Report, plot: &Path) -> anyhow::Result<()> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -13,7 +15,8 @@ use crate::config::{
     Arity, Flags, KEYS, Key, Layers, LogFormat, Place, Problems, Settings, SourceSettings, Symbols,
 };
 use crate::feed::rfc3339;
-use crate::node;
+use crate::limits;
+use crate::node::{self, Node};
 
 /// Flags of `serve`: one for each of [`KEYS`], so that none lacks its twin in file and environment.
 #[derive(Debug)]
@@ -137,8 +140,23 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
-    let mut node = node::start(settings.clone())?;
-    print(&greeting(&settings, node.address(), node.first_symbol()))?;
+    let stopped = async {
+        tokio::select! {
+            _ = signals.0.recv() => "SIGTERM",
+            _ = signals.1.recv() => "Ctrl-C",
+        }
+    };
+    let mut node = match runtime.block_on(start(&settings, stopped))? {
+        Started::Runs(node) => node,
+        Started::Stopped(node) => {
+            node.into_iter().for_each(Node::stop);
+            return Ok(());
+        }
+    };
+    if let Err(error) = print(&greeting(&settings, node.address(), node.first_symbol())) {
+        node.stop();
+        return Err(anyhow::Error::from(error).context("cannot write to standard output"));
+    }
     let end = runtime.block_on(async {
         tokio::select! {
             _ = signals.0.recv() => Ok("SIGTERM"),
@@ -151,6 +169,36 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
     node.stop();
     end.map(drop).map_err(anyhow::Error::from)
+}
+
+/// What came of starting.
+enum Started {
+    Runs(Node),
+    /// It was stopped before: what runs of it is to be ended.
+    Stopped(Option<Node>),
+}
+
+/// Starts the server, unless it is stopped while it waits for the first writer of a live market.
+async fn start(settings: &Settings, stopped: impl Future<Output = &'static str>) -> anyhow::Result<Started> {
+    let (tell, mut started) = oneshot::channel();
+    let theirs = settings.clone();
+    // Starting may block for as long as no writer comes.
+    std::thread::Builder::new().name("start".into()).spawn(move || {
+        // Nobody waits for it any more where the server was stopped.
+        let _ = tell.send(node::start(theirs));
+    })?;
+    let signal = tokio::select! {
+        node = &mut started => return Ok(Started::Runs(node??)),
+        signal = stopped => signal,
+    };
+    info!(signal, "stopping");
+    if let Ok(node) = timeout(limits::STARTING_TIME, started).await {
+        return Ok(Started::Stopped(Some(node??)));
+    }
+    if let SourceSettings::Live(input) = &settings.source {
+        input.give_up();
+    }
+    Ok(Started::Stopped(None))
 }
 
 /// Logs go to standard error.

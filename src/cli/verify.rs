@@ -48,13 +48,13 @@ pub fn run(args: VerifyArgs) -> anyhow::Result<()> {
         serde_json::to_writer_pretty(&mut out, &results)?;
         writeln!(out)?;
     }
-    match results.iter().filter(|result| !result.ok).count() {
-        0 => Ok(()),
-        damaged => anyhow::bail!(
-            "not whole: {damaged} of {}; `tickcast repair FILE` saves what can be read of one",
-            results.len()
-        ),
+    let damaged = results.iter().filter(|result| !result.ok).count();
+    if damaged == 0 {
+        return Ok(());
     }
+    let can_be_saved = results.iter().any(|result| !result.ok && result.unreadable.is_none());
+    let hint = if can_be_saved { "; `tickcast repair FILE` saves what can be read of one" } else { "" };
+    anyhow::bail!("not whole: {damaged} of {}{hint}", results.len())
 }
 
 #[cfg(test)]

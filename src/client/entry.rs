@@ -415,7 +415,7 @@ impl Entry {
     fn replace_orders(&mut self, meta: &Meta, orders: Vec<Order>, out: &mut Outcome) {
         self.orders.clear();
         self.orders_at = At::of(meta);
-        match orders.iter().try_for_each(|order| self.orders.add(*order)) {
+        match orders.iter().try_for_each(|order| self.orders.add(*order).map(drop)) {
             Ok(()) => {
                 let listing = self.listing.clone();
                 out.updates.push_back(Update::Orders { listing, meta: *meta, orders });

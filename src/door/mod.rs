@@ -27,7 +27,7 @@ pub use metrics::{DoorStats, Refusal};
 #[cfg(fuzzing)]
 pub use origin::allows;
 pub use origin::{Origin, OriginError};
-pub use stage::{Opened, Opening, Refused, Stage, Wanted};
+pub use stage::{Opened, Opening, Refused, Running, Stage, Wanted};
 #[cfg(fuzzing)]
 pub use upgrade::granted;
 

@@ -196,9 +196,13 @@ async fn replay(house: &House, request: Request<Incoming>) -> Answer {
             return Err(upgrade::foreign_origin(request.headers()));
         }
         let body = read_body(request.into_body()).await?;
-        control::parse_action(&body)
+        let stepping = control::parse_action(&body)
             .and_then(|action| replay.steer(&action))
             .map_err(|message: String| Fault::bad_request(message))?;
+        if let Some(stepping) = stepping {
+            // One that takes longer is on its way.
+            let _ = timeout(limits::HTTP_ANSWER_TIME, stepping.over()).await;
+        }
     }
     Ok(respond(StatusCode::OK, JSON, replay.state()))
 }

@@ -1,5 +1,7 @@
 //! Replays that clients have for themselves, as the door knows them: what is asked for, and who has it.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -8,6 +10,7 @@ use super::Refusal;
 use super::fault::{Fault, shown};
 use super::routes::parameter;
 use crate::limits;
+use crate::model::Catalog;
 use crate::shard::{Seat, ShardHandle};
 
 /// Where private replays are to be had.
@@ -18,6 +21,22 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// What is asked for cannot be, or every place is taken.
     fn prepare(&self, wanted: Wanted) -> Result<Opening, Refused>;
+
+    /// Those that run.
+    fn running(&self) -> Vec<Running>;
+}
+
+/// A replay that runs.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its number, which no other has.
+    pub number: u64,
+    /// The file's name.
+    pub name: String,
+    /// Its instruments.
+    pub catalog: Arc<Catalog>,
+    /// Its shard, with one session.
+    pub shard: ShardHandle,
 }
 
 /// Opens a replay. It blocks: not for a runtime's thread.

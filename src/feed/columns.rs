@@ -14,6 +14,8 @@ const UNITS_BYTES: usize = 16;
 const INSTRUMENTS: usize = 64;
 const SIDES: usize = 4;
 const KINDS: usize = 16;
+/// Records whose bytes are laid out together.
+const LANE: usize = 32;
 
 /// Bytes of the columns of that many records.
 pub(super) const fn columns_bytes(records: usize) -> usize {
@@ -232,9 +234,17 @@ impl Columns<'_> {
     fn put<const N: usize>(&mut self, records: &[Primary], mut value: impl FnMut(&Primary) -> [u8; N]) {
         let (column, rest) = std::mem::take(&mut self.rest).split_at_mut(N * self.records);
         self.rest = rest;
-        for (at, record) in records.iter().enumerate() {
-            for (plane, byte) in value(record).into_iter().enumerate() {
-                column[plane * self.records + at] = byte;
+        for (number, lane) in records.chunks(LANE).enumerate() {
+            // Turned around where it is small, so that each plane gets its bytes at once.
+            let mut bytes = [[0; LANE]; N];
+            for (at, record) in lane.iter().enumerate() {
+                for (plane, byte) in value(record).into_iter().enumerate() {
+                    bytes[plane][at] = byte;
+                }
+            }
+            let at = number * LANE;
+            for (plane, bytes) in bytes.iter().enumerate() {
+                column[plane * self.records + at..][..lane.len()].copy_from_slice(&bytes[..lane.len()]);
             }
         }
     }

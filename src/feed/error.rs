@@ -100,6 +100,20 @@ pub enum FeedError {
         /// Its value in the earlier one.
         other: String,
     },
+    /// A number that does not fit with the decimals that another file has.
+    #[error(
+        "{path}: record {record}: price {price} or quantity {quantity} does not fit in 64 bits with the decimals that the instrument has in another file; replay the files by themselves"
+    )]
+    Decimals {
+        /// The file.
+        path: String,
+        /// The record's number, from 0.
+        record: u64,
+        /// Its price as an integer, as the file has it.
+        price: i64,
+        /// Its quantity, the same.
+        quantity: i64,
+    },
     /// A record about an instrument that is not in the table.
     #[error(
         "{path}: record {record} is about instrument {instrument}; the table has {instruments}, numbered from 0"
@@ -150,6 +164,16 @@ pub enum FeedError {
     Unfinished {
         /// The file.
         path: String,
+    },
+    /// A file was repaired before, and what was damaged then is kept.
+    #[error(
+        "{kept_as} is what {path} was before an earlier repair; move it away, or write the whole file elsewhere with --out"
+    )]
+    KeptBefore {
+        /// The file, damaged again.
+        path: String,
+        /// What is kept.
+        kept_as: String,
     },
     /// A file stands where one is to be written.
     #[error("{path} exists, and nothing is overwritten: move it away, or name another file")]

@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::sync::Unparker;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::{Speed, SpeedError};
-use crate::source::{ReplayAction, ReplayControl};
+use crate::source::{ReplayAction, ReplayControl, Stepping};
 
 /// What a replay is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,10 @@ pub(super) struct Shared {
     pub seek_ns: AtomicU64,
     /// Wanted by handles: exchange events to send while paused. The replay takes them.
     pub steps: AtomicU64,
+    /// How often steps were wanted; counted up behind `steps`.
+    pub step_commands: AtomicU64,
+    /// Told by the replay: how many of those were done.
+    pub steps_done: watch::Sender<u64>,
     /// Told by the replay, as the four below: the time of the last record sent.
     pub time_ns: AtomicU64,
     pub records_sent: AtomicU64,
@@ -122,10 +127,12 @@ impl ReplayHandle {
 
     /// Stops time, and sends so many exchange events at once (of one without an end: pieces of
     /// [`crate::limits::EVENT_RECORDS_MAX`] records).
-    pub fn step(&self, events: u32) {
+    pub fn step(&self, events: u32) -> Stepping {
         self.0.paused.store(true, Ordering::Release);
         self.0.steps.fetch_add(u64::from(events), Ordering::AcqRel);
+        let number = self.0.step_commands.fetch_add(1, Ordering::AcqRel) + 1;
         self.wake();
+        Stepping::new(self.0.steps_done.subscribe(), number)
     }
 
     /// Goes on at that speed from where it stands.
@@ -170,7 +177,7 @@ impl ReplayControl for ReplayHandle {
         serde_json::to_string(&ReplayHandle::state(self)).expect("a state is made of text, numbers and lists")
     }
 
-    fn steer(&self, action: &ReplayAction) -> Result<(), String> {
+    fn steer(&self, action: &ReplayAction) -> Result<Option<Stepping>, String> {
         match action {
             ReplayAction::Play => self.play(),
             ReplayAction::Pause => self.pause(),
@@ -178,9 +185,9 @@ impl ReplayControl for ReplayHandle {
             ReplayAction::Speed(speed) => {
                 self.set_speed(speed.parse().map_err(|error: SpeedError| error.to_string())?);
             }
-            ReplayAction::Step { events } => self.step(*events),
+            ReplayAction::Step { events } => return Ok(Some(self.step(*events))),
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a feed file holds: counts, volumes, times, and the books it ends with.
 
+mod axis;
 mod plot;
 mod series;
 mod tally;
@@ -18,7 +19,7 @@ use super::format::RECORD_BYTES;
 use super::reader::Reader;
 use super::time::rfc3339;
 use super::verify::DeclaredLoss;
-use crate::model::{Decimal, Deriver, PrimaryKind};
+use crate::model::{ABSENT_TIME, Decimal, Deriver, PrimaryKind};
 
 pub use self::plot::{Picture, draw};
 pub use self::series::{Series, Slice, series};
@@ -51,6 +52,9 @@ pub struct Report {
     pub source_actions: BTreeMap<String, u64>,
     /// First and last event time.
     pub span: Option<Span>,
+    /// First and last time by which the file is replayed, which `--from`, `--to` and `--start` are about: those of
+    /// receipt where the file has them.
+    pub paced: Option<Span>,
     /// The second with the most exchange events, those of snapshots left out; absent where nothing has a time.
     pub busiest_second: Option<BusiestSecond>,
     /// Losses that the file declares.
@@ -70,7 +74,7 @@ pub struct Size {
     pub blocks: usize,
     /// Bytes of the records, unpacked.
     pub raw_bytes: u64,
-    /// Raw bytes for each byte of the file.
+    /// Raw bytes for each byte of the file, or of what can be read of it.
     pub ratio: f64,
 }
 
@@ -135,6 +139,8 @@ pub struct InstrumentReport {
     pub sequences: Option<Sequences>,
     /// The longest time between one record and the next, snapshots apart, in nanoseconds.
     pub longest_silence_ns: String,
+    /// When that began; 0 where there was none.
+    pub longest_silence_from_ns: String,
     /// The book at the end.
     pub book: Book,
 }
@@ -259,7 +265,12 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
     let instruments =
         catalog.iter().map(|(id, _)| tallies[id as usize].report(id, &catalog, &deriver)).collect();
     let raw_bytes = records * RECORD_BYTES as u64;
-    let ratio = (raw_bytes as f64 / reader.bytes() as f64 * 100.0).round() / 100.0;
+    let read_bytes = fault.as_ref().map_or(reader.bytes(), |fault| fault.offset.min(reader.bytes()));
+    let ratio = (raw_bytes as f64 / read_bytes.max(1) as f64 * 100.0).round() / 100.0;
+    let known = |time_ns: &u64| *time_ns != ABSENT_TIME;
+    let first_ns = reader.blocks().iter().map(|block| block.first_time_ns).find(known);
+    let last_ns = reader.blocks().iter().map(|block| block.last_time_ns).filter(known).max();
+    let paced = first_ns.zip(last_ns);
     Ok(Report {
         file: reader.path().to_owned(),
         writer: reader.description().writer.clone(),
@@ -272,6 +283,7 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
         kinds: by_name(&kinds, kind_name),
         source_actions: by_name(&actions[1..], |index| tally::action_name(index + 1)),
         span: span(tallies.iter().filter_map(|tally| tally.span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))),
+        paced: span(paced),
         losses: reader
             .losses()
             .iter()

@@ -1,9 +1,12 @@
 //! Keyframes: the state at a point of a feed file, so that who starts there need not read what came before.
 
+use std::io::{Read, Seek};
 use std::sync::Arc;
 
+use super::error::FeedError;
 use super::format::{BlockHeader, block_kind};
 use super::pacing_time_ns;
+use super::reader::{Keyframe, Reader};
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Channel, Deriver, Event, Primary, PrimaryKind, primary_flags};
 
@@ -54,6 +57,30 @@ impl Keyframes {
             derived: Vec::new(),
             state: Vec::new(),
         }
+    }
+
+    /// For what comes behind everything in a file: its last keyframe, where it has one, and what follows it are read.
+    pub fn behind<R: Read + Seek>(
+        reader: &mut Reader<R>,
+        settings: KeyframeSettings,
+    ) -> Result<Keyframes, FeedError> {
+        let mut keyframes = Keyframes::new(Arc::clone(reader.catalog()), settings);
+        reader.rewind();
+        if let Some(keyframe) = reader.keyframe_before(u64::MAX)? {
+            start(reader, keyframe, &mut keyframes.deriver)?;
+            (keyframes.time_ns, keyframes.place_ns) = (keyframe.time_ns, keyframe.place_ns);
+            keyframes.before = keyframe.record;
+            keyframes.due += keyframe.record;
+        }
+        while let Some(block) = reader.next_block()? {
+            block.iter().for_each(|primary| keyframes.follow(primary));
+        }
+        Ok(keyframes)
+    }
+
+    /// What is known of the instruments by what was written.
+    pub fn deriver(&self) -> &Deriver {
+        &self.deriver
     }
 
     /// Takes a record that is written.
@@ -111,9 +138,35 @@ impl Keyframes {
     }
 }
 
-/// The last sequence of each stream of an instrument that had a record, as notes.
+/// Starts reading at a keyframe with a deriver that has taken nothing: from there on it tells what it would tell, had it
+/// taken every record before, with the same sequences; but for the bars, which a keyframe does not tell.
+pub(super) fn start<R: Read + Seek>(
+    reader: &mut Reader<R>,
+    keyframe: Keyframe,
+    deriver: &mut Deriver,
+) -> Result<(), FeedError> {
+    let (mut sequences, mut derived) = (Vec::new(), Vec::new());
+    reader.start_at(keyframe, |primary| {
+        match (primary.kind(), Channel::from_number(primary.level)) {
+            (Some(PrimaryKind::Note), Some(channel)) => {
+                sequences.push((primary.instrument, channel, primary.order_id));
+            }
+            // A kind that is not known changes no book.
+            _ => drop(deriver.apply(primary, &mut derived)),
+        }
+        derived.clear();
+    })?;
+    // Last: the state itself was told as records too.
+    for (instrument, channel, sequence) in sequences {
+        deriver.set_sequence(instrument, channel, sequence);
+    }
+    Ok(())
+}
+
+/// The last sequence of each stream of an instrument that had a record, as notes. Running bars are not told, so where
+/// `bars` stood would be of no use.
 fn sequences(deriver: &Deriver, instrument: u32, ts_event_ns: u64, out: &mut Vec<Primary>) {
-    for channel in Channel::ALL {
+    for channel in Channel::ALL.into_iter().filter(|channel| *channel != Channel::Bars) {
         let sequence = deriver.sequence(instrument, channel);
         if sequence > 0 {
             out.push(Primary {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::error::FeedError;
-use super::format::{BlockHeader, Loss, block_kind, loss_reason};
+use super::format::{BlockHeader, Index, Loss, block_kind, loss_reason};
 use super::inspect::grouped;
 use super::walk::{Part, Walk, What};
 use super::writer::{Sink, Writer, create_new};
@@ -97,9 +97,6 @@ pub fn repair(
     let permissions = input.metadata().map_err(io("open", path))?.permissions();
     let mut walk = Walk::new(input, path.display().to_string())?;
     let kept_as = with_suffix(path, ".damaged");
-    if out.is_none() && kept_as.exists() {
-        return Err(FeedError::Exists { path: kept_as.display().to_string() });
-    }
     let written = out.map_or_else(|| with_suffix(path, ".repairing"), Path::to_path_buf);
     let sink = create_new(&written)?;
     let unfinished = Unfinished(Some(&written));
@@ -111,6 +108,10 @@ pub fn repair(
         return Ok(repaired);
     }
     if out.is_none() {
+        if kept_as.exists() {
+            let (path, kept_as) = (path.display().to_string(), kept_as.display().to_string());
+            return Err(FeedError::KeptBefore { path, kept_as });
+        }
         take_place(&written, path, &kept_as).map_err(io("replace", path))?;
         repaired.kept_as = Some(kept_as.display().to_string());
     }
@@ -187,8 +188,16 @@ fn salvage<R: Read + Seek, S: Sink>(
     let writer = Writer::with_start(sink, name.to_owned(), start, catalog)?;
     let same_bytes = walk.blocks_start();
     let repaired = Repaired { same_bytes, ..Repaired::default() };
-    let mut salvage =
-        Salvage { writer, next_record: 0, torn: None, last_ns: None, has_trailer: false, repaired };
+    let mut salvage = Salvage {
+        writer,
+        next_record: 0,
+        torn: None,
+        last_ns: None,
+        has_trailer: false,
+        index: None,
+        had_fault: false,
+        repaired,
+    };
     while let Some(part) = walk.next()? {
         progress(part.end, walk.length());
         salvage.part(&part, walk)?;
@@ -206,6 +215,10 @@ struct Salvage<S: Sink> {
     /// Time of the last record.
     last_ns: Option<u64>,
     has_trailer: bool,
+    /// What the index says, where it is whole.
+    index: Option<Index>,
+    /// Whether anything is no part of a whole file.
+    had_fault: bool,
     repaired: Repaired,
 }
 
@@ -220,11 +233,14 @@ enum Torn {
 
 impl<S: Sink> Salvage<S> {
     fn part<R: Read + Seek>(&mut self, part: &Part, walk: &Walk<R>) -> Result<(), FeedError> {
+        self.had_fault |= matches!(part.what, What::Damage(..) | What::Improper(..));
         match &part.what {
-            What::Records(header) => self.records(header, part, walk),
-            What::Loss(header, _) | What::Keyframe(header) => self.other(header, part, walk),
-            What::Other(header) if !walk.stored().is_empty() => self.other(header, part, walk),
+            What::Records(header) | What::Loss(header, _) | What::Keyframe(header) => {
+                self.block(header, part, walk)
+            }
+            What::Other(header) if !walk.stored().is_empty() => self.block(header, part, walk),
             What::Index(index) => {
+                self.index = Some(index.clone());
                 self.declare(Some(index.records), None)?;
                 self.next_record = self.next_record.max(index.records);
                 self.torn = Some(Torn::End);
@@ -254,7 +270,8 @@ impl<S: Sink> Salvage<S> {
         }
     }
 
-    fn records<R: Read + Seek>(
+    /// Takes over a whole block, of records or of another kind.
+    fn block<R: Read + Seek>(
         &mut self,
         header: &BlockHeader,
         part: &Part,
@@ -265,27 +282,16 @@ impl<S: Sink> Salvage<S> {
             self.damaged(part);
             return Ok(());
         }
-        self.declare(Some(header.first_record), known(header.first_time_ns))?;
+        let is_records = header.kind == block_kind::PRIMARIES;
+        self.declare(Some(header.first_record), known(header.first_time_ns).filter(|_| is_records))?;
         self.copy(header, part, walk)?;
-        self.next_record = header.first_record.saturating_add(u64::from(header.records));
-        self.last_ns = known(header.last_time_ns).or(self.last_ns);
-        self.repaired.blocks += 1;
-        Ok(())
-    }
-
-    fn other<R: Read + Seek>(
-        &mut self,
-        header: &BlockHeader,
-        part: &Part,
-        walk: &Walk<R>,
-    ) -> Result<(), FeedError> {
-        if header.first_record < self.next_record {
-            self.damaged(part);
-            return Ok(());
-        }
-        self.declare(Some(header.first_record), None)?;
         self.next_record = header.first_record;
-        self.copy(header, part, walk)
+        if is_records {
+            self.next_record = self.next_record.saturating_add(u64::from(header.records));
+            self.last_ns = known(header.last_time_ns).or(self.last_ns);
+            self.repaired.blocks += 1;
+        }
+        Ok(())
     }
 
     fn copy<R: Read + Seek>(
@@ -331,9 +337,10 @@ impl<S: Sink> Salvage<S> {
 
     fn finish(mut self, length: u64) -> Result<(S, Repaired), FeedError> {
         self.declare(None, None)?;
+        let has_index = self.index.as_ref() == Some(&self.writer.index());
         let (written, sink) = self.writer.finish_into()?;
         self.repaired.records = written.records;
-        let is_whole = self.has_trailer && self.repaired.damaged_bytes == 0 && self.repaired.losses == 0;
+        let is_whole = has_index && self.has_trailer && !self.had_fault && self.repaired.losses == 0;
         self.repaired.was_whole = is_whole && written.bytes == length;
         Ok((sink, self.repaired))
     }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use tokio::sync::watch;
+
 use super::error::FeedError;
 use super::handle::{NO_SEEK, ReplayHandle, Shared};
 use super::pace::{Pacer, Speed};
@@ -20,7 +22,7 @@ use crate::limits;
 use crate::model::{Catalog, Primary, ResetReason};
 use crate::source::{Next, Source, SourceError};
 
-use self::merge::merge_catalogs;
+use self::merge::{Placed, merge_catalogs};
 use self::seek::Way;
 use self::track::Track;
 
@@ -81,8 +83,9 @@ pub struct Replay {
     from_ns: Option<u64>,
     /// Nothing later is sent.
     to_ns: u64,
-    /// Exchange events that go out though it is paused.
+    /// Exchange events that go out though it is paused, and the number of the last command that asked for some.
     steps: u64,
+    step_command: u64,
     /// Records of this pass that were sent or passed over.
     sent: u64,
     /// Whether an event was sent in this pass.
@@ -96,7 +99,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Opens the files. One symbol in several files is one instrument; its definitions must be equal.
+    /// Opens the files. One symbol in several files is one instrument; its definitions must be equal, but for the
+    /// decimals of its numbers: it has the most that a file has.
     pub fn open(paths: &[PathBuf], settings: ReplaySettings) -> Result<Replay, FeedError> {
         if paths.is_empty() || paths.len() > limits::REPLAY_FILES_MAX {
             return Err(FeedError::Files(paths.len()));
@@ -111,17 +115,19 @@ impl Replay {
                 );
             }
         }
-        let (catalog, numbers) = merge_catalogs(&readers)?;
-        let is_alone = alone(&numbers, catalog.len());
+        let (catalog, placed) = merge_catalogs(&readers)?;
+        let is_alone = alone(&placed, catalog.len());
         let records = readers.iter().map(Reader::records).sum();
         let tracks: Vec<Track> =
-            readers.into_iter().zip(numbers).map(|(reader, numbers)| Track::new(reader, numbers)).collect();
+            readers.into_iter().zip(placed).map(|(reader, placed)| Track::new(reader, placed)).collect();
         let (begin_ns, end_ns) = span(&tracks, settings)?;
         let shared = Arc::new(Shared {
             paused: AtomicBool::new(settings.start_paused),
             speed: AtomicU32::new(settings.speed.thousandths().unwrap_or(0)),
             seek_ns: AtomicU64::new(NO_SEEK),
             steps: AtomicU64::new(0),
+            step_commands: AtomicU64::new(0),
+            steps_done: watch::Sender::new(0),
             time_ns: AtomicU64::new(begin_ns),
             records_sent: AtomicU64::new(0),
             loops: AtomicU64::new(0),
@@ -144,6 +150,7 @@ impl Replay {
             from_ns: settings.from_ns,
             to_ns: settings.to_ns.unwrap_or(u64::MAX),
             steps: 0,
+            step_command: 0,
             sent: 0,
             has_played: false,
             stands_ns: 0,
@@ -210,6 +217,8 @@ impl Replay {
             self.steps = 0;
         }
         self.paused = paused;
+        // In this order: the steps of each command that is counted are there.
+        self.step_command = self.shared.step_commands.load(Ordering::Acquire);
         let steps = self.shared.steps.swap(0, Ordering::AcqRel);
         if paused {
             self.steps = self.steps.saturating_add(steps);
@@ -221,7 +230,7 @@ impl Replay {
         self.steps = 0;
         self.pass_ns = None;
         self.shared.ended.store(false, Ordering::Release);
-        self.set_out(seek_ns.clamp(self.from_ns.unwrap_or(0), self.to_ns.saturating_add(1)))?;
+        self.set_out(seek_ns.clamp(self.shared.begin_ns, self.to_ns.saturating_add(1)))?;
         Ok(true)
     }
 
@@ -316,6 +325,17 @@ impl Source for Replay {
     }
 
     fn poll(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, SourceError> {
+        let next = self.say(now_ns, out)?;
+        if !matches!(next, Next::Now | Next::Reset(_)) {
+            let number = self.step_command;
+            self.shared.steps_done.send_if_modified(|done| std::mem::replace(done, number) != number);
+        }
+        Ok(next)
+    }
+}
+
+impl Replay {
+    fn say(&mut self, now_ns: u64, out: &mut Vec<Primary>) -> Result<Next, FeedError> {
         if self.obey(now_ns)? {
             return Ok(Next::Reset(ResetReason::Seek));
         }
@@ -331,17 +351,17 @@ impl Source for Replay {
         self.pass_ns.get_or_insert(now_ns);
         let next = if self.paused { self.step(now_ns, out) } else { self.send(now_ns, out) };
         self.tell_place();
-        Ok(next?)
+        next
     }
 }
 
 /// Of each file whether none of its instruments is another's too.
-fn alone(numbers: &[Vec<u32>], instruments: usize) -> Vec<bool> {
+fn alone(placed: &[Vec<Placed>], instruments: usize) -> Vec<bool> {
     let mut files = vec![0_u32; instruments];
-    for number in numbers.iter().flatten() {
-        files[*number as usize] += 1;
+    for instrument in placed.iter().flatten() {
+        files[instrument.number as usize] += 1;
     }
-    numbers.iter().map(|of_file| of_file.iter().all(|number| files[*number as usize] == 1)).collect()
+    placed.iter().map(|of_file| of_file.iter().all(|placed| files[placed.number as usize] == 1)).collect()
 }
 
 /// When a replay begins and ends, by the records there are and by what is asked for; 0: no record has a time.

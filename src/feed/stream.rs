@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use super::error::FeedError;
+use super::error::{Fault, FeedError};
 use super::format::block_kind;
 use super::payload::Unpacker;
 use super::reader::{bad_checksum, check_block, read_block_header, read_start};
@@ -51,13 +51,18 @@ impl<R: BufRead> StreamReader<R> {
 
     /// The records of the next block; `None` at the end. What is damaged is an error, and nothing can follow it.
     pub fn next_block(&mut self) -> Result<Option<&[Primary]>, FeedError> {
-        let io = |error| unreadable(&self.path, error);
         let damaged = |fault| FeedError::Damaged { path: self.path.clone(), fault };
         loop {
+            let offset = self.offset;
+            let io = |error: io::Error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    damaged(Fault::new(offset, "a whole block", "the end of the stream within it"))
+                }
+                _ => unreadable(&self.path, error),
+            };
             if self.input.fill_buf().map_err(io)?.is_empty() {
                 return Ok(None);
             }
-            let offset = self.offset;
             let header =
                 read_block_header(&mut self.input, offset, u64::MAX).map_err(io)?.map_err(damaged)?;
             self.offset = offset.saturating_add(header.block_bytes());

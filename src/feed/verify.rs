@@ -10,6 +10,7 @@ use super::error::{Fault, FeedError};
 use super::format::{Index, IndexEntry, KindCount, block_kind};
 use super::inspect::grouped;
 use super::reader::LossAt;
+use super::time::rfc3339;
 use super::walk::{Part, Walk, What};
 use crate::limits;
 
@@ -20,6 +21,10 @@ pub struct Verification {
     pub file: String,
     /// Whether it was finished and nothing is wrong with it.
     pub ok: bool,
+    /// Why nothing of it can be read or saved: it is no feed file, of another version, or damaged where it says what its
+    /// records are about. Absent where that is right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// Bytes of the file.
     pub bytes: u64,
     /// Blocks of records that are whole.
@@ -84,10 +89,11 @@ impl DeclaredLoss {
         let count = self.records.map_or_else(|| "an unknown number of".to_owned(), grouped);
         let symbol = self.symbol.as_ref().map_or_else(String::new, |symbol| format!(" of {symbol}"));
         write!(out, "  lost      {count} records{symbol} before record {}", grouped(self.before_record))?;
-        match (&self.from_ns, &self.to_ns) {
-            (Some(from), Some(to)) => write!(out, ", from {from} to {to} ns")?,
-            (Some(from), None) => write!(out, ", from {from} ns on")?,
-            (None, Some(to)) => write!(out, ", up to {to} ns")?,
+        let time = |ns: &Option<String>| ns.as_ref().and_then(|ns| ns.parse().ok()).map(rfc3339);
+        match (time(&self.from_ns), time(&self.to_ns)) {
+            (Some(from), Some(to)) => write!(out, ", from {from} to {to}")?,
+            (Some(from), None) => write!(out, ", from {from} on")?,
+            (None, Some(to)) => write!(out, ", up to {to}")?,
             (None, None) => {}
         }
         writeln!(out, ": {}", self.reason)
@@ -103,6 +109,10 @@ impl Verification {
             grouped(self.blocks),
             grouped(self.bytes)
         );
+        if let Some(why) = &self.unreadable {
+            writeln!(out, "{}: NOTHING can be read or repaired: {why}", self.file)?;
+            return Ok(());
+        }
         if self.ok {
             writeln!(out, "{}: ok, {figures}", self.file)?;
         } else {
@@ -142,10 +152,12 @@ pub fn verify(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Verific
     let name = path.display().to_string();
     let open = |error| FeedError::Io { action: "open", path: name.clone(), error };
     let file = File::open(path).map_err(open)?;
-    if file.metadata().map_err(open)?.is_dir() {
+    let metadata = file.metadata().map_err(open)?;
+    if metadata.is_dir() {
         return Err(open(io::Error::from(io::ErrorKind::IsADirectory)));
     }
-    verify_in(file, name, progress)
+    let found = verify_in(file, name, progress)?;
+    Ok(Verification { bytes: metadata.len(), ..found })
 }
 
 /// As [`verify`], of an input that errors call `path`.
@@ -163,6 +175,7 @@ pub fn verify_in<R: Read + Seek>(
         Ok(walk) => walk,
         Err(error @ (FeedError::Io { .. } | FeedError::TooMany { .. })) => return Err(error),
         Err(error) => {
+            found.unreadable = Some(error.to_string());
             found.fault(error.into_fault(), 0);
             return Ok(found);
         }

@@ -16,7 +16,7 @@ use super::pacing_time_ns;
 use super::payload::Packer;
 use super::reader::Reader;
 use crate::limits;
-use crate::model::{ABSENT_TIME, Catalog, Primary};
+use crate::model::{ABSENT_TIME, Catalog, Deriver, Primary};
 
 /// Where a feed file goes.
 pub trait Sink: Write {
@@ -94,16 +94,19 @@ impl Writer<File> {
         Writer::new(create_new(path)?, name, description)
     }
 
-    /// Goes on with a finished file: index and trailer are cut off, and written anew when it is finished again.
+    /// Goes on with a finished file, and with its keyframes: index and trailer are cut off, and written anew when it is
+    /// finished again. What follows the file's last keyframe is read first.
     ///
     /// # Errors
     /// A file that cannot be read, or was not finished: it has to be repaired first.
-    pub fn append(path: &Path) -> Result<Writer<File>, FeedError> {
-        let reader = Reader::open(path)?;
+    pub fn append(path: &Path, settings: KeyframeSettings) -> Result<Writer<File>, FeedError> {
+        let mut reader = Reader::open(path)?;
         let name = reader.path().to_owned();
         let (Some(kinds), None) = (reader.kinds(), reader.fault()) else {
             return Err(FeedError::Unfinished { path: name });
         };
+        let kinds = kinds.to_vec();
+        let keyframes = Keyframes::behind(&mut reader, settings)?;
         let io = |action| {
             let path = name.clone();
             move |error| FeedError::Io { action, path, error }
@@ -112,6 +115,7 @@ impl Writer<File> {
         let end = reader.blocks_end();
         file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(io("append to"))?;
         let mut writer = Writer::over(file, name, Arc::clone(reader.catalog()))?;
+        writer.keyframes = Some(keyframes);
         writer.offset = end;
         writer.records = reader.records();
         writer.index = reader.blocks().to_vec();
@@ -298,9 +302,24 @@ impl<S: Sink> Writer<S> {
         }
     }
 
+    /// The instruments.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// What is known of the instruments by what was pushed; `None` where no keyframes are written.
+    pub fn deriver(&self) -> Option<&Deriver> {
+        self.keyframes.as_ref().map(Keyframes::deriver)
+    }
+
     /// Records that were pushed, those of the block being filled included.
     pub fn records(&self) -> u64 {
         self.records + self.pending.len() as u64
+    }
+
+    /// Pacing time of the last record in a block; `None`: there is none, or it has no time.
+    pub fn last_time_ns(&self) -> Option<u64> {
+        self.index.last().map(|block| block.last_time_ns).filter(|time| *time != ABSENT_TIME)
     }
 
     /// Bytes written, those of the block being filled left out.
@@ -338,14 +357,7 @@ impl<S: Sink> Writer<S> {
     /// As [`Writer::finish`], for who tries again where it fails. Nothing may be added to a file that was finished.
     pub fn seal(&mut self) -> Result<Written, FeedError> {
         self.flush()?;
-        let index = Index {
-            records: self.records,
-            kinds: (0..=u8::MAX)
-                .map(|kind| KindCount { kind, records: self.kinds[usize::from(kind)] })
-                .filter(|count| count.records > 0)
-                .collect(),
-            blocks: self.index.clone(),
-        };
+        let index = self.index();
         let allowed = limits::FEED_INDEX_BYTES_MAX;
         let payload = format::encode_cold(&index, allowed).ok_or_else(|| FeedError::TooMany {
             path: self.path.clone(),
@@ -369,6 +381,16 @@ impl<S: Sink> Writer<S> {
         self.append_bytes()?;
         self.sink.sync().map_err(|error| FeedError::Io { action: "sync", path: self.path.clone(), error })?;
         Ok(Written { records: self.records, blocks: index.blocks.len() as u64, bytes: self.offset })
+    }
+
+    /// The index of what was written.
+    pub(super) fn index(&self) -> Index {
+        let kinds = (0..=u8::MAX).map(|kind| KindCount { kind, records: self.kinds[usize::from(kind)] });
+        Index {
+            records: self.records,
+            kinds: kinds.filter(|count| count.records > 0).collect(),
+            blocks: self.index.clone(),
+        }
     }
 
     fn append_block(&mut self, header: BlockHeader, payload: &[u8]) -> Result<(), FeedError> {

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::LiveError;
+use super::resting::Resting;
 use crate::limits;
 use crate::model::{
     ABSENT, Aggressor, Catalog, Channel, ChannelSet, Instrument, Primary, PrimaryKind, Side, Status,
-    parse_decimal, primary_flags,
+    parse_decimal, plain_decimal, primary_flags,
 };
 
 /// What an instrument has where its writer does not say.
@@ -110,6 +112,7 @@ pub(super) struct Lines {
     /// Lines read, from 1.
     line: u64,
     instruments: Vec<Instrument>,
+    resting: Resting,
     /// Lines refused, those of them that were told of, and when.
     refused: u64,
     reported: u64,
@@ -118,7 +121,8 @@ pub(super) struct Lines {
 
 impl Lines {
     pub fn new(input: String) -> Lines {
-        Lines { input, line: 0, instruments: Vec::new(), refused: 0, reported: 0, reported_ns: 0 }
+        let (instruments, resting) = (Vec::new(), Resting::default());
+        Lines { input, line: 0, instruments, resting, refused: 0, reported: 0, reported_ns: 0 }
     }
 
     /// Takes a line that lists instruments; the catalog once the list is whole.
@@ -129,7 +133,7 @@ impl Lines {
         }
         let failed =
             |problem: String| LiveError::Instruments { input: self.input.clone(), line: self.line, problem };
-        let listing: Listing<'_> = serde_json::from_slice(text).map_err(|error| failed(error.to_string()))?;
+        let listing: Listing<'_> = parse(text).map_err(failed)?;
         if listing.kind != "instruments" {
             // What a server says before it is asked.
             if listing.kind == "welcome" {
@@ -141,6 +145,9 @@ impl Lines {
             )));
         }
         let known = self.instruments.len() + listing.instruments.len();
+        if known == 0 && !listing.more {
+            return Err(failed("the list of instruments is empty; allowed: one and more".into()));
+        }
         if known > limits::INSTRUMENTS_MAX {
             return Err(failed(format!(
                 "{known} instruments; at most {} are allowed",
@@ -164,11 +171,15 @@ impl Lines {
             return;
         }
         let before = out.len();
-        let parsed = serde_json::from_slice(text).map_err(|error| error.to_string());
-        let said = parsed.and_then(|message: Message<'_>| message.records(catalog, now_ns, out));
-        if let Err(problem) = said {
-            out.truncate(before);
-            self.refuse(&problem, now_ns);
+        let parsed = parse(text);
+        let resting = &self.resting;
+        let said = parsed.and_then(|message: Message<'_>| message.records(catalog, resting, now_ns, out));
+        match said {
+            Ok(()) => out[before..].iter().for_each(|record| self.resting.follow(record)),
+            Err(problem) => {
+                out.truncate(before);
+                self.refuse(&problem, now_ns);
+            }
         }
     }
 
@@ -228,12 +239,17 @@ struct Common<'a> {
 }
 
 impl Message<'_> {
-    fn records(&self, catalog: &Catalog, now_ns: u64, out: &mut Vec<Primary>) -> Result<(), String> {
+    fn records(
+        &self,
+        catalog: &Catalog,
+        resting: &Resting,
+        now_ns: u64,
+        out: &mut Vec<Primary>,
+    ) -> Result<(), String> {
         let follows_from_others = matches!(
             &*self.kind,
             "price"
                 | "bar"
-                | "instruments"
                 | "welcome"
                 | "subscribed"
                 | "unsubscribed"
@@ -244,6 +260,9 @@ impl Message<'_> {
         );
         if follows_from_others {
             return Ok(());
+        }
+        if self.kind == "instruments" {
+            return Err("type: \"instruments\"; they were listed before: others take another start".into());
         }
         let symbol = self.symbol.as_deref().ok_or("symbol is missing")?;
         let number = catalog.find(symbol);
@@ -263,7 +282,7 @@ impl Message<'_> {
             "quote" => self.quote(&common, out)?,
             "trade" => self.trade(&common, out)?,
             "orderbook" => self.book(&common, out)?,
-            "order" => out.push(self.order(&common)?),
+            "order" => out.push(self.order(&common, resting)?),
             "orders" => self.snapshot(&common, out)?,
             "status" => {
                 let name = self.status.as_deref().unwrap_or_default();
@@ -327,6 +346,9 @@ impl Message<'_> {
         };
         let price = common.price("price", self.price)?.ok_or_else(|| missing("price"))?;
         let quantity = common.quantity("quantity", self.quantity)?.ok_or_else(|| missing("quantity"))?;
+        if quantity == 0 {
+            return Err("quantity: 0; allowed: above 0 for a trade".into());
+        }
         let trade_id = whole("trade_id", self.trade_id)?.unwrap_or(0);
         out.push(common.record(PrimaryKind::Trade, |record| {
             (record.side, record.price, record.quantity) = (aggressor as u8, price, quantity);
@@ -351,7 +373,7 @@ impl Message<'_> {
         Ok(())
     }
 
-    fn order(&self, common: &Common<'_>) -> Result<Primary, String> {
+    fn order(&self, common: &Common<'_>, resting: &Resting) -> Result<Primary, String> {
         let action = self.action.as_deref().unwrap_or_default();
         if action == "clear" {
             return Ok(common.record(PrimaryKind::Clear, |_| {}));
@@ -359,12 +381,26 @@ impl Message<'_> {
         let order_id = whole("order_id", self.order_id)?.ok_or_else(|| missing("order_id"))?;
         let quantity = common.quantity("quantity", self.quantity)?;
         let rest = || quantity.ok_or_else(|| missing("quantity"));
+        let rests = resting.quantity(common.head.instrument, order_id);
+        let known = || rests.ok_or_else(|| format!("order_id: {order_id}; allowed: an order that rests"));
         let (kind, quantity) = match action {
+            "add" if rests.is_some() => {
+                return Err(format!("order_id: {order_id} rests already; allowed: one that does not"));
+            }
             "add" => (PrimaryKind::Add, rest()?),
             "modify" => (PrimaryKind::Modify, rest()?),
-            // What rests keeps its place; a modify to nothing is told as a cancel.
-            "cancel" => (PrimaryKind::Modify, quantity.unwrap_or(0)),
+            "cancel" => {
+                let (rests, left) = (known()?, quantity.unwrap_or(0));
+                if left > 0 && left >= rests {
+                    return Err(format!(
+                        "quantity: {left} of order {order_id}, of which {rests} rest; allowed: less, as it is what a \
+                         cancel leaves"
+                    ));
+                }
+                (PrimaryKind::Cancel, rests - left)
+            }
             "execute" => {
+                known()?;
                 let executed = common.quantity("executed", self.executed)?;
                 (PrimaryKind::Execute, executed.ok_or_else(|| missing("executed"))?)
             }
@@ -375,7 +411,7 @@ impl Message<'_> {
                 ));
             }
         };
-        let needs_place = action != "execute" && (action != "cancel" || quantity > 0);
+        let needs_place = matches!(kind, PrimaryKind::Add | PrimaryKind::Modify);
         let price = common.price("price", self.price)?;
         let side = self.side.as_deref().map(side).transpose()?;
         if needs_place && (price.is_none() || side.is_none()) {
@@ -426,6 +462,22 @@ impl Common<'_> {
     }
 }
 
+/// Reads a line as JSON; the error says where in the line it is wrong.
+fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    if text.trim_ascii().first() != Some(&b'{') {
+        return Err("not a JSON object, such as {\"type\":\"trade\", …}".into());
+    }
+    serde_json::from_slice(text).map_err(|error: serde_json::Error| match error.classify() {
+        Category::Eof => "the line ends within its JSON object".into(),
+        Category::Syntax | Category::Io => format!("not JSON from its byte {} on", error.column()),
+        Category::Data => {
+            let told = error.to_string();
+            let what = told.split(" at line ").next().unwrap_or_default();
+            format!("{what}, at byte {} of the line", error.column())
+        }
+    })
+}
+
 /// A number, or a string that holds one; `None` for `null`.
 fn plain(value: Option<&RawValue>) -> Option<&str> {
     let text = value?.get();
@@ -435,10 +487,13 @@ fn plain(value: Option<&RawValue>) -> Option<&str> {
 
 fn decimal(key: &str, value: Option<&RawValue>, exponent: i8) -> Result<Option<i64>, String> {
     let Some(text) = plain(value) else { return Ok(None) };
-    let number = parse_decimal(text, exponent).filter(|number| *number != ABSENT);
+    // Of numbers that programs print hardly one in a thousand has an exponent.
+    let number = parse_decimal(text, exponent)
+        .or_else(|| plain_decimal(text).and_then(|plain| parse_decimal(&plain, exponent)))
+        .filter(|number| *number != ABSENT);
     number.map(Some).ok_or_else(|| {
         format!(
-            "{key}: {}; allowed: a decimal without an exponent, a multiple of 1e{exponent} within 64 bits",
+            "{key}: {}; allowed: a decimal that is a multiple of 1e{exponent} within 64 bits",
             shown(text)
         )
     })

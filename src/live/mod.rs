@@ -5,6 +5,7 @@
 
 mod lines;
 mod reading;
+mod resting;
 mod socket;
 
 use std::fmt;
@@ -164,6 +165,16 @@ impl LiveHandle {
     /// Says whom to wake, and wakes it: something may have been read before.
     pub fn attach(&self, pump: Unparker) {
         self.0.get_or_init(|| pump).unpark();
+    }
+}
+
+impl LiveInput {
+    /// Removes the socket of a market whose first writer never came, when the process is about to end.
+    pub fn give_up(&self) {
+        if let LiveInput::Unix(path) = self {
+            // One that is not there needs no removing.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

@@ -249,6 +249,12 @@ impl Deriver {
         self.market(instrument).sequences[channel.index()]
     }
 
+    /// Numbers the next record of a stream as if that had been the last sequence: for who took the state of a run from a
+    /// [`Deriver::snapshot`] and goes on with the run.
+    pub fn set_sequence(&mut self, instrument: u32, channel: Channel, sequence: u64) {
+        self.markets[instrument as usize].sequences[channel.index()] = sequence;
+    }
+
     /// How many primaries could not be what the source says, since the start and through every epoch.
     pub fn inconsistencies(&self) -> u64 {
         self.inconsistencies

@@ -143,7 +143,11 @@ impl Catalog {
     }
 }
 
-fn symbol_is_valid(symbol: &str) -> bool {
+/// What [`symbol_is_valid`] takes, in words.
+pub const SYMBOLS_ALLOWED: &str = "1 to 32 printable ASCII characters without space, '*', '\"' and '\\'";
+
+/// Whether an instrument may have this symbol.
+pub fn symbol_is_valid(symbol: &str) -> bool {
     (1..=limits::SYMBOL_BYTES_MAX).contains(&symbol.len())
         && symbol.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'*' | b'"' | b'\\'))
 }

@@ -131,12 +131,12 @@ impl OrderBook {
         }
     }
 
-    /// An order joins the end of the queue at its price.
+    /// An order joins the end of the queue at its price. Returns what then rests at that price in all.
     ///
     /// Errors: [`OrderError::Quantity`], [`OrderError::Price`], [`OrderError::Duplicate`], [`OrderError::Overflow`],
     /// [`OrderError::Full`].
     #[inline]
-    pub fn add(&mut self, order: Order) -> Result<(), OrderError> {
+    pub fn add(&mut self, order: Order) -> Result<i64, OrderError> {
         check(order.order_id, order.price, order.quantity)?;
         if self.by_id.len() >= limits::ORDERS_MAX {
             return Err(OrderError::Full(order.order_id));
@@ -152,16 +152,16 @@ impl OrderBook {
         let node = self.nodes.insert(Node { order, earlier: NONE, later: NONE }) as u32;
         entry.insert(node);
         join(&mut self.nodes, queue, node);
-        Ok(())
+        Ok(queue.quantity)
     }
 
-    /// Part or all of an order leaves: a cancel or an execution. Returns what rests afterwards; a quantity of 0: the
-    /// order is gone. What is left keeps its place in the queue.
+    /// Part or all of an order leaves: a cancel or an execution. Returns what rests of it afterwards (a quantity of 0: the
+    /// order is gone), and what rests at its price in all. What is left keeps its place in the queue.
     ///
     /// Errors: [`OrderError::Quantity`], [`OrderError::Unknown`], [`OrderError::TooMuch`] (more than rests cannot
     /// leave; the order stays whole, and who knows better removes it with the quantity the error names).
     #[inline]
-    pub fn reduce(&mut self, order_id: u64, quantity: i64) -> Result<Order, OrderError> {
+    pub fn reduce(&mut self, order_id: u64, quantity: i64) -> Result<(Order, i64), OrderError> {
         if quantity <= 0 {
             return Err(OrderError::Quantity { order_id, quantity });
         }
@@ -176,13 +176,14 @@ impl OrderBook {
         if quantity < order.quantity {
             order.quantity -= quantity;
             let order = *order;
-            self.queue_mut(&order).quantity -= quantity;
-            return Ok(order);
+            let queue = self.queue_mut(&order);
+            queue.quantity -= quantity;
+            return Ok((order, queue.quantity));
         }
         entry.remove();
-        self.leave(at);
+        let others = self.leave(at);
         let node = self.nodes.remove(at as usize);
-        Ok(Order { quantity: 0, ..node.order })
+        Ok((Order { quantity: 0, ..node.order }, others))
     }
 
     /// An order's price and quantity are now these. It keeps its place in the queue only if the price stays and the
@@ -222,7 +223,7 @@ impl OrderBook {
         match action {
             OrderAction::Add => {
                 let side = side.ok_or(OrderError::Side(order_id))?;
-                self.add(Order { order_id, side, price, quantity })
+                self.add(Order { order_id, side, price, quantity }).map(drop)
             }
             OrderAction::Modify => self.modify(order_id, price, quantity).map(drop),
             OrderAction::Cancel | OrderAction::Execute => {
@@ -310,17 +311,19 @@ impl OrderBook {
         self.sides[order.side.index()].get_mut(order.price).expect("a resting order stands in a queue")
     }
 
-    /// Takes an order out of its queue, and the level away with the last one. The node stays in the slab.
+    /// Takes an order out of its queue, and the level away with the last one. The node stays in the slab. Returns what
+    /// the others at its price have.
     #[inline]
-    fn leave(&mut self, at: u32) {
+    fn leave(&mut self, at: u32) -> i64 {
         let Node { order, earlier, later } = self.nodes[at as usize];
         let queue = self.queue_mut(&order);
         queue.quantity -= order.quantity;
         queue.orders -= 1;
         if queue.orders == 0 {
             self.sides[order.side.index()].remove(order.price);
-            return;
+            return 0;
         }
+        let others = queue.quantity;
         if earlier == NONE {
             queue.first = later;
         }
@@ -333,6 +336,7 @@ impl OrderBook {
         if later != NONE {
             self.nodes[later as usize].earlier = earlier;
         }
+        others
     }
 }
 

@@ -1,9 +1,13 @@
 //! Exact decimals: every price and quantity is an integer times a power of ten, and is printed and read as such.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A value that is not there: the price and quantity of an empty side, a last price before the first trade.
 pub const ABSENT: i64 = i64::MIN;
+
+/// The largest power of ten, up or down, that a number's own exponent may be.
+const OWN_EXPONENT_MAX: usize = 36;
 
 /// One price level: what now stands there (0: nothing). The same 16 bytes in memory and on the wire.
 #[derive(
@@ -115,6 +119,42 @@ pub fn parse_decimal(text: &str, exponent: i8) -> Option<i64> {
     i64::try_from(if negative { -scaled } else { scaled }).ok()
 }
 
+/// A decimal without an exponent of its own: `1.5e-7`, as JavaScript writes small numbers, becomes `0.00000015`. `None`
+/// where it is no decimal, or its exponent is beyond 36: no number of 64 bits at an exponent of -18 to 18 needs more.
+pub fn plain_decimal(text: &str) -> Option<Cow<'_, str>> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (text, None),
+    };
+    let (sign, digits) = match mantissa.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", mantissa),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let Some(exponent) = exponent else { return Some(Cow::Borrowed(text)) };
+    let (down, power) = match exponent.strip_prefix('-') {
+        Some(power) => (true, power),
+        None => (false, exponent.strip_prefix('+').unwrap_or(exponent)),
+    };
+    if !power.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let power: usize = power.parse().ok().filter(|power| *power <= OWN_EXPONENT_MAX)?;
+    let plain = if down {
+        let padded = format!("{}{whole}", "0".repeat(power.saturating_sub(whole.len() - 1)));
+        let (before, after) = padded.split_at(padded.len() - power);
+        format!("{sign}{before}.{after}{fraction}")
+    } else {
+        let padded = format!("{fraction}{}", "0".repeat(power.saturating_sub(fraction.len())));
+        let (before, after) = padded.split_at(power);
+        format!("{sign}{whole}{before}.{after}")
+    };
+    Some(Cow::Owned(plain))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +202,60 @@ mod tests {
         assert_eq!(parse_decimal("7001", 3), None);
     }
 
+    #[test]
+    fn exponents_of_numbers_are_resolved() {
+        for (text, expected) in [
+            ("1.5e-7", Some("0.00000015")),
+            ("1e-8", Some("0.00000001")),
+            ("-12.5E+1", Some("-125.")),
+            ("1.25e1", Some("12.5")),
+            ("3e2", Some("300.")),
+            ("123.4e-2", Some("1.234")),
+            ("12", Some("12")),
+            ("1e19", Some("10000000000000000000.")),
+            ("1e37", None),
+            ("1e99999999999999999999", None),
+            ("1e", None),
+            ("1e+-1", None),
+            ("e5", None),
+            ("x.e5", None),
+            ("NaN", None),
+            ("", None),
+            ("1,5", None),
+            ("1e5e5", None),
+        ] {
+            assert_eq!(plain_decimal(text).as_deref(), expected, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn shifting_back_and_forth_changes_no_value(
+            mantissa in -1_000_000_000_i64..1_000_000_000, places in 0_i8..=9, power in 0_i8..=9
+        ) {
+            let text = Decimal::new(mantissa, -places).to_string();
+            let down = plain_decimal(&format!("{text}e-{power}")).unwrap().into_owned();
+            prop_assert_eq!(parse_decimal(&down, -18), parse_decimal(&text, -18 + power));
+            let up = plain_decimal(&format!("{text}e{power}")).unwrap().into_owned();
+            prop_assert_eq!(parse_decimal(&up, -9), parse_decimal(&text, -9 - power));
+        }
+
+        #[test]
+        fn an_exponent_of_its_own_changes_no_value(mantissa in any::<i64>(), exponent in -18_i8..=18) {
+            let digits = mantissa.unsigned_abs().to_string();
+            let sign = if mantissa < 0 { "-" } else { "" };
+            let (first, rest) = digits.split_at(1);
+            let power = rest.len() as i32 + i32::from(exponent);
+            // As JSON writers print them: all digits and one digit before the point, with signs and zeros.
+            for text in [
+                format!("{sign}{digits}e{exponent}"),
+                format!("{sign}{first}.{rest}0E{power:+03}"),
+            ] {
+                let plain = plain_decimal(&text).unwrap();
+                prop_assert_eq!(parse_decimal(&plain, exponent), Some(mantissa), "{}", text);
+            }
+        }
+
         #[test]
         fn reads_back_what_it_prints(mantissa in any::<i64>(), exponent in -18_i8..=18) {
             let text = Decimal::new(mantissa, exponent).to_string();

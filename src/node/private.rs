@@ -11,13 +11,15 @@ use tracing::{error, warn};
 use crate::bus::bus;
 use crate::clock::Clock;
 use crate::config::PrivateReplays;
-use crate::door::{Opened, Opening, Refused, Stage, Wanted};
+use crate::door::{Opened, Opening, Refused, Running, Stage, Wanted};
 use crate::feed::{FeedError, Replay, ReplaySettings, Speed, TIME_FORMS, parse_time_ns};
 use crate::limits;
-use crate::pump::{Pump, PumpHandle};
+use crate::model::Catalog;
+use crate::pump::{Pump, PumpError, PumpHandle};
 use crate::shard::{CompressionSettings, CoreSettings, Shard, ShardHandle, SlowConsumer, mailbox};
 use crate::source::{ReplayControl, Source};
 use crate::stats::{PrivateStats, Stats};
+use crate::wire::control::Close;
 
 /// All private replays of a server. Clones are the same.
 #[derive(Clone, Debug)]
@@ -42,6 +44,11 @@ struct Acts {
 /// One replay.
 #[derive(Debug)]
 struct Act {
+    /// Its number, from 1, which no other has.
+    number: u64,
+    /// The file's name, as its client gave it.
+    name: String,
+    catalog: Arc<Catalog>,
     curtain: Curtain,
     threads: [JoinHandle<()>; 2],
 }
@@ -58,7 +65,7 @@ impl Drop for Curtain {
     fn drop(&mut self) {
         self.pump.stop();
         // A mailbox that is full has been told before: there is one session to arrive.
-        let _ = self.shard.try_stop();
+        let _ = self.shard.try_stop(Close::ShuttingDown);
     }
 }
 
@@ -94,7 +101,7 @@ impl PrivateStage {
         let mut acts = self.0.lock();
         acts.is_stopping = true;
         let ended = std::mem::take(&mut acts.running);
-        ended.into_iter().flat_map(|Act { curtain: _curtain, threads }| threads).collect()
+        ended.into_iter().flat_map(|Act { curtain: _curtain, threads, .. }| threads).collect()
     }
 }
 
@@ -106,6 +113,19 @@ impl Stage for PrivateStage {
         let playback = playback(&wanted)?;
         let (inner, place) = (self.0.clone(), self.0.take_place()?);
         Ok(Box::new(move || inner.open(&wanted.name, playback, place)))
+    }
+
+    fn running(&self) -> Vec<Running> {
+        let acts = self.0.lock();
+        let running = acts.running.iter().filter(|act| !act.curtain.shard.is_closed());
+        running
+            .map(|Act { number, name, catalog, curtain, .. }| Running {
+                number: *number,
+                name: name.clone(),
+                catalog: catalog.clone(),
+                shard: curtain.shard.clone(),
+            })
+            .collect()
     }
 }
 
@@ -144,7 +164,7 @@ impl Inner {
         let pump = Pump::new(Box::new(replay), publisher, epoch, self.clock, stats.source.clone());
         handle.attach(pump.handle().unparker());
         let shard = Shard {
-            catalog,
+            catalog: catalog.clone(),
             epoch,
             settings: self.core,
             tap,
@@ -167,9 +187,12 @@ impl Inner {
         let (ends, kept, file) = (curtain.clone(), place.clone(), name.to_owned());
         let pumping = spawn("private-pump", move || {
             // In this order: the place is free once all else is gone.
-            let (_place, _ends) = (kept, ends);
+            let (_place, ends) = (kept, ends);
             if let Err(error) = pump.run() {
                 warn!(file, %error, "a private replay failed; its client is sent away");
+                let close = Close::ReplayFailed { damaged_at: damaged_at(&error) };
+                // A mailbox that is full has been told to stop before.
+                let _ = ends.shard.try_stop(close);
             }
         })?;
         let (ends, file) = (curtain.clone(), name.to_owned());
@@ -179,9 +202,10 @@ impl Inner {
                 error!(file, %error, "the shard of a private replay failed");
             }
         })?;
-        acts.running.push(Act { curtain: curtain.clone(), threads: [pumping, serving] });
+        let number = self.stats.opened.fetch_add(1, Ordering::Relaxed) + 1;
+        let (name, threads) = (name.to_owned(), [pumping, serving]);
+        acts.running.push(Act { number, name, catalog, curtain: curtain.clone(), threads });
         drop(acts);
-        self.stats.opened.fetch_add(1, Ordering::Relaxed);
         let seat = shard_handle.seat_with(Box::new(curtain));
         Ok(Opened { shard: shard_handle, seat })
     }
@@ -193,6 +217,15 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 fn failed(error: impl Display) -> Refused {
     Refused::Failed(format!("the system gives no more threads or descriptors: {error}"))
+}
+
+/// The byte of the file where it is damaged, if that is why.
+fn damaged_at(error: &PumpError) -> Option<u64> {
+    let PumpError::Source(error) = error else { return None };
+    match error.downcast_ref() {
+        Some(FeedError::Damaged { fault, .. }) => Some(fault.offset),
+        _ => None,
+    }
 }
 
 /// Whether it names a file and no way to another folder.

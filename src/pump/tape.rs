@@ -18,6 +18,8 @@ pub enum Said {
         instrument: Option<u32>,
         /// How many.
         records: u64,
+        /// Event time of the last record that the source said before them.
+        from_ns: u64,
         /// Event time of the last record that the source said.
         until_ns: u64,
     },
@@ -37,12 +39,16 @@ pub struct Tape {
     stats: Arc<RecordStats>,
     /// Records that are missing since each instrument was last right, by its number; 0: it is right.
     missing: Vec<u64>,
+    /// Event time of the last record before those, by the instrument's number.
+    missing_since_ns: Vec<u64>,
     /// Instruments that are not.
     wrong: usize,
     /// The instrument where the search for those begins.
     next: usize,
     /// Records that are missing of the epoch before, where the tape has not been told of the new one.
     before_epoch: Option<u64>,
+    /// Event time of the last record before those.
+    before_epoch_since_ns: u64,
     /// Event time of the last record.
     now_ns: u64,
     /// What is offered; reused.
@@ -69,9 +75,11 @@ impl Tape {
             publisher,
             stats,
             missing: vec![0; instruments],
+            missing_since_ns: vec![0; instruments],
             wrong: 0,
             next: 0,
             before_epoch: None,
+            before_epoch_since_ns: 0,
             now_ns: 0,
             said: Vec::new(),
             snapshot: Vec::new(),
@@ -81,6 +89,7 @@ impl Tape {
 
     /// Takes what the source said; `deriver` has taken it too.
     pub(super) fn take(&mut self, primaries: &[Primary], deriver: &Deriver) {
+        let before_ns = self.now_ns;
         if let Some(last) = primaries.iter().rev().find(|primary| primary.ts_event_ns != ABSENT_TIME) {
             self.now_ns = last.ts_event_ns;
         }
@@ -95,7 +104,7 @@ impl Tape {
         if goes_past || !is_whole {
             for primary in primaries {
                 if goes_past || self.missing[primary.instrument as usize] > 0 {
-                    self.miss(primary.instrument);
+                    self.miss(primary.instrument, before_ns);
                 }
             }
         }
@@ -112,15 +121,23 @@ impl Tape {
     /// A new epoch begins; `deriver` is in it.
     pub(super) fn reset(&mut self, deriver: &Deriver) {
         let missing: u64 = self.missing.iter().sum();
+        if self.before_epoch.is_none() {
+            let since = self.missing.iter().zip(&self.missing_since_ns).filter(|(missing, _)| **missing > 0);
+            self.before_epoch_since_ns = since.map(|(_, since_ns)| *since_ns).min().unwrap_or(self.now_ns);
+        }
         self.missing.fill(0);
         self.wrong = 0;
         self.before_epoch = Some(self.before_epoch.unwrap_or(0) + missing);
         self.make_right(deriver);
     }
 
-    fn miss(&mut self, instrument: u32) {
+    /// A record of the instrument goes past; the last record before its batch was at `before_ns`.
+    fn miss(&mut self, instrument: u32, before_ns: u64) {
         let missing = &mut self.missing[instrument as usize];
-        self.wrong += usize::from(*missing == 0);
+        if *missing == 0 {
+            self.wrong += 1;
+            self.missing_since_ns[instrument as usize] = before_ns;
+        }
         *missing += 1;
         self.stats.lost.add(1);
     }
@@ -136,7 +153,8 @@ impl Tape {
         if let Some(missing) = self.before_epoch {
             self.said.clear();
             if missing > 0 {
-                self.said.push(Said::Lost { instrument: None, records: missing, until_ns: self.now_ns });
+                let (from_ns, until_ns) = (self.before_epoch_since_ns, self.now_ns);
+                self.said.push(Said::Lost { instrument: None, records: missing, from_ns, until_ns });
             }
             self.said.push(Said::NewEpoch);
             if !self.offer() {
@@ -159,7 +177,8 @@ impl Tape {
             self.snapshot.clear();
             deriver.snapshot(number, self.now_ns, &mut self.snapshot);
             self.said.clear();
-            self.said.push(Said::Lost { instrument: Some(number), records, until_ns: self.now_ns });
+            let (from_ns, until_ns) = (self.missing_since_ns[instrument], self.now_ns);
+            self.said.push(Said::Lost { instrument: Some(number), records, from_ns, until_ns });
             self.said.extend(self.snapshot.iter().map(|primary| Said::Record(*primary)));
             if !self.offer() {
                 self.next = instrument;
@@ -270,11 +289,21 @@ mod tests {
         assert_eq!(rig.stats.lost.get(), 2 * 36, "four batches of two found room");
         let first = rig.record();
         assert_eq!(first.len(), 8);
+        let until_ns = rig.tape.now_ns;
         // With room again each instrument gets its loss and its state, in chunks of their own.
+        let mut losses = Vec::new();
         for _ in 0..5 {
             rig.say(0);
-            rig.record();
+            losses.extend(rig.record().into_iter().filter_map(|said| match said {
+                Said::Lost { from_ns, until_ns, .. } => Some((from_ns, until_ns)),
+                _ => None,
+            }));
         }
+        // Nothing was recorded between the first that was missing and what makes each instrument right.
+        let from_ns: Vec<u64> = losses.iter().map(|(from_ns, _)| *from_ns).collect();
+        assert_eq!(from_ns.len(), 3);
+        assert!(from_ns.iter().all(|from_ns| (1_008..=1_014).contains(from_ns)), "{losses:?}");
+        assert!(losses.iter().all(|(_, to_ns)| *to_ns > until_ns), "{losses:?}");
         (0..3).for_each(|instrument| rig.assert_equal(instrument));
         assert_eq!(rig.declared, rig.stats.lost.get(), "every loss is declared");
         assert_eq!(rig.tape.wrong, 0);

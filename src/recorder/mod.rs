@@ -16,7 +16,7 @@ use crate::bus::{Closed, Tap};
 use crate::clock::Clock;
 use crate::feed::{Description, FeedError, KeyframeSettings, Loss, Writer, loss_reason, pacing_time_ns};
 use crate::limits;
-use crate::model::{Catalog, Deriver, Event, Primary, Status, primary_flags};
+use crate::model::{Deriver, Primary, Status, primary_flags};
 use crate::pump::Said;
 use crate::stats::RecordStats;
 
@@ -73,9 +73,6 @@ pub struct Recorder {
     number: u64,
     /// Bytes of the files before.
     bytes_before: u64,
-    /// What is known of the instruments by what was recorded: the next file begins with it. Empty where no other begins.
-    books: Option<Deriver>,
-    catalog: Arc<Catalog>,
     stats: Arc<RecordStats>,
     clock: Clock,
     runtime: Runtime,
@@ -96,8 +93,6 @@ pub struct Recorder {
     start_bytes: u64,
     /// Pacing time of the last record.
     last_ns: Option<u64>,
-    /// What the deriver says, which nobody hears; reused.
-    derived: Vec<Event>,
 }
 
 impl Recorder {
@@ -113,12 +108,7 @@ impl Recorder {
         clock: Clock,
     ) -> Result<(Recorder, RecorderHandle), RecordError> {
         let writer = create(&settings.file, &description)?;
-        let catalog = Catalog::new(description.instruments.clone()).map_err(|error| {
-            let path = settings.file.display().to_string();
-            FeedError::Catalog { path, error }
-        })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let rotates = settings.rotate.is_some() || settings.rotate_bytes.is_some();
         let (hurry, parker) = (Arc::<AtomicBool>::default(), Parker::new());
         let handle = RecorderHandle { hurry: hurry.clone(), unparker: parker.unparker().clone() };
         stats.files.set(1);
@@ -130,8 +120,6 @@ impl Recorder {
             writer,
             number: 1,
             bytes_before: 0,
-            books: rotates.then(|| Deriver::of_books(&catalog)),
-            catalog: Arc::new(catalog),
             stats,
             clock,
             runtime: runtime.map_err(RecordError::Runtime)?,
@@ -145,7 +133,6 @@ impl Recorder {
             has_news: false,
             start_bytes: 0,
             last_ns: None,
-            derived: Vec::new(),
             settings,
         };
         Ok((recorder, handle))
@@ -167,7 +154,7 @@ impl Recorder {
     fn end(&mut self) -> Result<(), GaveUp> {
         let undeclared = self.stats.lost.get().saturating_sub(self.declared);
         if undeclared > 0 {
-            self.declare(None, undeclared, None)?;
+            self.declare(None, undeclared, self.last_ns, None)?;
         }
         self.seal()
     }
@@ -200,19 +187,15 @@ impl Recorder {
                 self.stats.records.add(1);
                 self.has_news |= primary.flags & primary_flags::SNAPSHOT == 0;
                 if primary.is_last() && self.has_news && self.is_full() {
-                    self.rotate()?;
+                    self.rotate(true)?;
                 }
                 Ok(())
             }
-            Said::Lost { instrument, records, until_ns } => {
-                self.declare(*instrument, *records, Some(*until_ns))
+            Said::Lost { instrument, records, from_ns, until_ns } => {
+                let from_ns = Some(*from_ns).filter(|_| self.last_ns.is_some());
+                self.declare(*instrument, *records, from_ns, Some(*until_ns))
             }
-            Said::NewEpoch if self.has_news => {
-                if let Some(books) = &mut self.books {
-                    *books = Deriver::of_books(&self.catalog);
-                }
-                self.rotate()
-            }
+            Said::NewEpoch if self.has_news => self.rotate(false),
             Said::NewEpoch => Ok(()),
         }
     }
@@ -222,6 +205,7 @@ impl Recorder {
         &mut self,
         instrument: Option<u32>,
         records: u64,
+        from_ns: Option<u64>,
         until_ns: Option<u64>,
     ) -> Result<(), GaveUp> {
         let reason = if self.was_refused { loss_reason::REFUSED } else { loss_reason::SLOW };
@@ -231,12 +215,11 @@ impl Recorder {
             // One line for all instruments that come at about one time.
             tracing::warn!(
                 file = self.file(),
-                records,
+                records = self.stats.lost.get().saturating_sub(self.declared),
                 "records were not recorded, and are declared lost: {}",
                 loss.reason()
             );
         }
-        let from_ns = self.last_ns;
         self.insist(|writer| writer.declare_loss(loss, from_ns, until_ns))?;
         self.declared += records;
         Ok(())
@@ -245,11 +228,6 @@ impl Recorder {
     /// Adds a record to the file.
     fn push(&mut self, primary: &Primary) -> Result<(), GaveUp> {
         self.last_ns = pacing_time_ns(primary).or(self.last_ns);
-        if let Some(books) = &mut self.books {
-            // The publisher's deriver has taken it, so this one does.
-            let _ = books.apply(primary, &mut self.derived);
-            self.derived.clear();
-        }
         self.write(primary)
     }
 
@@ -268,7 +246,7 @@ impl Recorder {
         self.was_refused &= self.had_loss || !self.tap.is_empty();
         self.had_loss = false;
         if self.has_news && self.is_full() {
-            self.rotate()?;
+            self.rotate(true)?;
         }
         self.flush_ns = after(self.clock.now_ns(), self.settings.flush);
         Ok(())
@@ -281,29 +259,28 @@ impl Recorder {
         let is_long = self.settings.rotate_bytes.is_some_and(is_long);
         let is_old =
             self.settings.rotate.is_some_and(|time| self.clock.now_ns() >= after(self.begun_ns, time));
-        (is_long || is_old) && self.books.as_ref().is_some_and(Deriver::is_between_events)
+        (is_long || is_old) && self.writer.deriver().is_some_and(Deriver::is_between_events)
     }
 
-    /// Finishes the file and begins the next one, with what is known of the instruments.
-    fn rotate(&mut self) -> Result<(), GaveUp> {
+    /// Finishes the file and begins the next one; where history goes on, with what is known of the instruments.
+    fn rotate(&mut self, goes_on: bool) -> Result<(), GaveUp> {
         self.seal()?;
         self.bytes_before += self.writer.bytes();
-        self.writer = self.next_file()?;
+        let next = self.next_file()?;
+        let before = std::mem::replace(&mut self.writer, next);
         self.stats.files.add(1);
         (self.begun_ns, self.has_news) = (self.clock.now_ns(), false);
-        let Some(books) = self.books.take() else { return Ok(()) };
-        let catalog = Arc::clone(&self.catalog);
+        let Some(known) = before.deriver().filter(|_| goes_on) else { return Ok(()) };
         let mut snapshot = Vec::new();
-        for (instrument, _) in catalog.iter() {
-            books.snapshot(instrument, self.last_ns.unwrap_or(0), &mut snapshot);
+        for (instrument, _) in before.catalog().iter() {
+            known.snapshot(instrument, self.last_ns.unwrap_or(0), &mut snapshot);
             // A status and an empty book are what every file begins with.
-            let is_untouched = snapshot.len() <= 2 && books.status(instrument) == Status::default();
+            let is_untouched = snapshot.len() <= 2 && known.status(instrument) == Status::default();
             if !is_untouched {
                 snapshot.iter().try_for_each(|primary| self.write(primary))?;
             }
             snapshot.clear();
         }
-        self.books = Some(books);
         self.insist(Writer::flush)?;
         self.start_bytes = self.writer.bytes();
         Ok(())

@@ -27,7 +27,7 @@ use crate::limits;
 use crate::model::{
     Bar, BarStep, Body, Catalog, Channel, Event, Level, Period, ResetReason, Side, event_flags,
 };
-use crate::source::ReplayControl;
+use crate::source::{ReplayControl, Stepping};
 use crate::stats::ShardStats;
 use crate::wire::control::{self, Notice};
 use crate::wire::message::{Content, Levels, Meta};
@@ -82,6 +82,8 @@ pub struct Core {
     pub(super) stats: Arc<CachePadded<ShardStats>>,
     /// What clients steer; `None`: the source is no replay.
     pub(super) replay: Option<Arc<dyn ReplayControl>>,
+    /// Steps that a client has asked for, which nobody waits for yet.
+    pub(super) stepping: Option<(SessionId, Stepping)>,
     /// Whether it is to be let go on once a client has subscribed.
     pub(super) plays_when_subscribed: bool,
     /// Epoch of the source, as far as this shard has heard.
@@ -168,6 +170,7 @@ impl Core {
             settings,
             stats,
             replay: None,
+            stepping: None,
             plays_when_subscribed: false,
             epoch,
             markets,

@@ -179,9 +179,10 @@ impl Core {
 
     /// Whether nothing waits for a session, in its outbox or for room in it.
     pub fn is_answered(&self, id: SessionId) -> bool {
-        self.sessions
-            .get(id)
-            .is_none_or(|session| !session.is_busy() && session.round.is_empty() && session.outbox.is_empty())
+        self.sessions.get(id).is_none_or(|session| {
+            let is_busy = session.is_busy() && !session.is_stepping();
+            !is_busy && session.round.is_empty() && session.outbox.is_empty()
+        })
     }
 
     /// Every session.
@@ -286,7 +287,7 @@ impl Core {
                 if !self.catch_up(id, stream) {
                     self.sessions[id].fresh.push_front(stream);
                 }
-            } else if let Some(job) = session.job.take() {
+            } else if let Some(job) = session.job.take_if(|job| !job.is_stepping()) {
                 let rest = self.send_page(id, job);
                 self.sessions[id].job = rest;
             } else if let Some(stream) = session.round.pop_front() {
@@ -470,7 +471,7 @@ impl Core {
                 page.finish(next < ended.len());
                 (next < ended.len()).then_some(Job::Unsubscribe { id: request, ended, done: next })
             }
-            Job::Replay { id: request, replay } => {
+            Job::Replay { id: request, replay, .. } => {
                 control::replay(&mut text, request.as_ref(), &replay.state());
                 None
             }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::Channel;
+use crate::wire::control::Close;
 use crate::wire::deflate::Agreed;
 
 /// The subprotocol of a session.
@@ -191,8 +192,8 @@ pub enum Letter {
     Arrival(Arrival),
     /// A question, and where the answer goes.
     Query(Query, oneshot::Sender<Answer>),
-    /// Say goodbye to everyone and end.
-    Stop,
+    /// Say goodbye to everyone, who are closed for that reason, and end.
+    Stop(Close),
 }
 
 /// The way to a shard.
@@ -271,11 +272,11 @@ impl ShardHandle {
     /// Tells the shard to say goodbye to everyone and end. Blocks while the mailbox is full; not for a runtime's thread.
     pub fn stop(&self) {
         // A shard that is gone needs no telling.
-        let _ = self.letters.blocking_send(Letter::Stop);
+        let _ = self.letters.blocking_send(Letter::Stop(Close::ShuttingDown));
     }
 
-    /// The same without blocking. `false`: the mailbox is full, and the shard was not told.
-    pub fn try_stop(&self) -> bool {
-        !matches!(self.letters.try_send(Letter::Stop), Err(TrySendError::Full(_)))
+    /// The same without blocking, for any reason. `false`: the mailbox is full, and the shard was not told.
+    pub fn try_stop(&self, close: Close) -> bool {
+        !matches!(self.letters.try_send(Letter::Stop(close)), Err(TrySendError::Full(_)))
     }
 }

@@ -9,7 +9,7 @@ use super::session::{Job, StreamKey, Wanted};
 use super::topic::{SessionId, View};
 use crate::limits;
 use crate::model::Channel;
-use crate::source::ReplayAction;
+use crate::source::{ReplayAction, Stepping};
 use crate::wire::control::{self, Close, Command, Conflate, ErrorCode, Refusal, RequestId, Subscribe};
 
 impl Core {
@@ -147,6 +147,22 @@ impl Core {
         Ok(())
     }
 
+    /// The steps that the last request asked for, if it did: once they are over its client is to be answered
+    /// ([`Core::end_stepping`]).
+    pub fn take_stepping(&mut self) -> Option<(SessionId, Stepping)> {
+        self.stepping.take()
+    }
+
+    /// The steps that a client asked for are made, or took too long: it is told how far the replay is.
+    pub fn end_stepping(&mut self, id: SessionId) {
+        if let Some(Job::Replay { is_stepping, .. }) =
+            self.sessions.get_mut(id).and_then(|session| session.job.as_mut())
+        {
+            *is_stepping = false;
+            self.advance(id);
+        }
+    }
+
     /// The client steers the replay, or asks how far it is.
     fn steer_replay(
         &mut self,
@@ -160,13 +176,16 @@ impl Core {
         };
         let is_clocked =
             matches!(action, Some(ReplayAction::Play | ReplayAction::Pause | ReplayAction::Step { .. }));
-        if let Some(Err(message)) = action.map(|action| replay.steer(&action)) {
-            return Err(Refusal::new(request, ErrorCode::BadRequest, message));
-        }
+        let steered = action.map(|action| replay.steer(&action)).transpose();
+        let stepping = steered
+            .map_err(|message| Refusal::new(request.clone(), ErrorCode::BadRequest, message))?
+            .flatten();
         if is_clocked {
             self.plays_when_subscribed = false;
         }
-        self.sessions[id].job = Some(Job::Replay { id: request, replay: Arc::clone(replay) });
+        let (replay, is_stepping) = (Arc::clone(replay), stepping.is_some());
+        self.sessions[id].job = Some(Job::Replay { id: request, replay, is_stepping });
+        self.stepping = stepping.map(|stepping| (id, stepping));
         Ok(())
     }
 

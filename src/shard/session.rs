@@ -116,6 +116,8 @@ pub enum Job {
         id: Option<RequestId>,
         /// What is told of.
         replay: Arc<dyn ReplayControl>,
+        /// Whether that is to be told only once its steps are made ([`Core::end_stepping`](super::Core::end_stepping)).
+        is_stepping: bool,
     },
     /// `instruments`.
     List {
@@ -124,6 +126,13 @@ pub enum Job {
         /// How many have been named.
         done: usize,
     },
+}
+
+impl Job {
+    /// Whether it waits for a replay's steps.
+    pub fn is_stepping(&self) -> bool {
+        matches!(self, Job::Replay { is_stepping: true, .. })
+    }
 }
 
 /// One client.
@@ -243,6 +252,11 @@ impl Session {
     /// Whether an earlier request is still being answered.
     pub fn is_busy(&self) -> bool {
         self.job.is_some() || !self.fresh.is_empty()
+    }
+
+    /// Whether nothing but a replay's steps holds up the reply in hand.
+    pub fn is_stepping(&self) -> bool {
+        self.fresh.is_empty() && self.job.as_ref().is_some_and(Job::is_stepping)
     }
 
     /// Whether its streams are conflated.

@@ -28,8 +28,9 @@ use crate::bus::Tap;
 use crate::clock::Clock;
 use crate::limits;
 use crate::model::{Catalog, Event};
-use crate::source::ReplayControl;
+use crate::source::{ReplayControl, Stepping};
 use crate::stats::{ShardStats, SourceStats};
+use crate::wire::control::Close;
 use crate::wire::deflate::Inflater;
 use crate::wire::frame::opcode;
 use crate::wire::guard::Rules;
@@ -136,7 +137,7 @@ impl Shell {
         let mut intervals = interval(Duration::from_millis(limits::INTERVAL_MILLISECONDS));
         intervals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut source_lives = true;
-        loop {
+        let close = loop {
             tap.pulse();
             let is_blocked = self.core.borrow_mut().is_blocked();
             if !is_blocked && self.take_batch(&mut tap) {
@@ -150,8 +151,12 @@ impl Shell {
             self.let_time_pass(&tap);
             for _ in 0..limits::LETTERS_MAX {
                 match letters.try_recv() {
-                    Ok(Letter::Stop) | Err(TryRecvError::Disconnected) => {
-                        self.stop(tap, letters).await;
+                    Ok(Letter::Stop(close)) => {
+                        self.stop(close, tap, letters).await;
+                        return true;
+                    }
+                    Err(TryRecvError::Disconnected) => {
+                        self.stop(Close::ShuttingDown, tap, letters).await;
                         return true;
                     }
                     Ok(letter) => self.take_letter(letter),
@@ -162,7 +167,8 @@ impl Shell {
                 biased;
                 () = self.broken.notified() => return false,
                 letter = letters.recv() => match letter {
-                    Some(Letter::Stop) | None => break,
+                    Some(Letter::Stop(close)) => break close,
+                    None => break Close::ShuttingDown,
                     Some(letter) => self.take_letter(letter),
                 },
                 _ = timer.tick() => {}
@@ -170,8 +176,8 @@ impl Shell {
                 ready = tap.ready(), if source_lives && !is_blocked => source_lives = ready.is_ok(),
                 () = self.progress.notified(), if is_blocked => {}
             }
-        }
-        self.stop(tap, letters).await;
+        };
+        self.stop(close, tap, letters).await;
         true
     }
 
@@ -192,7 +198,7 @@ impl Shell {
         match letter {
             Letter::Arrival(arrival) => self.adopt(arrival),
             Letter::Query(query, reply) => self.answer(query, reply),
-            Letter::Stop => {}
+            Letter::Stop(_) => {}
         }
     }
 
@@ -222,23 +228,32 @@ impl Shell {
         records > 0
     }
 
-    /// Everyone gets what there still is, a notice, and 1001.
-    async fn stop(self: &Rc<Self>, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) {
-        let deadline_ns = self.clock.now_ns() + limits::DRAIN_MILLISECONDS * 1_000_000;
-        // Not where it waits for slow clients: what is left of a replay would pile up in their outboxes.
-        while !self.core.borrow_mut().is_blocked()
-            && self.take_batch(&mut tap)
-            && self.clock.now_ns() < deadline_ns
-        {
-            self.write_dirty();
-            yield_now().await;
-        }
+    /// Everyone gets what there still is, and is closed.
+    async fn stop(self: &Rc<Self>, close: Close, mut tap: Tap<Event>, mut letters: mpsc::Receiver<Letter>) {
+        let drained = timeout(Duration::from_millis(limits::DRAIN_MILLISECONDS), async {
+            loop {
+                if !self.core.borrow_mut().is_blocked() {
+                    if !self.take_batch(&mut tap) {
+                        break;
+                    }
+                    self.write_dirty();
+                    yield_now().await;
+                } else if close == Close::ShuttingDown {
+                    // What is left of a replay would pile up in the outboxes of slow clients.
+                    break;
+                } else {
+                    self.progress.notified().await;
+                }
+            }
+        });
+        // Whatever is left then, there is no more time for it.
+        let _ = drained.await;
         // Nobody writes any more; who wrote before is answered.
         letters.close();
         while let Ok(letter) = letters.try_recv() {
             self.take_letter(letter);
         }
-        self.core.borrow_mut().say_goodbye();
+        self.core.borrow_mut().say_goodbye(close);
         self.write_dirty();
         let everyone_gone = async {
             while !self.lines.borrow().is_empty() {
@@ -296,6 +311,9 @@ impl Shell {
                 }
                 let goes_on = self.take(id, incoming);
                 self.write_dirty();
+                if let Some((id, stepping)) = self.core.borrow_mut().take_stepping() {
+                    spawn_local(self.clone().await_steps(id, stepping));
+                }
                 if !goes_on {
                     break;
                 }
@@ -308,6 +326,14 @@ impl Shell {
             let _ = timeout(Duration::from_secs(limits::CLOSE_SECONDS), reader.drain()).await;
             self.remove(id);
         }
+    }
+
+    /// Answers a client once the steps that it asked for are made.
+    async fn await_steps(self: Rc<Self>, id: SessionId, stepping: Stepping) {
+        // Steps that take longer are on their way.
+        let _ = timeout(limits::HTTP_ANSWER_TIME, stepping.over()).await;
+        self.core.borrow_mut().end_stepping(id);
+        self.write_dirty();
     }
 
     /// What is next of what a client sends: a request once those before it have been answered, anything else as it comes.

@@ -123,18 +123,20 @@ impl Core {
         self.push_control(id, bytes.into());
     }
 
-    /// The server stops: everyone gets what waits, what was held back, a notice, and 1001.
-    pub fn say_goodbye(&mut self) {
+    /// The shard ends: everyone gets what waits, what was held back, a notice where the server stops, and is closed.
+    pub fn say_goodbye(&mut self, close: Close) {
         self.release_intervals();
         self.flush();
         for id in self.sessions() {
             self.tell_the_rest(id);
         }
-        let mut text = Vec::new();
-        control::notice(&mut text, Notice::ShuttingDown);
-        self.push_text_to_all(&text);
+        if close == Close::ShuttingDown {
+            let mut text = Vec::new();
+            control::notice(&mut text, Notice::ShuttingDown);
+            self.push_text_to_all(&text);
+        }
         for id in self.sessions() {
-            self.close(id, Close::ShuttingDown);
+            self.close(id, close);
         }
     }
 

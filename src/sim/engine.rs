@@ -205,7 +205,7 @@ impl Engine {
 
     /// `part.quantity` of the order leaves the book.
     fn leave(&mut self, part: Order) {
-        let after = self.book.reduce(part.order_id, part.quantity).expect(KNOWN);
+        let (after, _) = self.book.reduce(part.order_id, part.quantity).expect(KNOWN);
         let resting = &mut self.resting[part.side.index()];
         resting.quantity -= part.quantity;
         resting.orders -= usize::from(after.quantity == 0);

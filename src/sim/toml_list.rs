@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use super::kind::{Kind, Terms};
 use super::profile::{Fault, Faults, InstrumentProfile};
 use crate::limits;
-use crate::model::{Catalog, CatalogError, Decimal, Instrument, parse_decimal};
+use crate::model::{Catalog, CatalogError, Decimal, Instrument, SYMBOLS_ALLOWED, parse_decimal};
 
 const INSTRUMENT_KEYS: [&str; 12] = [
     "symbol",
@@ -131,15 +131,14 @@ impl Entry<'_> {
     }
 
     fn symbol(&mut self) -> String {
-        const ALLOWED: &str = "1 to 32 printable ASCII characters without space, '*', '\"' and '\\'";
         let symbol = match self.table.get("symbol") {
             Some(Value::String(symbol)) => symbol.clone(),
             Some(value) => {
-                self.fault("symbol", value, ALLOWED);
+                self.fault("symbol", value, SYMBOLS_ALLOWED);
                 return String::new();
             }
             None => {
-                self.fault("symbol", "missing", ALLOWED);
+                self.fault("symbol", "missing", SYMBOLS_ALLOWED);
                 return String::new();
             }
         };
@@ -155,7 +154,7 @@ impl Entry<'_> {
             source_id: 0,
         };
         if let Err(CatalogError::Symbol(_)) = Catalog::new(vec![alone]) {
-            self.fault("symbol", format!("{symbol:?}"), ALLOWED);
+            self.fault("symbol", format!("{symbol:?}"), SYMBOLS_ALLOWED);
         }
         symbol
     }

@@ -89,7 +89,7 @@ fn nothing_follows_the_close_frame() {
     trade(&mut core, 1);
     core.set_stale(true);
     core.tick(100_000_000_000, 0, true);
-    core.say_goodbye();
+    core.say_goodbye(Close::ShuttingDown);
     assert_eq!(told(&mut core, session), []);
     assert!(!core.is_busy(session));
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use tickcast::limits;
 use tickcast::shard::{Core, SessionId, SlowConsumer};
 use tickcast::stats::ShardStats;
+use tickcast::wire::control::Close;
 
 use super::by_hand::{
     Told, connection, connection_at, counted, gaps_and_spans, received, refuse, subscribe, told, trade,
@@ -182,7 +183,7 @@ fn a_goodbye_tells_all_that_fits() {
     let mut reporter = Reporter::new(SlowConsumer::Conflate);
     reporter.lags();
     (0..MISSED).for_each(|_| reporter.trade());
-    reporter.core.say_goodbye();
+    reporter.core.say_goodbye(Close::ShuttingDown);
     let (gaps, spans) = gaps_and_spans(&mut reporter.core, reporter.client);
     assert!(
         gaps.is_empty() && spans.iter().copied().eq((2..=1 + MISSED).map(|n| (n, n))),
@@ -199,7 +200,7 @@ fn a_goodbye_tells_all_that_fits() {
     (0..MISSED).for_each(|_| reporter.trade());
     reporter.core.request(reporter.client, r#"{"op":"ping"}"#, 0);
     refuse(&mut reporter.core, reporter.client);
-    reporter.core.say_goodbye();
+    reporter.core.say_goodbye(Close::ShuttingDown);
     let told = told(&mut reporter.core, reporter.client);
     let [Told::Text(pong), Told::Text(gap), Told::Text(notice), Told::Close(1001, _)] = &told[..] else {
         panic!("{told:?}")

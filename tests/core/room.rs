@@ -7,6 +7,7 @@ use crossbeam_utils::CachePadded;
 use tickcast::model::Status;
 use tickcast::shard::{Core, CoreSettings, SessionId, SlowConsumer};
 use tickcast::stats::ShardStats;
+use tickcast::wire::control::Close;
 
 use super::by_hand::{
     PLAIN, connection, core, level, received, refuse, status, subscribe, texts, trade, with,
@@ -116,7 +117,7 @@ fn a_goodbye_adds_nothing_beyond_the_bound() {
     for (outbox_bytes, gaps) in [(waits, 1), (waits - 1, 0)] {
         let (mut core, slow) = filled(outbox_bytes);
         assert_eq!(connection(&core, slow).waiting_bytes, waits);
-        core.say_goodbye();
+        core.say_goodbye(Close::ShuttingDown);
         assert_eq!(texts(&mut core, slow, "gap").len(), gaps, "{outbox_bytes}");
     }
 }

@@ -3,6 +3,7 @@
 use tickcast::limits;
 use tickcast::model::{Body, OrderAction, OrderChange, Side, Status};
 use tickcast::shard::{CoreSettings, SessionId, SlowConsumer};
+use tickcast::wire::control::Close;
 
 use super::by_hand::{
     PLAIN, conflate, core_of, level, publish, received, refuse, spans, status, subscribe, trade, whole, with,
@@ -140,7 +141,7 @@ fn a_goodbye_leaves_nothing_untold() {
     level(&mut core, 2, 50, 8);
     trade(&mut core, 100);
     trade(&mut core, 101);
-    core.say_goodbye();
+    core.say_goodbye(Close::ShuttingDown);
     assert_eq!(spans(&received(&mut core, calm)), [(1, 2)]);
     assert_eq!(spans(&received(&mut core, slow)), [(100, 100), (101, 101)]);
 }

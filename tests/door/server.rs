@@ -14,7 +14,7 @@ use tickcast::feed::Speed;
 use tickcast::limits;
 use tickcast::model::{Catalog, Channel, ChannelSet, Instrument};
 use tickcast::shard::{Answer as Answered, Arrival, Letter, ShardHandle, mailbox};
-use tickcast::source::{ReplayAction, ReplayControl};
+use tickcast::source::{ReplayAction, ReplayControl, Stepping};
 use tickcast::stats::{SourceStats, Stats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -92,7 +92,7 @@ async fn stand_in(mut letters: mpsc::Receiver<Letter>, arrivals: mpsc::Unbounded
                 let body = json!({"asked": format!("{query:?}")}).to_string();
                 let _ = answer.send(Answered::Body(Bytes::from(body)));
             }
-            Letter::Stop => break,
+            Letter::Stop(_) => break,
         }
     }
 }
@@ -121,12 +121,12 @@ impl ReplayControl for Tape {
     fn state(&self) -> String {
         json!({"asked": self.asked.fetch_add(1, Ordering::Relaxed)}).to_string()
     }
-    fn steer(&self, action: &ReplayAction) -> Result<(), String> {
+    fn steer(&self, action: &ReplayAction) -> Result<Option<Stepping>, String> {
         if let ReplayAction::Speed(speed) = action {
             speed.parse::<Speed>().map_err(|error| error.to_string())?;
         }
         self.told.lock().unwrap().push(action.clone());
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tickcast::feed::{Reader, pacing_time_ns};
+use tickcast::feed::{FeedError, Reader, pacing_time_ns};
 use tickcast::model::PrimaryKind;
 
 use crate::raw::{EVERYTHING, Heard, Incoming, JSON, Raw, StreamKey, is_of_time};
@@ -195,7 +195,8 @@ fn each_steers_its_own_and_nobody_elses() {
     assert_eq!(control(&mut one)["state"], "paused");
     one.subscribe(&["*"], &["trades", "book"], None);
     one.send(&json!({"op": "replay", "id": 2, "action": "step", "events": 3}));
-    assert_eq!(control(&mut one)["id"], 2);
+    let state = control(&mut one);
+    assert!(state["id"] == 2 && state["records_sent"].as_u64() >= Some(3), "behind the steps: {state}");
     let begun = other.subscribe(&["*"], &["trades"], None);
     // A reset would not be passed over there.
     one.send(&json!({"op": "replay", "id": 3, "action": "seek", "time_ns": FROM_NS.to_string()}));
@@ -221,6 +222,34 @@ fn each_steers_its_own_and_nobody_elses() {
     one.send(&json!({"op": "replay", "action": "speed", "speed": "max"}));
     one.send(&json!({"op": "replay", "action": "play"}));
     while control(&mut one)["code"] != "replay_ended" {}
+}
+
+#[test]
+fn an_operator_sees_them_among_the_connections() {
+    let server = server(&feeds(), "2");
+    let connections = |query: &str| -> Vec<Value> {
+        let body = server.http("GET", &format!("/api/v1/connections{query}"), "");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        body["connections"].as_array().unwrap_or_else(|| panic!("{body}")).clone()
+    };
+    let mut public = Raw::connect(&server.address, JSON);
+    public.subscribe(&["*"], &["trades"], None);
+    assert_eq!(connections("").len(), 1);
+    let mut private = connect(&server, &format!("{FILE}&speed=max"));
+    let begun = private.subscribe(&["*"], &["trades"], None);
+    let heard: usize = hear(&mut private, begun).values().map(Vec::len).sum();
+    let all = connections("?streams=true");
+    assert_eq!(all.len(), 2);
+    let [public, private] = [false, true]
+        .map(|is_private| all.iter().find(|it| it.get("replay").is_some() == is_private).unwrap());
+    assert_eq!((&public["id"], &public["shard"]), (&json!("0-0"), &json!(0)));
+    assert_eq!((&private["id"], &private["shard"]), (&json!("p1-0"), &Value::Null));
+    assert_eq!((&private["replay"], &private["subscriptions"]), (&json!(FILE), &json!(4)));
+    assert_eq!(private["delivered"], heard);
+    // By its own instruments.
+    let symbols = private["streams"].as_array().unwrap().iter().map(|stream| stream["symbol"].to_string());
+    assert_eq!(symbols.collect::<std::collections::BTreeSet<_>>().len(), 4);
+    assert_eq!(connections("?id=p1-0")[0]["id"], "p1-0");
 }
 
 #[test]
@@ -347,12 +376,29 @@ fn a_file_that_breaks_off_ends_there_and_a_damaged_one_ends_its_client() {
     let frame = loop {
         match raw.next() {
             Incoming::Data(data) => heard += data.len(),
-            Incoming::Control(text) => assert_ne!(text["code"], "replay_ended"),
+            Incoming::Control(text) => assert_ne!(text["type"], "notice", "{text}"),
             Incoming::Closed(frame) => break frame,
         }
     };
-    assert!(heard > 100, "{heard}");
-    assert_eq!(u16::from(frame.unwrap().code), 1001);
+    // All that comes before the damage.
+    let mut reader = Reader::open(&folder.path().join("torn.feed")).unwrap();
+    let mut trades = 0;
+    let error = loop {
+        match reader.next_block() {
+            Ok(block) => {
+                let block = block.unwrap();
+                trades += block.iter().filter(|it| it.kind() == Some(PrimaryKind::Trade)).count();
+            }
+            Err(FeedError::Damaged { fault, .. }) => break fault.offset,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(trades > 100 && heard >= trades, "{heard} of {trades}");
+    let frame = frame.unwrap();
+    let reason = format!(
+        "the recording is damaged at byte {error}; ask for a part that ends before it, reconnect with backoff"
+    );
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1011, reason.as_str()));
     drop(raw);
     until("the threads stay", || threads(&server) == 0);
     assert_eq!(server.http("GET", "/healthz", ""), "ok\n");

@@ -84,6 +84,21 @@ fn a_client_leads_everybody_to_another_time_and_on_from_there() {
     let state = control(&mut one);
     assert_eq!((&state["state"], &state["time_ns"]), (&json!("paused"), &json!(moment_ns.to_string())));
 
+    // A reply to a step tells how it stands behind the step.
+    let mut sent = state["records_sent"].as_u64().unwrap();
+    for events in [1, 3] {
+        let ends = records[sent as usize..].iter().zip(sent..).filter(|(primary, _)| primary.is_last());
+        sent = ends.map(|(_, at)| at + 1).nth(events - 1).unwrap();
+        one.send(&json!({"op": "replay", "id": 9, "action": "step", "events": events}));
+        let state = control(&mut one);
+        assert_eq!((&state["id"], &state["records_sent"]), (&json!(9), &json!(sent)));
+    }
+    let ends = records[sent as usize..].iter().zip(sent..).filter(|(primary, _)| primary.is_last());
+    sent = ends.map(|(_, at)| at + 1).nth(1).unwrap();
+    let http = server.http("POST", "/api/v1/replay", r#"{"action":"step","events":2}"#);
+    let http: Value = serde_json::from_str(&http).unwrap();
+    assert_eq!((&http["state"], &http["records_sent"]), (&json!("paused"), &json!(sent)));
+
     one.send(&json!({"op": "replay", "id": 4, "action": "seek", "time_ns": "soon"}));
     let refused = control(&mut one);
     assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("bad_request")));
@@ -91,6 +106,9 @@ fn a_client_leads_everybody_to_another_time_and_on_from_there() {
     assert_eq!(control(&mut one)["id"], 5);
     assert_eq!(control(&mut one)["code"], "replay_ended");
     while control(&mut other)["code"] != "replay_ended" {}
+    // Nothing is left to step to: nobody waits for it.
+    one.send(&json!({"op": "replay", "id": 6, "action": "step"}));
+    assert_eq!(control(&mut one)["records_sent"], records.len());
 }
 
 #[test]

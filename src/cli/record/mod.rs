@@ -3,7 +3,7 @@
 mod transcript;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::progress;
 use crate::client::{Address, Client, Disconnect, Subscription, Update};
 use crate::clock::Clock;
 use crate::config::{DURATION_ALLOWED, duration};
-use crate::feed::{Description, KeyframeSettings, Writer};
+use crate::feed::{Description, KeyframeSettings, Reader, Writer};
 use crate::limits;
 use crate::model::{Channel, ChannelSet, Instrument};
 
@@ -31,7 +31,8 @@ use crate::model::{Channel, ChannelSet, Instrument};
 #[command(after_help = "\
 Example:
   tickcast record --url ws://127.0.0.1:8765/ws --out day.feed
-  tickcast record --symbols 'BTC-*' ETH-USD --channels book trades --duration 1h --out hour.feed")]
+  tickcast record --symbols 'BTC-*' ETH-USD --channels book trades --duration 1h --out hour.feed
+  tickcast record --append --out day.feed        (goes on with the file of before)")]
 pub struct RecordArgs {
     /// The server's stream.
     #[arg(long, default_value = "ws://127.0.0.1:8765/ws")]
@@ -42,9 +43,13 @@ pub struct RecordArgs {
     /// Only these of quotes, trades, book, orders and status.
     #[arg(long, value_name = "CHANNEL", num_args = 1.., value_parser = channel)]
     channels: Vec<Channel>,
-    /// The feed file to write; it must not exist yet.
+    /// The feed file to write; without --append it must not exist yet.
     #[arg(long, value_name = "FILE", value_parser = super::file_to_write)]
     out: PathBuf,
+    /// Go on with the file where it exists: it must be whole, and have the same instruments. That something is missing
+    /// between is declared in it.
+    #[arg(long)]
+    append: bool,
     /// How long; without it until it is stopped.
     #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
@@ -90,9 +95,19 @@ async fn record(args: &RecordArgs) -> anyhow::Result<()> {
     });
     let wanted = wanted(&fetch(&args.url).await?, &args.symbols, &args.channels)?;
     let instruments: Vec<Instrument> = wanted.iter().map(|wanted| wanted.instrument.clone()).collect();
-    let description = Description::new(format!("recorded from {}", args.url), instruments.clone());
-    let writer = Writer::create(&args.out, &description)?.with_keyframes(KeyframeSettings::default());
+    let goes_on = args.append && args.out.exists();
+    let writer = if goes_on {
+        // Before anything is changed in it.
+        same_instruments(&args.out, Reader::open(&args.out)?.catalog().instruments(), &instruments)?;
+        Writer::append(&args.out, KeyframeSettings::default())?
+    } else {
+        let description = Description::new(format!("recorded from {}", args.url), instruments.clone());
+        Writer::create(&args.out, &description)?.with_keyframes(KeyframeSettings::default())
+    };
     let mut transcript = Transcript::new(writer, instruments);
+    if goes_on {
+        transcript.go_on(Clock::start().unix_ns())?;
+    }
     let mut client = Client::connect(&args.url.to_string(), subscriptions(&wanted))?;
 
     let recorded = transcribe(&mut client, &mut transcript, stop).await;
@@ -190,6 +205,21 @@ fn wanted(listed: &[Listed], symbols: &[String], channels: &[Channel]) -> anyhow
         bail!("none of these instruments has one of these channels: nothing can be recorded");
     }
     Ok(wanted)
+}
+
+/// Whether what is to be recorded is what a file has.
+fn same_instruments(file: &Path, there: &[Instrument], wanted: &[Instrument]) -> anyhow::Result<()> {
+    let other = there.iter().zip(wanted).find(|(there, wanted)| there != wanted).map(|(_, wanted)| wanted);
+    let other = other.or(there.get(wanted.len())).or(wanted.get(there.len()));
+    if let Some(other) = other {
+        bail!(
+            "{} was begun with other instruments or channels, or in other units (the first that differs: {}): record \
+             into another file",
+            file.display(),
+            other.symbol
+        );
+    }
+    Ok(())
 }
 
 /// Some of the symbols, for a message.

@@ -61,6 +61,14 @@ impl<S: Sink> Transcript<S> {
         Transcript { writer, instruments, by_symbol, heard, last_ns: None, lost: 0, lost_unknown: 0 }
     }
 
+    /// The file holds an earlier recording: says that what came between is not in it. Each instrument begins anew, with
+    /// a snapshot.
+    pub fn go_on(&mut self, now_ns: u64) -> Result<(), TranscriptError> {
+        self.lost_unknown += 1;
+        let from_ns = self.writer.last_time_ns();
+        Ok(self.writer.declare_loss(Loss::new(Loss::UNKNOWN, loss_reason::MISSED), from_ns, Some(now_ns))?)
+    }
+
     /// The file.
     pub fn writer(&mut self) -> &mut Writer<S> {
         &mut self.writer
@@ -406,6 +414,22 @@ mod tests {
             ]
         );
         assert_eq!(records.len(), 2 + 2 + 1 + 1, "the snapshots, and the end of history");
+    }
+
+    #[test]
+    fn a_file_that_is_gone_on_with_says_what_is_missing_between() {
+        let description = Description::new("a test", vec![instrument("B")]);
+        let writer = Writer::new(Vec::new(), "memory", &description).unwrap();
+        let mut transcript = Transcript::new(writer, description.instruments);
+        transcript.take(&orders(4, &[(1, 10)]), 7_000).unwrap();
+        transcript.writer.flush().unwrap();
+        transcript.go_on(9_000).unwrap();
+        assert_eq!((transcript.lost, transcript.lost_unknown), (0, 1));
+        let bytes = transcript.writer.finish_into().unwrap().1;
+        let reader = Reader::new(Cursor::new(bytes), "memory").unwrap();
+        let [at] = reader.losses() else { panic!("{:?}", reader.losses()) };
+        assert_eq!(at.loss, Loss::new(Loss::UNKNOWN, loss_reason::MISSED));
+        assert_eq!((at.record, at.from_ns, at.to_ns), (2, Some(7_000), Some(9_000)));
     }
 
     #[test]

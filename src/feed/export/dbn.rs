@@ -51,5 +51,5 @@ pub fn export(
     }
     out.finish()?;
     created.keep();
-    Ok(Exported::of(&reader, read, records.written, records.left_out, fault))
+    Ok(Exported::of(&reader, 0..read, records.written, records.left_out, fault))
 }

@@ -15,6 +15,7 @@ mod table;
 mod told;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use self::csv::Csv;
@@ -49,10 +50,11 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Of an export that read so many records, up to the fault if there is one.
-    fn of(reader: &Reader, records: u64, written: u64, left_out: u64, fault: Option<Fault>) -> Exported {
-        let losses = reader.losses().iter().filter(|at| at.record <= records).count();
-        Exported { records, written, left_out, losses, fault }
+    /// Of an export that read these records, by their running numbers, up to the fault if there is one.
+    fn of(reader: &Reader, read: Range<u64>, written: u64, left_out: u64, fault: Option<Fault>) -> Exported {
+        let losses =
+            reader.losses().iter().filter(|at| read.start <= at.record && at.record <= read.end).count();
+        Exported { records: read.end - read.start, written, left_out, losses, fault }
     }
 }
 

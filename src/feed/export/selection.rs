@@ -28,7 +28,7 @@ pub(super) struct Chosen {
     channels: Vec<ChannelSet>,
     /// By the instrument's number: whether it is chosen.
     instruments: Vec<bool>,
-    start_ns: Option<u64>,
+    pub start_ns: Option<u64>,
     end_ns: Option<u64>,
 }
 

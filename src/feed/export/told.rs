@@ -2,8 +2,8 @@
 
 use super::selection::Chosen;
 use super::{ExportError, Exported, next_whole_block};
-use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
+use crate::feed::{FeedError, keyframe, pacing_time_ns};
 use crate::model::{
     Bar, BarStep, Bars, Body, Channel, Deriver, Event, Instrument, Level, Order, Period, Primary, Quote,
     Side, Ticker, event_flags,
@@ -29,7 +29,8 @@ pub(super) trait Sheet {
 ///
 /// Of a bar it tells what it was when its period was over, and of those that run at the end of the file how they stand.
 /// Where the range begins after the file does, each instrument's state is told first, as snapshots: at its first moment
-/// in the range at which no exchange event of it is open. Where the range ends before the file does, nothing behind is
+/// in the range at which no exchange event of it is open. Then reading begins at the last keyframe before the range,
+/// unless bars are chosen, which a keyframe does not tell. Where the range ends before the file does, nothing behind is
 /// read: an exchange event that is open there is not told, and running bars are as they stood.
 pub(super) fn tell(
     reader: &mut Reader,
@@ -40,6 +41,12 @@ pub(super) fn tell(
     let total = reader.records();
     let mut teller = Teller::new(chosen, sheet);
     let (mut records, mut is_over) = (0, false);
+    let begin_ns = chosen.start_ns.filter(|_| !chosen.channels().contains(Channel::Bars));
+    if let Some(keyframe) = begin_ns.map(|begin_ns| reader.keyframe_before(begin_ns)).transpose()?.flatten() {
+        keyframe::start(reader, keyframe, &mut teller.deriver)?;
+        teller.recv_ns = keyframe.place_ns.unwrap_or(0);
+    }
+    let before = reader.position();
     let mut fault = reader.fault().cloned();
     while !is_over && let Some(block) = next_whole_block(reader, &mut fault)? {
         let end = block.iter().position(|primary| chosen.ends_before(primary));
@@ -47,14 +54,18 @@ pub(super) fn tell(
         within.iter().try_for_each(|primary| teller.take(primary))?;
         is_over = end.is_some();
         records += within.len() as u64;
-        progress(records, total);
+        progress(before + records, total);
+    }
+    if let Some(fault) = fault.as_ref().filter(|_| chosen.has_start() && !teller.in_range && !is_over) {
+        // How things stand there is not how they stood when the range began.
+        return Err(FeedError::Damaged { path: reader.path().to_owned(), fault: fault.clone() }.into());
     }
     if !is_over {
         teller.end_events()?;
     }
     teller.end()?;
     let Teller { written, left_out, .. } = teller;
-    Ok(Exported::of(reader, records, written, left_out, fault))
+    Ok(Exported::of(reader, before..before + records, written, left_out, fault))
 }
 
 struct Teller<'a> {

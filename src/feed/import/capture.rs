@@ -9,10 +9,12 @@ mod line;
 mod number;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -21,18 +23,20 @@ use self::binance::{Binance, Learnt};
 use self::coinbase::Coinbase;
 use self::kraken::Kraken;
 use self::line::Line;
+use super::error::Fault;
 use super::lines::Lines;
 use super::listing::{Exponents, Key, Listing, Shape, Tells};
 use super::passes::{self, Format, Piece, Reading, Recording};
+use super::stored::Source;
 use super::{Findings, ImportError, ImportOptions, Imported, Place, Progress};
 use crate::feed::pacing_time_ns;
 use crate::limits;
-use crate::model::{ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
+use crate::model::{ABSENT, ABSENT_TIME, Primary, PrimaryKind, Side, primary_flags};
 
 /// An exchange whose captures can be taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exchange {
-    /// Coinbase Exchange: `snapshot`, `l2update`, `match`.
+    /// Coinbase Exchange (`snapshot`, `l2update`, `match`) and Advanced Trade (`l2_data`, `market_trades`).
     Coinbase,
     /// Kraken: books with their checksums, trades; versions 1 and 2.
     Kraken,
@@ -48,7 +52,7 @@ pub fn import(
     options: ImportOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Imported, ImportError> {
-    let captures = Captures { exchange, learnt: Learnt::default() };
+    let captures = Captures { exchange, learnt: Learnt::default(), starts: Starts::default() };
     passes::import(&captures, inputs, out, options, progress)
 }
 
@@ -60,13 +64,33 @@ impl Exchange {
             Exchange::Binance => "Binance",
         }
     }
+
+    /// What a capture of it is, for who took another file for one.
+    fn expected(self) -> &'static str {
+        match self {
+            Exchange::Coinbase => {
+                "a capture of Coinbase: a message a line, an object with \"type\" (Exchange) or \"channel\" (Advanced Trade)"
+            }
+            Exchange::Kraken => {
+                "a capture of Kraken: a message a line, an array (version 1) or an object with \"channel\" (version 2) or \"event\""
+            }
+            Exchange::Binance => {
+                "a capture of Binance: a message a line, an object with \"e\", \"lastUpdateId\", or \"stream\" and \"data\""
+            }
+        }
+    }
 }
 
 /// Captures of one exchange.
 struct Captures {
     exchange: Exchange,
     learnt: Learnt,
+    starts: Starts,
 }
+
+/// The first time that each input tells, for what comes before it and tells none. The second reading knows them from the
+/// start.
+type Starts = Rc<RefCell<FxHashMap<String, u64>>>;
 
 impl Format for Captures {
     type Recording = Capture;
@@ -77,11 +101,14 @@ impl Format for Captures {
             Exchange::Kraken => Box::new(Kraken::default()),
             Exchange::Binance => Box::new(Binance::new(Rc::clone(&self.learnt))),
         };
+        let lines = Lines::open(path, self.exchange.expected())?;
+        let before_ns = self.starts.borrow().get(&lines.source.path).copied().unwrap_or(ABSENT_TIME);
         Ok(Capture {
-            lines: Lines::open(path, "a capture, plain or packed with gzip or zstd")?,
+            lines,
             exchange: self.exchange,
             messages,
-            taken: 0,
+            before_ns,
+            starts: Rc::clone(&self.starts),
             ended: false,
             piece: Piece::default(),
         })
@@ -93,8 +120,9 @@ struct Capture {
     lines: Lines,
     exchange: Exchange,
     messages: Box<dyn Messages>,
-    /// Messages of types that are known.
-    taken: u64,
+    /// The time of the message before; of the first the one that the first reading found.
+    before_ns: u64,
+    starts: Starts,
     /// The end was met.
     ended: bool,
     piece: Piece,
@@ -116,39 +144,16 @@ enum Known {
     No,
 }
 
-/// Why a message could not be taken.
-#[derive(Debug)]
-enum Fault {
-    /// What is wrong with it.
-    Damaged(String),
-    /// The capture as a whole cannot be taken in.
-    Import(ImportError),
-}
-
-impl From<String> for Fault {
-    fn from(problem: String) -> Fault {
-        Fault::Damaged(problem)
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Fault {
-        Fault::Import(error)
-    }
-}
-
-impl From<serde_json::Error> for Fault {
-    fn from(error: serde_json::Error) -> Fault {
-        Fault::Damaged(format!("not a message of the exchange: {error}"))
-    }
-}
-
 /// Where a message stands, and where goes what becomes of it.
 struct Taking<'a> {
     path: &'a str,
     line: u64,
+    /// Of an answer over HTTP, the address that was asked.
+    address: Option<&'a str>,
     /// When it was received; [`ABSENT_TIME`] where the recorder does not say.
     ts_recv_ns: u64,
+    /// The time of the message before, or of the first that has one.
+    before_ns: u64,
     listing: &'a mut Listing,
     findings: &'a mut Findings,
     primaries: &'a mut Vec<Primary>,
@@ -176,9 +181,15 @@ impl Taking<'_> {
         self.findings.damage(self.path, Place::Line(self.line), problem)
     }
 
-    /// When something happened that has no time of its own: when it was received.
+    /// What was appended stays, also where the rest of the message turns out to be damaged.
+    fn keep(&mut self) {
+        self.kept = self.primaries.len();
+    }
+
+    /// When something happened that has no time of its own: when it was received or, where nobody says that either, at
+    /// the time of the message before.
     fn or_received(&self, ts_event_ns: Option<u64>) -> u64 {
-        ts_event_ns.unwrap_or(self.ts_recv_ns)
+        ts_event_ns.unwrap_or(if self.ts_recv_ns == ABSENT_TIME { self.before_ns } else { self.ts_recv_ns })
     }
 
     /// Every level of the instrument is gone.
@@ -208,6 +219,32 @@ impl Taking<'_> {
             ..Primary::new(PrimaryKind::Level, instrument, ts_event_ns)
         };
         self.primaries.push(level);
+        Ok(())
+    }
+
+    /// One of the best levels, restated; `None`: there is no such level.
+    fn top(
+        &mut self,
+        instrument: u32,
+        side: Side,
+        number: u8,
+        level: Option<&[&str; 2]>,
+        ts_event_ns: u64,
+    ) -> Result<(), String> {
+        let (price, quantity) = match level {
+            Some([price, quantity]) => {
+                (self.price(instrument, price)?, self.listing.quantity(instrument, quantity)?)
+            }
+            None => (ABSENT, 0),
+        };
+        self.primaries.push(Primary {
+            ts_recv_ns: self.ts_recv_ns,
+            side: side as u8,
+            price,
+            quantity,
+            level: number,
+            ..Primary::new(PrimaryKind::Top, instrument, ts_event_ns)
+        });
         Ok(())
     }
 
@@ -278,20 +315,24 @@ impl Recording for Capture {
         let primaries = &mut self.piece.primaries;
         primaries.clear();
         while self.lines.advance(findings)? {
-            let (path, line) = (&self.lines.path, self.lines.number());
-            let (json, ts_recv_ns) = match Line::parse(self.lines.line()) {
-                Ok(Line::Received { ts_recv_ns, json }) => (json, ts_recv_ns.unwrap_or(ABSENT_TIME)),
+            let (path, line) = (&self.lines.source.path, self.lines.number());
+            let (json, address, ts_recv_ns) = match Line::parse(self.lines.line()) {
+                Ok(Line::Received { ts_recv_ns, address, json }) => {
+                    (json, address, ts_recv_ns.unwrap_or(ABSENT_TIME))
+                }
                 Ok(Line::Other) => continue,
                 Err(problem) => {
                     findings.damage(path, Place::Line(line), problem)?;
                     continue;
                 }
             };
-            let mut taking = Taking { path, line, ts_recv_ns, listing, findings, primaries, kept: 0 };
+            let before_ns = self.before_ns;
+            let mut taking =
+                Taking { path, line, address, ts_recv_ns, before_ns, listing, findings, primaries, kept: 0 };
             match self.messages.take(json, &mut taking) {
-                Ok(Known::Yes) => self.taken += 1,
+                Ok(Known::Yes) => self.lines.source.records += 1,
                 Ok(Known::No) => {}
-                Err(Fault::Damaged(problem)) => {
+                Err(Fault::Damage(problem)) => {
                     taking.primaries.truncate(taking.kept);
                     taking.damage(problem)?;
                 }
@@ -299,11 +340,15 @@ impl Recording for Capture {
             }
             if let Some(first) = primaries.first() {
                 self.piece.time_ns = pacing_time_ns(first).unwrap_or(self.piece.time_ns);
+                if let Some(time_ns) = primaries.iter().find_map(pacing_time_ns) {
+                    self.before_ns = time_ns;
+                    self.starts.borrow_mut().entry(path.clone()).or_insert(time_ns);
+                }
                 return Ok(true);
             }
         }
         if !std::mem::replace(&mut self.ended, true) {
-            self.messages.end(&self.lines.path, findings);
+            self.messages.end(&self.lines.source.path, findings);
         }
         Ok(false)
     }
@@ -312,30 +357,23 @@ impl Recording for Capture {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.lines.path
-    }
-
-    fn records(&self) -> u64 {
-        self.taken
-    }
-
-    fn bytes(&self) -> u64 {
-        self.lines.bytes
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.lines.bytes_read()
+    fn source(&self) -> &Source {
+        &self.lines.source
     }
 
     fn describe(&self) -> String {
-        format!("{}: capture of {}, {} messages", self.lines.name, self.exchange.name(), self.taken)
+        format!(
+            "{}: capture of {}, {} messages",
+            self.lines.source.name,
+            self.exchange.name(),
+            self.lines.source.records
+        )
     }
 }
 
-/// Whether the symbol is short enough: tables keep them.
+/// Whether there is a symbol, and a short one: tables keep them.
 fn check_symbol(symbol: &str) -> Result<(), String> {
-    if symbol.len() > limits::SYMBOL_BYTES_MAX {
+    if symbol.is_empty() || symbol.len() > limits::SYMBOL_BYTES_MAX {
         let bytes = symbol.len();
         return Err(format!("a symbol of {bytes} bytes; allowed: 1 to {}", limits::SYMBOL_BYTES_MAX));
     }
@@ -346,9 +384,12 @@ fn check_symbol(symbol: &str) -> Result<(), String> {
 fn rfc3339_ns(text: &str) -> Result<u64, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).ok();
     time.and_then(|time| u64::try_from(time.unix_timestamp_nanos()).ok()).ok_or_else(|| {
-        format!("time {text:?}; expected one from 1970 on, such as \"2021-04-17T16:43:37.075687Z\"")
+        format!("time {text:?}; expected one from 1970 to 2554, such as \"2021-04-17T16:43:37.075687Z\"")
     })
 }
+
+/// What an answer over HTTP is called that tells nothing of a market here.
+const ANSWER: &str = "answer over HTTP";
 
 /// A string of a message; borrowed where nothing in it is escaped.
 #[derive(Debug, Deserialize)]

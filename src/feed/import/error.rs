@@ -6,7 +6,7 @@ use super::Damage;
 use crate::feed::FeedError;
 use crate::limits;
 
-/// Why a recording cannot be taken in. Nothing was written then, but for [`ImportError::Feed`].
+/// Why a recording cannot be taken in. No feed file is left then.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// No input, or too many.
@@ -58,9 +58,17 @@ pub enum ImportError {
         /// What can be imported.
         allowed: &'static str,
     },
-    /// Nothing of an input can be read, or the first damage where none is tolerated.
+    /// The first damage, where none is tolerated.
     #[error("{0}; nothing was written")]
     Damaged(Damage),
+    /// Not one record of an input could be taken.
+    #[error("{problem}; no record of it could be taken, expected {expected}; nothing was written")]
+    Nothing {
+        /// What is wrong first, and in which input.
+        problem: String,
+        /// What the input should be.
+        expected: &'static str,
+    },
     /// Two inputs that both tell of one instrument's book, or of its trades, in different ways.
     #[error(
         "symbol {symbol:?} comes as {one} and as {other}; import one schema of an instrument into a feed file"
@@ -79,7 +87,41 @@ pub enum ImportError {
         /// The input.
         path: String,
     },
-    /// The feed file could not be written; what is there of it has no index.
+    /// The feed file could not be written.
     #[error(transparent)]
     Feed(#[from] FeedError),
+}
+
+/// Why a record, a line or a message could not be taken.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What is wrong with it; the others are taken.
+    Damage(String),
+    /// The input as a whole cannot be taken in.
+    Import(ImportError),
+}
+
+impl From<String> for Fault {
+    fn from(problem: String) -> Fault {
+        Fault::Damage(problem)
+    }
+}
+
+impl From<ImportError> for Fault {
+    fn from(error: ImportError) -> Fault {
+        Fault::Import(error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Fault {
+        // A message is one line: what counts is its byte.
+        let (text, column) = (error.to_string(), error.column());
+        let text = text
+            .replace("a borrowed string", "text in quotes")
+            .replace("expected u64", "expected a whole number from 0 on")
+            .replace("expected u32", "expected a whole number from 0 to 4294967295");
+        let what = text.strip_suffix(&format!(" at line {} column {column}", error.line())).unwrap_or(&text);
+        Fault::Damage(format!("not a message of the exchange: {what} at byte {column} of it"))
+    }
 }

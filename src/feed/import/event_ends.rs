@@ -34,8 +34,41 @@ pub(super) struct EventEnds {
 }
 
 impl EventEnds {
-    /// Takes what one record of the source became; `ends` is about the last of these.
-    pub fn push(&mut self, primaries: &[Primary], ends: Ends) {
+    /// Takes what one record of the source became, `ends` being about the last of these, and hands on what all is known
+    /// of by now.
+    pub fn take<E>(
+        &mut self,
+        primaries: &[Primary],
+        ends: Ends,
+        mut hand_on: impl FnMut(&Primary) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if ends == Ends::Here && self.held.is_empty() {
+            // As mostly: nothing is to be waited for.
+            let Some((last, others)) = primaries.split_last() else { return Ok(()) };
+            others.iter().try_for_each(&mut hand_on)?;
+            return hand_on(&Primary { flags: last.flags | primary_flags::LAST, ..*last });
+        }
+        self.push(primaries, ends);
+        self.release(hand_on)
+    }
+
+    /// Nothing follows: what is open ends, and all is handed on.
+    pub fn finish<E>(&mut self, hand_on: impl FnMut(&Primary) -> Result<(), E>) -> Result<(), E> {
+        let open: Vec<u64> = self.open.values().copied().collect();
+        for number in open {
+            self.close(number);
+        }
+        self.release(hand_on)
+    }
+
+    fn release<E>(&mut self, mut hand_on: impl FnMut(&Primary) -> Result<(), E>) -> Result<(), E> {
+        while let Some(primary) = self.pop() {
+            hand_on(&primary)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, primaries: &[Primary], ends: Ends) {
         let Some(last) = primaries.last() else { return };
         if let Some(number) = self.open.remove(&last.instrument) {
             let before = self.held_mut(number);
@@ -59,7 +92,7 @@ impl EventEnds {
     }
 
     /// The next primary of which all is known.
-    pub fn pop(&mut self) -> Option<Primary> {
+    fn pop(&mut self) -> Option<Primary> {
         let first = self.held.front()?;
         if self.open.get(&first.instrument) == Some(&self.released) {
             if self.held.len() <= limits::IMPORT_LOOKAHEAD_MAX {
@@ -69,14 +102,6 @@ impl EventEnds {
         }
         self.released += 1;
         self.held.pop_front()
-    }
-
-    /// Nothing follows: what is open ends.
-    pub fn finish(&mut self) {
-        let open: Vec<u64> = self.open.values().copied().collect();
-        for number in open {
-            self.close(number);
-        }
     }
 
     fn close(&mut self, number: u64) {
@@ -94,6 +119,8 @@ impl EventEnds {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use crate::model::PrimaryKind;
 
@@ -102,17 +129,24 @@ mod tests {
         Primary { flags, ..Primary::new(PrimaryKind::Add, instrument, time) }
     }
 
+    fn kept(primary: &Primary, out: &mut Vec<Primary>) -> Result<(), Infallible> {
+        out.push(*primary);
+        Ok(())
+    }
+
+    fn take(ends: &mut EventEnds, primary: Primary, said: Ends, out: &mut Vec<Primary>) {
+        let _ = ends.take(&[primary], said, |primary| kept(primary, out));
+    }
+
     /// Which of the records end an event; (instrument, time, snapshot, flagged by the source).
     fn ends(records: &[(u32, u64, bool, bool)]) -> Vec<bool> {
         let mut ends = EventEnds::default();
         let mut out = Vec::new();
         for (instrument, time, snapshot, flagged) in records {
             let said = if *flagged { Ends::Here } else { Ends::Unsaid };
-            ends.push(&[primary(*instrument, *time, *snapshot)], said);
-            out.extend(std::iter::from_fn(|| ends.pop()));
+            take(&mut ends, primary(*instrument, *time, *snapshot), said, &mut out);
         }
-        ends.finish();
-        out.extend(std::iter::from_fn(|| ends.pop()));
+        let _ = ends.finish(|primary| kept(primary, &mut out));
         assert_eq!(
             out.iter().map(|primary| (primary.instrument, primary.ts_event_ns)).collect::<Vec<_>>(),
             records.iter().map(|record| (record.0, record.1)).collect::<Vec<_>>(),
@@ -156,11 +190,13 @@ mod tests {
     #[test]
     fn an_instrument_that_falls_silent_holds_nothing_up_for_long() {
         let mut ends = EventEnds::default();
-        ends.push(&[primary(0, 1, false)], Ends::Unsaid);
+        let mut out = Vec::new();
+        take(&mut ends, primary(0, 1, false), Ends::Unsaid, &mut out);
         for number in 0..limits::IMPORT_LOOKAHEAD_MAX as u64 {
-            assert!(ends.pop().is_none());
-            ends.push(&[primary(1, number, false)], Ends::Here);
+            assert!(out.is_empty());
+            take(&mut ends, primary(1, number, false), Ends::Here, &mut out);
         }
-        assert!(ends.pop().is_some_and(|first| first.instrument == 0 && first.is_last()));
+        assert!(out.first().is_some_and(|first| first.instrument == 0 && first.is_last()));
+        assert_eq!(out.len(), limits::IMPORT_LOOKAHEAD_MAX + 1);
     }
 }

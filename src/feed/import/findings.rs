@@ -117,6 +117,11 @@ impl Findings {
         *self.unknown.entry(shortened(name.to_owned(), limits::QUOTED_CHARS_MAX)).or_default() += 1;
     }
 
+    /// How many messages of unknown types there were.
+    pub(super) fn unknown_messages(&self) -> u64 {
+        self.unknown.values().sum()
+    }
+
     /// Counts a message that has no place in a feed file.
     pub(super) fn left_out(&mut self, name: &'static str) {
         *self.left_out.entry(name).or_default() += 1;

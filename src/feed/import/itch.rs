@@ -1,7 +1,8 @@
 //! Nasdaq TotalView-ITCH 5.0, as Nasdaq's daily files have it: each message behind its length, plain or packed.
 //!
-//! What becomes of a message: `docs/feed-format.md`, "Nasdaq ITCH messages". The first reading lists the stocks and
-//! checks each message; the second knows each resting order, since executions and cancels name nothing else.
+//! What becomes of a message: `docs/feed-format.md`, "Nasdaq ITCH messages". The first reading lists the stocks,
+//! and ends with the directory of them; the second knows each resting order, since executions and cancels name nothing
+//! else.
 
 mod framing;
 mod input;

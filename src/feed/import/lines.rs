@@ -1,33 +1,33 @@
 //! A recording made of lines of text.
 
-use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::rc::Rc;
 
 use super::ImportError;
 use super::findings::{Findings, Place};
-use super::stored::Stored;
+use super::stored::{Source, Stored};
+use crate::feed::format::printable;
 use crate::limits;
+
+/// Bytes of a foreign file that an error shows.
+const START_BYTES: usize = 16;
+/// What some editors put before a text to say that it is UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Bytes that are unpacked at a time.
 const READ_BYTES: usize = 256 * 1_024;
 
 /// The lines of a file, one after the other.
 pub(super) struct Lines {
-    /// The whole path, for messages.
-    pub path: String,
-    /// Its last part.
-    pub name: String,
-    /// Bytes of the file, as stored.
-    pub bytes: u64,
-    bytes_read: Rc<Cell<u64>>,
+    pub source: Source,
+    /// How it starts, printable, for an error that says that it is another file.
+    start: String,
     plain: BufReader<Box<dyn Read>>,
     /// The line in hand, without its end.
     line: Vec<u8>,
     /// Its number, from 1; 0 before the first.
     number: u64,
-    /// It has an end: it is not the last of a file that may have been cut.
+    /// It has an end: it is not the last of a file that has none there, or was cut.
     is_ended: bool,
     ended: bool,
 }
@@ -35,18 +35,19 @@ pub(super) struct Lines {
 impl Lines {
     /// Opens a file; `expected` is what an error says it should be.
     pub fn open(path: &Path, expected: &'static str) -> Result<Lines, ImportError> {
-        let Stored { path, name, bytes, bytes_read, plain } = Stored::open(path, expected)?;
-        Ok(Lines {
-            path,
-            name,
-            bytes,
-            bytes_read,
-            plain: BufReader::with_capacity(READ_BYTES, plain),
-            line: Vec::new(),
-            number: 0,
-            is_ended: true,
-            ended: false,
-        })
+        let Stored { source, plain } = Stored::open(path, expected)?;
+        let mut plain = BufReader::with_capacity(READ_BYTES, plain);
+        // What cannot be unpacked is met again.
+        let start = plain.fill_buf().unwrap_or_default();
+        let start = start[..start.len().min(START_BYTES)].split(|byte| *byte == b'\n').next();
+        let start = printable(start.unwrap_or_default().trim_ascii_end());
+        Ok(Lines { source, start, plain, line: Vec::new(), number: 0, is_ended: true, ended: false })
+    }
+
+    /// That the file is none of those that were expected.
+    pub fn foreign(&self) -> ImportError {
+        let Source { path, expected, .. } = &self.source;
+        ImportError::Foreign { path: path.clone(), found: self.start.clone(), expected }
     }
 
     /// Takes the next line in hand; false at the end. Lines that are too long or not UTF-8 are noted as damage and
@@ -70,6 +71,9 @@ impl Lines {
                 Ok(_) => {
                     self.is_ended = self.line.pop_if(|byte| *byte == b'\n').is_some();
                     self.line.pop_if(|byte| *byte == b'\r');
+                    if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                        self.line.drain(..BYTE_ORDER_MARK.len());
+                    }
                     if self.line.len() > limits::IMPORT_LINE_BYTES_MAX {
                         self.skip_line();
                         format!(
@@ -83,7 +87,7 @@ impl Lines {
                     }
                 }
             };
-            findings.damage(&self.path, Place::Line(self.number), problem)?;
+            findings.damage(&self.source.path, Place::Line(self.number), problem)?;
         }
         Ok(false)
     }
@@ -99,14 +103,15 @@ impl Lines {
         self.number
     }
 
-    /// Whether it has an end. The last line of a file that was cut has none, and may lack a part.
-    pub fn is_ended(&self) -> bool {
-        self.is_ended
-    }
-
-    /// Bytes of the file read so far, as stored.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.get()
+    /// Notes that the line in hand was taken as it is though it has no end, where it has none: it is whole in its fields,
+    /// but of a file that was cut its last number may be.
+    pub fn note_open_end(&self, findings: &mut Findings) {
+        if !self.is_ended {
+            findings.note(format!(
+                "{}: line {} ends without a line end and is taken as it is; if the file was cut there, its last number may be too short",
+                self.source.path, self.number
+            ));
+        }
     }
 
     /// Reads on to the end of a line whose start was too long. A fault on the way is met again by the next line.
@@ -139,7 +144,7 @@ mod tests {
         let mut findings = Findings::new(false);
         let mut read = Vec::new();
         while lines.advance(&mut findings).unwrap() {
-            read.push((lines.number(), lines.line().to_owned(), lines.is_ended()));
+            read.push((lines.number(), lines.line().to_owned(), lines.is_ended));
         }
         assert!(!lines.advance(&mut findings).unwrap(), "the end stays the end");
         (read, findings.damage)
@@ -156,9 +161,14 @@ mod tests {
         let text = b"one\r\n\ntwo\nthree";
         let expected = [(1, "one", true), (2, "", true), (3, "two", true), (4, "three", false)]
             .map(|(number, line, is_ended)| (number, line.to_owned(), is_ended));
-        // gzip in two members, as tools that append write it.
+        // In two members or frames, as tools that append write it; and as pzstd does, which says sizes first.
         let members = [gzip(&text[..7]), gzip(&text[7..])].concat();
-        for bytes in [text.to_vec(), gzip(text), members, zstd::encode_all(&text[..], 3).unwrap()] {
+        let zstd = |text: &[u8]| zstd::encode_all(text, 3).unwrap();
+        let frames = [zstd(&text[..7]), zstd(&text[7..])].concat();
+        let sizes = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4][..], &frames].concat();
+        // With the mark that some editors put there.
+        let marked = [BYTE_ORDER_MARK, text].concat();
+        for bytes in [text.to_vec(), gzip(text), members, zstd(text), frames, sizes, marked] {
             assert_eq!(read(&bytes), (expected.to_vec(), vec![]));
         }
     }

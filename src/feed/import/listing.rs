@@ -6,7 +6,7 @@ use super::{ImportError, decimal};
 use crate::feed::FeedError;
 use crate::feed::format::Description;
 use crate::limits;
-use crate::model::{ABSENT, Channel, ChannelSet, Instrument, parse_decimal};
+use crate::model::{ABSENT, Channel, ChannelSet, Instrument, parse_decimal, plain_decimal};
 
 /// What tells one instrument of the inputs from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -213,6 +213,9 @@ impl Entry {
     fn merge(&mut self, shape: Shape) -> Result<(), ImportError> {
         if let Some((_, tells)) = self.schemas.iter_mut().find(|(schema, _)| *schema == shape.schema) {
             *tells = tells.and(shape.tells);
+            // The same at two depths: the greater one, and 0 is the greatest.
+            let has_all = self.depth == 0 || shape.depth == 0;
+            self.depth = if has_all { 0 } else { self.depth.max(shape.depth) };
             return Ok(());
         }
         if let Some((one, _)) = self.schemas.iter().find(|(_, tells)| tells.overlaps(shape.tells)) {
@@ -227,7 +230,7 @@ impl Entry {
 
 /// The decimal at the exponent, which grows downwards to hold it where it may.
 fn read(text: &str, exponent: &mut i8, widens: bool) -> Result<i64, &'static str> {
-    let plain = decimal::plain(text).ok_or("expected a decimal number")?;
+    let plain = plain_decimal(text).ok_or("expected a decimal number")?;
     if widens {
         *exponent = (*exponent).min(decimal::exponent(&plain).ok_or("allowed: at most 18 decimals")?);
     }

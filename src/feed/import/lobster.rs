@@ -49,13 +49,16 @@ pub fn import(
             allowed: "message files, whose order books are found beside them",
         });
     }
-    passes::import(&Lobster { given, books }, &messages, out, options, progress)
+    let several_days = messages.len() > 1;
+    passes::import(&Lobster { given, books, several_days }, &messages, out, options, progress)
 }
 
 struct Lobster {
     given: Given,
     /// Order book files that were named.
     books: Vec<PathBuf>,
+    /// A day begins with an empty book; that needs saying only where another came before.
+    several_days: bool,
 }
 
 impl Format for Lobster {
@@ -66,7 +69,7 @@ impl Format for Lobster {
             let given = self.books.iter().find(|book| name_of(book) == name).cloned();
             given.or_else(|| Some(path.with_file_name(name)).filter(|book| book.exists()))
         });
-        Input::open(path, named.as_deref(), &self.given)
+        Input::open(path, named.as_deref(), &self.given, self.several_days)
     }
 }
 

@@ -51,11 +51,12 @@ pub struct Imported {
     pub findings: Findings,
 }
 
-/// How far an import is, in bytes of input; each input is read twice.
+/// How far an import is, in bytes of input; each input is read twice, but for those that tell at their start what there
+/// is to learn of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes read.
     pub done: u64,
-    /// Bytes to be read in all.
+    /// Bytes to be read in all, as far as is known: it may shrink.
     pub total: u64,
 }

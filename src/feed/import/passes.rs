@@ -1,4 +1,7 @@
 //! What all importers share: two readings of every input, the first to learn, the second to write.
+//!
+//! The first ends where its format says that nothing is left to learn. Should the second then meet an instrument that
+//! is not listed, both begin anew, and the first goes to the end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,7 +10,9 @@ use std::path::{Path, PathBuf};
 use super::event_ends::{Ends, EventEnds};
 use super::findings::Findings;
 use super::listing::Listing;
-use super::{Damage, ImportError, ImportOptions, Imported, Place, Progress};
+use super::stored::Source;
+use super::{ImportError, ImportOptions, Imported, Progress};
+use crate::feed::FeedError;
 use crate::feed::format::Description;
 use crate::feed::keyframe::KeyframeSettings;
 use crate::feed::writer::{Writer, Written};
@@ -33,20 +38,27 @@ pub(super) trait Recording {
     /// the import.
     fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError>;
 
+    /// Whether the first reading may end here: what follows names no instrument that is not listed, as a rule, and
+    /// changes none.
+    fn is_learnt(&self) -> bool {
+        false
+    }
+
     /// The piece in hand.
     fn piece(&self) -> &Piece;
 
-    /// The input as messages call it.
-    fn path(&self) -> &str;
+    /// The input that it is.
+    fn source(&self) -> &Source;
 
-    /// Records of the source taken so far.
-    fn records(&self) -> u64;
-
-    /// Bytes of the input, as stored.
-    fn bytes(&self) -> u64;
+    /// Bytes of all its files, as stored.
+    fn bytes(&self) -> u64 {
+        self.source().bytes
+    }
 
     /// How many of them were read.
-    fn bytes_read(&self) -> u64;
+    fn bytes_read(&self) -> u64 {
+        self.source().bytes_read()
+    }
 
     /// A line on the input for the feed file's description.
     fn describe(&self) -> String;
@@ -85,21 +97,48 @@ pub(super) fn import<F: Format>(
     if out.exists() {
         return Err(ImportError::Exists { path: out.display().to_string() });
     }
+    match read_twice(format, inputs, out, options, Survey::Short, progress) {
+        // Something was not listed. If that is because an input changed, the same happens again.
+        Err(ImportError::Changed { .. }) => read_twice(format, inputs, out, options, Survey::Whole, progress),
+        imported => imported,
+    }
+}
+
+/// How far the first reading goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Survey {
+    /// To where the format says that all is learnt, if it ever does.
+    Short,
+    /// To the end.
+    Whole,
+}
+
+/// Reads the inputs and writes the feed file.
+fn read_twice<F: Format>(
+    format: &F,
+    inputs: &[PathBuf],
+    out: &Path,
+    options: ImportOptions,
+    survey: Survey,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImportError> {
     let mut watched = Watched { progress, done: 0, total: 0 };
     for path in inputs {
         watched.total += 2 * format.open(path)?.bytes();
     }
     let mut reading = Reading { listing: Listing::default(), findings: Findings::new(options.strict) };
-    let sources = survey(format, inputs, &mut reading, &mut watched)?;
+    let sources = learn(format, inputs, survey, &mut reading, &mut watched)?;
     let description = reading.listing.close(describe(&sources));
     let instruments = reading.listing.len();
     // The second reading meets all of it again.
     reading.findings = Findings::new(options.strict);
+    if instruments == 0 {
+        reading.findings.note("nothing in the input is about an instrument: the feed file is empty");
+    }
     let (source_records, written) = write(format, inputs, &description, out, &mut reading, &mut watched)
         .inspect_err(|error| {
-            // A fault of the input that only the second reading met. A feed file that could not be written stays, as
-            // after a crash.
-            if !matches!(error, ImportError::Feed(_)) {
+            // The input is still there: half a feed file is of no use. One that somebody else has just made is not ours.
+            if !matches!(error, ImportError::Feed(FeedError::Exists { .. })) {
                 let _ = std::fs::remove_file(out);
             }
         })?;
@@ -123,36 +162,52 @@ impl Watched<'_> {
 }
 
 /// Reads all inputs once and lists their instruments. Gives a line on each input.
-fn survey<F: Format>(
+fn learn<F: Format>(
     format: &F,
     inputs: &[PathBuf],
+    survey: Survey,
     reading: &mut Reading,
     watched: &mut Watched<'_>,
 ) -> Result<Vec<String>, ImportError> {
     let mut sources = Vec::new();
     for path in inputs {
         let mut input = format.open(path)?;
-        let damaged_before = reading.findings.damaged;
+        let before = (reading.findings.damaged, reading.findings.unknown_messages());
         let mut pieces = 0_u64;
-        while input.advance(reading)? {
+        let mut is_short = false;
+        while !is_short && input.advance(reading)? {
             pieces += 1;
             if pieces.is_multiple_of(Watched::EVERY) {
                 watched.tell(input.bytes_read());
             }
+            is_short = survey == Survey::Short && input.is_learnt();
         }
-        if input.records() == 0 && reading.findings.damaged > damaged_before {
-            let mut shown = reading.findings.damage.iter();
-            let damage = shown.find(|damage| damage.path == input.path()).cloned().unwrap_or_else(|| {
-                let problem = "it has not one whole record".into();
-                Damage { path: input.path().to_owned(), place: Place::End(0), problem }
-            });
-            return Err(ImportError::Damaged(damage));
+        if is_short {
+            watched.total -= input.bytes();
+        } else {
+            watched.done += input.bytes();
         }
-        watched.done += input.bytes();
+        if input.source().records == 0
+            && let Some(problem) = nothing_of(input.source(), &reading.findings, before)
+        {
+            return Err(ImportError::Nothing { problem, expected: input.source().expected });
+        }
         watched.tell(0);
         sources.push(input.describe());
     }
     Ok(sources)
+}
+
+/// Why an input without a record is not simply one of a quiet day; `None` where it may be. `before` is how many damaged
+/// places and messages of unknown types there were in the inputs before it.
+fn nothing_of(source: &Source, findings: &Findings, before: (u64, u64)) -> Option<String> {
+    let path = &source.path;
+    if findings.damaged > before.0 {
+        let shown = findings.damage.iter().find(|damage| damage.path == *path);
+        return Some(shown.map_or_else(|| format!("{path} has not one whole record"), ToString::to_string));
+    }
+    let name = findings.unknown.keys().next().filter(|_| findings.unknown_messages() > before.1)?;
+    Some(format!("{path} has only messages of types that are not known, such as {name:?}"))
 }
 
 /// Reads all inputs again, merged, and writes what they say. Gives the number of the source's records too.
@@ -178,10 +233,7 @@ fn write<F: Format>(
     while let Some(Reverse((_, number))) = first {
         let input = &mut open[number];
         let piece = input.piece();
-        ends.push(&piece.primaries, piece.ends);
-        while let Some(primary) = ends.pop() {
-            writer.push(&primary)?;
-        }
+        ends.take(&piece.primaries, piece.ends, |primary| writer.push(primary))?;
         first = if input.advance(reading)? {
             // Mostly the same input goes on, and nothing has to be put in order.
             let next = Reverse((input.piece().time_ns, number));
@@ -197,12 +249,9 @@ fn write<F: Format>(
             watched.tell(open.iter().map(Recording::bytes_read).sum());
         }
     }
-    ends.finish();
-    while let Some(primary) = ends.pop() {
-        writer.push(&primary)?;
-    }
+    ends.finish(|primary| writer.push(primary))?;
     watched.tell(open.iter().map(Recording::bytes).sum());
-    Ok((open.iter().map(Recording::records).sum(), writer.finish()?))
+    Ok((open.iter().map(|input| input.source().records).sum(), writer.finish()?))
 }
 
 fn describe(sources: &[String]) -> String {

@@ -1,11 +1,15 @@
 //! A picture of a series: mid price, spread, and exchange events a second over time.
 
+use std::fs::{self, File};
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use time::OffsetDateTime;
 
+use super::axis::{Marks, day};
 use super::series::{Series, Slice};
 use crate::plot::{BLUE_LINE, DrawError, FONT, ORANGE_LINE, TEXT, count, load_font, range_of};
 
@@ -23,7 +27,7 @@ pub enum Picture {
 impl Picture {
     /// What a file of that name is; `None` for any other end.
     pub fn of(path: &Path) -> Option<Picture> {
-        match path.extension()?.to_str()? {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "png" => Some(Picture::Png),
             "svg" => Some(Picture::Svg),
             _ => None,
@@ -31,13 +35,20 @@ impl Picture {
     }
 }
 
-/// Draws the series into a file.
+/// Draws the series into a file, which must not exist yet; where that fails none is left.
 pub fn draw(series: &Series, picture: Picture, path: &Path) -> Result<(), DrawError> {
     load_font();
-    match picture {
+    // What the system says, before a picture is made of it.
+    File::create_new(path)?;
+    let drawn = match picture {
         Picture::Png => draw_on(&BitMapBackend::new(path, SIZE).into_drawing_area(), series),
         Picture::Svg => draw_on(&SVGBackend::new(path, SIZE).into_drawing_area(), series),
+    };
+    if drawn.is_err() {
+        // Why it is removed is what the user is told.
+        let _ = fs::remove_file(path);
     }
+    drawn
 }
 
 fn draw_on<B: DrawingBackend>(area: &DrawingArea<B, Shift>, series: &Series) -> Result<(), DrawError>
@@ -54,16 +65,26 @@ where
     let spread = points(|slice| slice.spread);
     let rate: Vec<(f64, f64)> =
         points(|slice| Some(slice.events as f64)).iter().map(|(x, events)| (*x, events / seconds)).collect();
+    let end = series.slices.len() as f64 * seconds;
     let parts = area.split_evenly((3, 1));
+    let mid_name = format!("{} in {}: mid price", series.symbol, series.file);
     for (part, (name, points, color, from_zero)) in parts.iter().zip([
-        (format!("{}: mid price", series.symbol), mid, BLUE_LINE, false),
-        ("spread".to_owned(), spread, ORANGE_LINE, true),
+        (mid_name, steps(mid, end), BLUE_LINE, false),
+        ("spread".to_owned(), steps(spread, end), ORANGE_LINE, true),
         ("exchange events a second".to_owned(), rate, BLUE_LINE, true),
     ]) {
+        let name = if points.is_empty() { format!("{name} (never a bid and an ask)") } else { name };
         draw_line(part, series, &name, points, color, from_zero)?;
     }
     area.present()?;
     Ok(())
+}
+
+/// A line that stays where it is until the next point: a price stands until it changes.
+fn steps(points: Vec<(f64, f64)>, end: f64) -> Vec<(f64, f64)> {
+    let ends = points.iter().skip(1).map(|point| point.0).chain([end]);
+    let steps = points.iter().zip(ends).flat_map(|(&(x, y), until)| [(x, y), (until, y)]);
+    steps.collect()
 }
 
 fn draw_line<B: DrawingBackend>(
@@ -81,22 +102,27 @@ where
         (least, most) if least > most => (0.0, 1.0),
         range => range,
     };
-    let margin = ((most - least) * 0.05).max(most.abs() * 1e-6).max(1e-9);
+    let base = if from_zero { least.min(0.0) } else { least };
+    let margin = ((most - base) * 0.05).max(most.abs() * 1e-6).max(1e-9);
     let bottom = if from_zero { least.min(0.0) } else { least - margin };
-    let end = series.slices.len() as f64 * series.slice_ns as f64 / 1e9;
+    let (start_ns, span_ns) = (series.start_ns, series.slices.len() as u64 * series.slice_ns);
+    let days = match (day(start_ns), day(start_ns.saturating_add(span_ns))) {
+        (first, last) if first == last => format!("UTC, {first}"),
+        (first, last) => format!("UTC, {first} to {last}"),
+    };
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .caption(name, (FONT, 18, &TEXT))
-        .x_label_area_size(30)
+        .x_label_area_size(45)
         .y_label_area_size(90)
-        .build_cartesian_2d(0.0..end, bottom..most + margin)?;
+        .build_cartesian_2d(TimeAxis::new(start_ns, span_ns), bottom..most + margin)?;
     let digits = decimals((most + margin - bottom) / 10.0);
     chart
         .configure_mesh()
         .label_style((FONT, 13, &TEXT))
         .light_line_style(TRANSPARENT)
-        .x_labels(8)
-        .x_label_formatter(&|seconds: &f64| moment(series.start_ns, *seconds, end))
+        .axis_desc_style((FONT, 13, &TEXT))
+        .x_desc(days)
         .y_label_formatter(&|value: &f64| {
             if *value >= 1e5 { count(*value) } else { format!("{value:.digits$}") }
         })
@@ -105,21 +131,46 @@ where
     Ok(())
 }
 
+/// Seconds from a moment on, with marks at round times.
+struct TimeAxis {
+    seconds: RangedCoordf64,
+    marks: Vec<(f64, String)>,
+}
+
+impl TimeAxis {
+    fn new(start_ns: u64, span_ns: u64) -> TimeAxis {
+        let marks = Marks::of(start_ns, start_ns.saturating_add(span_ns));
+        let at = |time_ns: &u64| ((time_ns - start_ns) as f64 / 1e9, marks.text(*time_ns));
+        let seconds = (0.0..span_ns as f64 / 1e9).into();
+        TimeAxis { seconds, marks: marks.times_ns.iter().map(at).collect() }
+    }
+}
+
+impl Ranged for TimeAxis {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.seconds.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _hint: Hint) -> Vec<f64> {
+        self.marks.iter().map(|mark| mark.0).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.seconds.range()
+    }
+}
+
+impl ValueFormatter<f64> for TimeAxis {
+    fn format_ext(&self, value: &f64) -> String {
+        let mark = self.marks.iter().find(|mark| mark.0.total_cmp(value).is_eq());
+        mark.map_or_else(String::new, |mark| mark.1.clone())
+    }
+}
+
 /// Places after the point with which numbers so far apart differ.
 fn decimals(step: f64) -> usize {
     (0..9).find(|places| step * 10_f64.powi(*places) >= 1.0).unwrap_or(9) as usize
-}
-
-/// The time of day in UTC; of a short recording with milliseconds, of a long one with the day.
-fn moment(start_ns: u64, seconds: f64, span_seconds: f64) -> String {
-    let ns = i128::from(start_ns) + (seconds * 1e9) as i128;
-    let Ok(time) = OffsetDateTime::from_unix_timestamp_nanos(ns) else { return String::new() };
-    let (hour, minute, second, millisecond) = time.to_hms_milli();
-    if span_seconds < 20.0 {
-        format!("{hour:02}:{minute:02}:{second:02}.{millisecond:03}")
-    } else if span_seconds < 172_800.0 {
-        format!("{hour:02}:{minute:02}:{second:02}")
-    } else {
-        format!("{} {hour:02}:{minute:02}", time.date())
-    }
 }

@@ -13,6 +13,8 @@ const SLICES: u64 = 800;
 /// One instrument over time. Prices are floating point: they are drawn, and nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
+    /// The file's name, without its folder.
+    pub file: String,
     /// The instrument's symbol.
     pub symbol: String,
     /// When the first slice begins, nanoseconds since the Unix epoch, by the times by which records are paced.
@@ -69,7 +71,8 @@ pub fn series(path: &Path, instrument: u32) -> Result<Series, FeedError> {
                 if is_whole { (Some((bid + ask) / 2.0), Some(ask - bid)) } else { (None, None) };
         }
     }
-    Ok(Series { symbol, start_ns, slice_ns, slices })
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Ok(Series { file, symbol, start_ns, slice_ns, slices })
 }
 
 /// When the recording begins: a snapshot of what stood before may be much older. The reader is rewound.

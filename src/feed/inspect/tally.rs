@@ -23,6 +23,8 @@ pub(super) struct Tally {
     /// Event time of the record before, snapshots apart.
     before_ns: Option<u64>,
     silence_ns: u64,
+    /// When that began.
+    silence_from_ns: u64,
     sequences: Option<Sequences>,
     /// Orders at the levels last restated, by side.
     orders_at: [Vec<u32>; 2],
@@ -120,7 +122,10 @@ impl Tally {
         self.span = Some((first.min(time_ns), last.max(time_ns)));
         if !is_snapshot {
             let before_ns = self.before_ns.replace(time_ns).unwrap_or(time_ns);
-            self.silence_ns = self.silence_ns.max(time_ns.saturating_sub(before_ns));
+            let silence_ns = time_ns.saturating_sub(before_ns);
+            if silence_ns > self.silence_ns {
+                (self.silence_ns, self.silence_from_ns) = (silence_ns, before_ns);
+            }
         }
     }
 
@@ -194,6 +199,7 @@ impl Tally {
             span: span(self.span),
             sequences: self.sequences,
             longest_silence_ns: self.silence_ns.to_string(),
+            longest_silence_from_ns: self.silence_from_ns.to_string(),
             book: self.book(id, instrument, deriver),
         }
     }
@@ -224,7 +230,11 @@ impl Tally {
             if has_orders {
                 return Some(deriver.orders(id).level(side, level.price).1);
             }
-            self.orders_at[side.index()].get(number).map(|orders| *orders as usize)
+            // 0: the source does not say how many.
+            self.orders_at[side.index()]
+                .get(number)
+                .map(|orders| *orders as usize)
+                .filter(|orders| *orders > 0)
         };
         let best = |side: Side, levels: &[Level]| {
             let shown = levels.iter().take(LEVELS_SHOWN).enumerate();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::{Book, BookLevel, InstrumentReport, Report, Span, Volume};
+use crate::feed::time::rfc3339;
 
 /// Instruments shown in full, those with the most records first.
 const INSTRUMENTS_SHOWN: usize = 20;
@@ -19,7 +20,11 @@ impl Report {
         writeln!(out, "  written   by {}", self.writer)?;
         match &self.fault {
             None => writeln!(out, "  complete  yes")?,
-            Some(fault) => writeln!(out, "  complete  NO, {fault}")?,
+            Some(fault) => writeln!(
+                out,
+                "  complete  NO, {fault}; what follows is of the {} records before",
+                grouped(self.records)
+            )?,
         }
         writeln!(
             out,
@@ -33,6 +38,9 @@ impl Report {
         write_counts(out, "kinds  ", &self.kinds)?;
         write_counts(out, "actions", &self.source_actions)?;
         write_span(out, self.span.as_ref())?;
+        if let Some(paced) = self.paced.as_ref().filter(|paced| Some(*paced) != self.span.as_ref()) {
+            writeln!(out, "  replayed  {} to {}, by the times of receipt", paced.first, paced.last)?;
+        }
         if let Some(busiest) = &self.busiest_second {
             writeln!(
                 out,
@@ -87,7 +95,11 @@ impl InstrumentReport {
         writeln!(out, "  records   {} ({snapshot} of a snapshot)", grouped(self.records))?;
         write_counts(out, "kinds  ", &self.kinds)?;
         write_span(out, self.span.as_ref())?;
-        writeln!(out, "  silence   at most {} ns", self.longest_silence_ns)?;
+        let [silence_ns, from_ns] =
+            [&self.longest_silence_ns, &self.longest_silence_from_ns].map(|ns| ns.parse().unwrap_or(0));
+        if silence_ns > 0 {
+            writeln!(out, "  silence   at most {}, from {}", lasting(silence_ns), rfc3339(from_ns))?;
+        }
         self.write_trades(out)?;
         if let Some(seen) = &self.sequences {
             writeln!(
@@ -172,6 +184,20 @@ fn write_span(out: &mut impl Write, span: Option<&Span>) -> io::Result<()> {
     writeln!(out, "  to        {} ({})", span.last, span.last_ns)
 }
 
+/// A length of time as people say it.
+fn lasting(ns: u64) -> String {
+    let (microseconds, milliseconds, seconds) = (ns / 1_000, ns / 1_000_000, ns / 1_000_000_000);
+    let (minutes, hours) = (seconds / 60, seconds / 3_600);
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{microseconds} µs"),
+        1_000_000..1_000_000_000 => format!("{milliseconds} ms"),
+        1_000_000_000..60_000_000_000 => format!("{seconds}.{:03} s", milliseconds % 1_000),
+        60_000_000_000..3_600_000_000_000 => format!("{minutes} min {} s", seconds % 60),
+        _ => format!("{hours} h {} min", minutes % 60),
+    }
+}
+
 /// Digits in groups of three.
 pub(in crate::feed) fn grouped(value: u64) -> String {
     let digits = value.to_string();
@@ -183,4 +209,24 @@ pub(in crate::feed) fn grouped(value: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_told_in_the_unit_that_says_most() {
+        for (ns, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_500, "1 µs"),
+            (12_000_000, "12 ms"),
+            (1_250_000_000, "1.250 s"),
+            (993_041_099_530, "16 min 33 s"),
+            (90_061_000_000_000, "25 h 1 min"),
+        ] {
+            assert_eq!(lasting(ns), text);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One file of a replay.
 
+use super::merge::Placed;
 use crate::feed::error::FeedError;
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
@@ -9,8 +10,8 @@ use crate::model::{ABSENT_TIME, Primary, primary_flags};
 /// One file of a replay.
 pub struct Track {
     reader: Reader,
-    /// The replay's number of each of the file's instruments.
-    numbers: Vec<u32>,
+    /// What each of the file's instruments is in the replay.
+    placed: Vec<Placed>,
     /// Position in the block in hand of the next record.
     at: usize,
     /// Declared losses that were logged.
@@ -26,10 +27,10 @@ pub struct Track {
 }
 
 impl Track {
-    pub fn new(reader: Reader, numbers: Vec<u32>) -> Track {
+    pub fn new(reader: Reader, placed: Vec<Placed>) -> Track {
         Track {
             reader,
-            numbers,
+            placed,
             at: 0,
             losses_logged: 0,
             event: Vec::new(),
@@ -55,9 +56,10 @@ impl Track {
     ) -> Result<Option<u64>, FeedError> {
         self.rewind();
         let Some(keyframe) = self.reader.keyframe_before(time_ns)? else { return Ok(None) };
-        let numbers = &self.numbers;
+        // Who has keyframes that count shares no instrument with another file, and so no decimals.
+        let placed = &self.placed;
         self.reader.start_at(keyframe, |primary| {
-            take(&Primary { instrument: numbers[primary.instrument as usize], ..*primary });
+            take(&Primary { instrument: placed[primary.instrument as usize].number, ..*primary });
         })?;
         self.place_ns = keyframe.place_ns.unwrap_or(0);
         self.behind = keyframe.record;
@@ -90,10 +92,18 @@ impl Track {
                     break;
                 }
             }
-            let mut primary = self.reader.block()[self.at];
+            let primary = self.reader.block()[self.at];
+            let placed = self.placed[primary.instrument as usize];
+            let Some(primary) = placed.place(&primary) else {
+                return Err(FeedError::Decimals {
+                    path: self.reader.path().to_owned(),
+                    record: self.behind,
+                    price: primary.price,
+                    quantity: primary.quantity,
+                });
+            };
             self.at += 1;
             self.behind += 1;
-            primary.instrument = self.numbers[primary.instrument as usize];
             if let Some(time_ns) = pacing_time_ns(&primary) {
                 self.place_ns = self.place_ns.max(time_ns);
                 if primary.flags & primary_flags::SNAPSHOT == 0 {

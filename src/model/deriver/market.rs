@@ -1,6 +1,6 @@
 //! What is known of one instrument, and what each kind of primary does to it.
 
-use super::pending::{Before, Pending};
+use super::pending::{LevelChange, Pending};
 use crate::limits;
 use crate::model::{
     ABSENT, ABSENT_TIME, Aggressor, BarStep, Bars, Body, Channel, ChannelSet, Event, L2Book, Order,
@@ -75,12 +75,12 @@ impl Market {
         let Some(side) = primary.side() else { return false };
         let Primary { order_id, price, quantity, .. } = *primary;
         let order = Order { order_id, side, price, quantity };
-        let added = self.orders.add(order).is_ok();
-        if added {
+        let added = self.orders.add(order);
+        if let Ok(at_price) = added {
             self.tell(change(OrderAction::Add, &order, 0), pending, out);
-            self.follow_orders(side, price, pending, out);
+            self.set_level(side, price, at_price, pending, out);
         }
-        added
+        added.is_ok()
     }
 
     /// Part or all of an order leaves; of more than rests, what rests.
@@ -100,10 +100,10 @@ impl Market {
             leaves = resting;
             reduced = self.orders.reduce(order_id, leaves);
         }
-        if let Ok(order) = reduced {
+        if let Ok((order, at_price)) = reduced {
             let executed = if action == OrderAction::Execute { leaves } else { 0 };
             self.tell(change(action, &order, executed), pending, out);
-            self.follow_orders(order.side, order.price, pending, out);
+            self.set_level(order.side, order.price, at_price, pending, out);
         }
         consistent
     }
@@ -116,8 +116,8 @@ impl Market {
             return self.add(primary, pending, out);
         };
         let (action, changed) = match quantity {
-            0 => (OrderAction::Cancel, self.orders.reduce(order_id, resting.quantity)),
-            _ => (OrderAction::Modify, self.orders.modify(order_id, price, quantity)),
+            0 => (OrderAction::Cancel, self.orders.reduce(order_id, resting.quantity).map(drop)),
+            _ => (OrderAction::Modify, self.orders.modify(order_id, price, quantity).map(drop)),
         };
         if changed.is_ok() {
             let price = if quantity == 0 { resting.price } else { price };
@@ -276,12 +276,14 @@ impl Market {
         out: &mut Vec<Event>,
     ) {
         let before = self.book.set(side, price, quantity);
-        if self.channels.contains(Channel::Book)
-            && before != quantity
-            && !pending.touched.contains(side, price)
-        {
+        if before == quantity || !self.channels.contains(Channel::Book) {
+            return;
+        }
+        if let Some(change) = pending.touched.find(side, price) {
+            change.now = quantity;
+        } else {
             self.make_room(1, pending, out);
-            pending.touched.push(Before { side, price, quantity: before });
+            pending.touched.push(LevelChange { side, price, before, now: quantity });
         }
     }
 
@@ -332,8 +334,7 @@ impl Market {
         }
         flag_last(&mut out[first..], flags);
         let first = out.len();
-        for &Before { side, price, quantity: before } in &pending.touched.levels {
-            let quantity = self.book.quantity(side, price);
+        for &LevelChange { side, price, before, now: quantity } in &pending.touched.levels {
             if quantity != before {
                 self.emit(Channel::Book, pending.ts_ns, Body::Level { side, price, quantity }, out);
             }

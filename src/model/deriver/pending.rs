@@ -1,6 +1,6 @@
 //! What the primaries of an exchange event have done so far and nobody has heard of yet.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 
 use crate::model::{ABSENT, BarStep, Level, OrderChange, Primary, Side, Status, Trade};
 
@@ -49,43 +49,46 @@ impl Pending {
     }
 }
 
-/// A level as it stood before the event (or the piece of one) first changed it.
+/// A level that the event (or the piece of one) changed.
 #[derive(Clone, Copy, Debug)]
-pub struct Before {
+pub struct LevelChange {
     /// Side of the book.
     pub side: Side,
     /// Price of the level.
     pub price: i64,
-    /// What stood there.
-    pub quantity: i64,
+    /// What stood there before the first change.
+    pub before: i64,
+    /// What stands there since the last.
+    pub now: i64,
 }
 
 /// The levels that an event has changed, each once, in the order of their first change.
 #[derive(Debug, Default)]
 pub struct Touched {
-    /// The levels as they stood before.
-    pub levels: Vec<Before>,
-    /// The same levels, once there are more than [`SCAN_LEVELS`] of them; else empty.
-    index: FxHashSet<(u8, i64)>,
+    /// The levels.
+    pub levels: Vec<LevelChange>,
+    /// Where each of them stands, once there are more than [`SCAN_LEVELS`]; else empty.
+    index: FxHashMap<(u8, i64), usize>,
 }
 
 impl Touched {
-    /// Whether the level is among them.
+    /// The level, if it is among them.
     #[inline]
-    pub fn contains(&self, side: Side, price: i64) -> bool {
+    pub fn find(&mut self, side: Side, price: i64) -> Option<&mut LevelChange> {
         if self.levels.len() > SCAN_LEVELS {
-            return self.index.contains(&(side as u8, price));
+            let at = *self.index.get(&(side as u8, price))?;
+            return self.levels.get_mut(at);
         }
-        self.levels.iter().any(|before| before.price == price && before.side == side)
+        self.levels.iter_mut().find(|change| change.price == price && change.side == side)
     }
 
     /// Adds a level that is not among them.
     #[inline]
-    pub fn push(&mut self, before: Before) {
-        self.levels.push(before);
+    pub fn push(&mut self, change: LevelChange) {
+        self.levels.push(change);
         if self.levels.len() > SCAN_LEVELS {
-            let unindexed = &self.levels[self.index.len()..];
-            self.index.extend(unindexed.iter().map(|before| (before.side as u8, before.price)));
+            let unindexed = self.levels.iter().enumerate().skip(self.index.len());
+            self.index.extend(unindexed.map(|(at, change)| ((change.side as u8, change.price), at)));
         }
     }
 

@@ -35,6 +35,11 @@ impl Blackboard {
         self.sides.iter_mut().for_each(|orders| orders.retain(|order| order.order_id != order_id));
     }
 
+    fn at_price(&self, side: Side, price: i64) -> i64 {
+        let orders = self.sides[side.index()].iter().filter(|order| order.price == price);
+        orders.map(|order| order.quantity).sum()
+    }
+
     fn levels(&self, side: Side) -> Vec<(Level, usize)> {
         self.sides[side.index()]
             .chunk_by(|a, b| a.price == b.price)
@@ -78,7 +83,7 @@ proptest! {
                         Err(OrderError::Duplicate(order.order_id))
                     } else {
                         board.add(order);
-                        Ok(())
+                        Ok(board.at_price(order.side, order.price))
                     };
                     prop_assert_eq!(book.add(order), expected);
                 }
@@ -94,7 +99,8 @@ proptest! {
                             if quantity == was.quantity {
                                 board.remove(order_id);
                             }
-                            Ok(Order { quantity: was.quantity - quantity, ..was })
+                            let left = Order { quantity: was.quantity - quantity, ..was };
+                            Ok((left, board.at_price(was.side, was.price)))
                         }
                     };
                     prop_assert_eq!(book.reduce(order_id, quantity), expected);
@@ -244,9 +250,9 @@ fn a_full_book_takes_no_new_order() {
     let mut book = OrderBook::new();
     let order = |order_id| order(order_id, Side::Ask, 5, 1);
     let full = limits::ORDERS_MAX as u64;
-    (0..full).for_each(|id| book.add(order(id)).unwrap());
+    assert!((0..full).all(|id| book.add(order(id)).is_ok()));
     assert_eq!(book.add(order(full)), Err(OrderError::Full(full)));
     book.reduce(7, 1).unwrap();
-    assert_eq!(book.add(order(full)), Ok(()));
+    assert_eq!(book.add(order(full)), Ok(full as i64));
     assert_eq!(book.add(order(full + 1)), Err(OrderError::Full(full + 1)));
 }

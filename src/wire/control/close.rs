@@ -18,6 +18,11 @@ pub enum Close {
     TooSlow,
     /// The client sends more pings and pongs than [`limits::CONTROL_RATE`].
     ControlFlood,
+    /// The recording that the server replays cannot be read any further.
+    ReplayFailed {
+        /// The byte of its file where it is damaged; `None`: the reason is another.
+        damaged_at: Option<u64>,
+    },
     /// The client sends more requests than it may.
     RateLimit {
         /// How many it may.
@@ -27,12 +32,14 @@ pub enum Close {
 
 impl Close {
     /// Every reason to close.
-    pub const ALL: [Close; 6] = [
+    pub const ALL: [Close; 8] = [
         Close::Normal,
         Close::ShuttingDown,
         Close::HeartbeatTimeout,
         Close::TooSlow,
         Close::ControlFlood,
+        Close::ReplayFailed { damaged_at: Some(123_456) },
+        Close::ReplayFailed { damaged_at: None },
         Close::RateLimit { requests_per_second: limits::REQUEST_RATE_DEFAULT },
     ];
 
@@ -43,6 +50,7 @@ impl Close {
             Close::ShuttingDown | Close::HeartbeatTimeout => 1001,
             Close::TooSlow => 4008,
             Close::ControlFlood => 1008,
+            Close::ReplayFailed { .. } => 1011,
             Close::RateLimit { .. } => 4029,
         }
     }
@@ -65,6 +73,14 @@ impl Close {
             Close::ControlFlood => {
                 let allowed = limits::CONTROL_RATE;
                 return Cow::Owned(format!("more than {allowed} pings and pongs a second; send fewer"));
+            }
+            Close::ReplayFailed { damaged_at: Some(byte) } => {
+                return Cow::Owned(format!(
+                    "the recording is damaged at byte {byte}; ask for a part that ends before it, reconnect with backoff"
+                ));
+            }
+            Close::ReplayFailed { damaged_at: None } => {
+                "the replay failed, the server's log says why; reconnect with backoff"
             }
             Close::RateLimit { requests_per_second } => {
                 return Cow::Owned(format!(
@@ -90,7 +106,7 @@ pub enum Duty {
 
 impl Duty {
     /// The codes that this server closes with.
-    pub const CODES: [u16; 9] = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 4008, 4029];
+    pub const CODES: [u16; 10] = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 4008, 4029];
 
     /// What to do after a close with that code. A code that this version does not know is no reason to stay away;
     /// neither is a connection that broke without a close frame, which RFC 6455 calls 1006.
@@ -98,7 +114,7 @@ impl Duty {
         match code {
             1000 => Duty::Nothing,
             1002 | 1003 | 1007..=1010 | 4001..=4003 => Duty::Repair,
-            4008 | 4029 => Duty::ReconnectOtherwise,
+            1011 | 4008 | 4029 => Duty::ReconnectOtherwise,
             _ => Duty::Reconnect,
         }
     }
@@ -123,6 +139,8 @@ mod tests {
         for close in Close::ALL {
             let reason = close.reason(u64::MAX);
             assert!(Duty::CODES.contains(&close.code()));
+            let longest = Close::ReplayFailed { damaged_at: Some(u64::MAX) }.reason(0);
+            assert!(longest.len() <= limits::CLOSE_REASON_BYTES_MAX, "{longest}");
             assert!(reason.is_ascii() && reason.len() <= limits::CLOSE_REASON_BYTES_MAX, "{reason}");
             let reconnects = matches!(Duty::after(close.code()), Duty::Reconnect | Duty::ReconnectOtherwise);
             assert_eq!(reason.ends_with("reconnect with backoff"), reconnects, "{close:?}: {reason}");

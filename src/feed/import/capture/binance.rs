@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use self::stitch::{Ids, Step, Stitch};
-use super::{Fault, Known, Messages, Taking, Text, check_symbol};
+use super::{ANSWER, Fault, Known, Messages, Taking, Text, check_symbol};
 use crate::feed::import::listing::Tells;
 use crate::feed::import::{Findings, ImportError};
 use crate::limits;
@@ -96,6 +96,42 @@ struct Trade<'a> {
     m: bool,
 }
 
+/// The best levels, again and again: a stream of partial depth, which only the envelope's name tells.
+struct Partial {
+    symbol: String,
+    depth: u16,
+    /// The stream without its symbol and speed.
+    name: &'static str,
+}
+
+/// The levels of such a message; on the futures under other names.
+#[derive(Deserialize)]
+struct PartialLevels<'a> {
+    #[serde(rename = "E")]
+    sent: Option<u64>,
+    #[serde(rename = "T")]
+    happened: Option<u64>,
+    #[serde(borrow, alias = "b")]
+    bids: Vec<[&'a str; 2]>,
+    #[serde(borrow, alias = "a")]
+    asks: Vec<[&'a str; 2]>,
+}
+
+impl Partial {
+    /// What the name of a stream says, such as `btcusdt@depth5@100ms`; `None` where it is another.
+    fn of(stream: &str) -> Option<Partial> {
+        let mut parts = stream.split('@');
+        let (symbol, name) = (parts.next()?, parts.next()?);
+        let (depth, name) = match name {
+            "depth5" => (5, "depth5"),
+            "depth10" => (10, "depth10"),
+            "depth20" => (20, "depth20"),
+            _ => return None,
+        };
+        Some(Partial { symbol: symbol.to_ascii_uppercase(), depth, name })
+    }
+}
+
 /// The messages of Binance.
 pub(super) struct Binance {
     symbols: FxHashMap<String, Symbol>,
@@ -108,16 +144,29 @@ pub(super) struct Binance {
     learnt: Learnt,
 }
 
-/// Symbols that have single trades: their aggregates are not told besides. The second reading knows them from the start.
-pub(super) type Learnt = Rc<RefCell<FxHashSet<String>>>;
+/// What the second reading knows from the start.
+pub(super) type Learnt = Rc<RefCell<Told>>;
+
+/// Symbols of which there is better than what some messages tell.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Those that have single trades: their aggregates are not told besides.
+    trades: FxHashSet<String>,
+    /// Those that have changes of the whole book: their best levels are not told besides.
+    books: FxHashSet<String>,
+}
 
 /// What is kept of one symbol.
 #[derive(Default)]
 struct Symbol {
     /// Its number, once it was listed, as one with a book and as one with trades.
     book_of: Option<u32>,
+    /// The same, as one with the best levels.
+    levels_of: Option<u32>,
     trades_of: Option<u32>,
     stitch: Stitch,
+    /// Changes of its book that came since it is not known.
+    waiting: u64,
     /// Identifiers of the last trade and the last aggregate.
     trade_id: Option<u64>,
     aggregate_id: Option<u64>,
@@ -125,6 +174,10 @@ struct Symbol {
 
 impl Messages for Binance {
     fn take(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<Known, Fault> {
+        if taking.address.is_some() && !json.contains("\"lastUpdateId\"") {
+            taking.findings.left_out(ANSWER);
+            return Ok(Known::Yes);
+        }
         let mut head: Head<'_> = serde_json::from_str(json)?;
         let (mut json, mut stream) = (json, None);
         if let Some(data) = head.data {
@@ -132,20 +185,24 @@ impl Messages for Binance {
             stream = head.stream;
             head = serde_json::from_str(json)?;
         }
+        if let Some(partial) = stream.as_deref().and_then(Partial::of) {
+            self.partial(&partial, json, head.e.is_some(), taking)?;
+            return Ok(Known::Yes);
+        }
         match head.e.as_deref() {
             Some("depthUpdate") => self.depth(&serde_json::from_str(json)?, taking)?,
             Some("trade") => self.trade(&serde_json::from_str(json)?, taking)?,
             Some("aggTrade") => self.aggregate(&serde_json::from_str(json)?, taking)?,
             Some("bookTicker") => taking.findings.left_out("bookTicker"),
+            Some("kline") => taking.findings.left_out("kline"),
+            Some("continuous_kline") => taking.findings.left_out("continuous_kline"),
+            Some("24hrTicker") => taking.findings.left_out("24hrTicker"),
+            Some("24hrMiniTicker") => taking.findings.left_out("24hrMiniTicker"),
+            Some("avgPrice") => taking.findings.left_out("avgPrice"),
+            Some("markPriceUpdate") => taking.findings.left_out("markPriceUpdate"),
+            Some("forceOrder") => taking.findings.left_out("forceOrder"),
             Some(unknown) => return unknown_type(unknown, taking),
-            None if head.last_update_id.is_some() => match stream {
-                None => self.snapshot(json, taking)?,
-                // The best levels again and again: no whole book.
-                Some(stream) => {
-                    let name = stream.split_once('@').map_or(&*stream, |(_, name)| name);
-                    return unknown_type(name, taking);
-                }
-            },
+            None if head.last_update_id.is_some() => self.snapshot(json, taking)?,
             None if head.best_ask.is_some() => taking.findings.left_out("bookTicker"),
             None if head.code.is_some() => return unknown_type("refusal of a request", taking),
             None if head.id.is_some() => taking.findings.left_out("answer to a request"),
@@ -155,12 +212,17 @@ impl Messages for Binance {
     }
 
     fn end(&self, path: &str, findings: &mut Findings) {
-        let mut waiting: Vec<&str> =
-            self.symbols.iter().filter(|(_, symbol)| symbol.awaits()).map(|(name, _)| &**name).collect();
-        waiting.sort_unstable();
-        for name in waiting {
+        if let (Some(line), true) = (self.unnamed_line, self.symbols.is_empty()) {
             findings.note(format!(
-                "{path}: {name}: changes of its book came, and no snapshot that they go on from"
+                "{path}: snapshots of which none says its symbol, from line {line} on, and nothing else does: they are left out"
+            ));
+        }
+        let waiting = self.symbols.iter().filter(|(_, symbol)| symbol.awaits());
+        let mut waiting: Vec<_> = waiting.map(|(name, symbol)| (&**name, symbol.waiting)).collect();
+        waiting.sort_unstable();
+        for (name, changes) in waiting {
+            findings.note(format!(
+                "{path}: {name}: no snapshot came that changes of its book go on from: {changes} are left out"
             ));
         }
     }
@@ -185,13 +247,14 @@ impl Binance {
                 let now = std::mem::replace(&mut taking.ts_recv_ns, ts_recv_ns);
                 let line = std::mem::replace(&mut taking.line, line_before);
                 match self.snapshot(&json, taking) {
-                    Err(Fault::Damaged(problem)) => {
+                    Err(Fault::Damage(problem)) => {
                         taking.primaries.clear();
                         taking.damage(problem)?;
                     }
                     taken => taken?,
                 }
-                (taking.ts_recv_ns, taking.line, taking.kept) = (now, line, taking.primaries.len());
+                (taking.ts_recv_ns, taking.line) = (now, line);
+                taking.keep();
             }
         }
         Ok(self.symbols.get_mut(name).expect("it was put there"))
@@ -215,6 +278,10 @@ impl Binance {
         let ids = Ids { first: depth.first, last: depth.u, previous: depth.pu };
         if ids.first > ids.last {
             return Err(format!("U {} and u {}; U is at most u", ids.first, ids.last).into());
+        }
+        if !self.learnt.borrow().books.contains(&*depth.s) {
+            self.symbol(&depth.s, taking)?;
+            self.learnt.borrow_mut().books.insert(depth.s.to_string());
         }
         let symbol = self.symbol(&depth.s, taking)?;
         let instrument = symbol.book(&depth.s, ids.previous.is_some(), taking)?;
@@ -251,9 +318,48 @@ impl Binance {
         Ok(())
     }
 
+    /// Restates the best levels of a symbol of which nothing better is told.
+    fn partial(
+        &mut self,
+        partial: &Partial,
+        json: &str,
+        is_futures: bool,
+        taking: &mut Taking<'_>,
+    ) -> Result<(), Fault> {
+        let PartialLevels { sent, happened, bids, asks } = serde_json::from_str(json)?;
+        if self.learnt.borrow().books.contains(&partial.symbol) {
+            taking.findings.left_out("depth5, depth10 or depth20 beside depthUpdate");
+            return Ok(());
+        }
+        let ts_event_ns = taking.or_received(happened.or(sent).map(time_ns).transpose()?);
+        let shown = bids.len().max(asks.len());
+        if shown > usize::from(partial.depth) {
+            return Err(
+                format!("{shown} levels a side; {} has at most {}", partial.name, partial.depth).into()
+            );
+        }
+        let symbol = self.symbol(&partial.symbol, taking)?;
+        let instrument = match symbol.levels_of {
+            Some(instrument) => instrument,
+            None => {
+                let schema = depth_schema(is_futures);
+                let instrument = taking.instrument(&partial.symbol, schema, Tells::BOOK, partial.depth)?;
+                *symbol.levels_of.insert(instrument)
+            }
+        };
+        for (side, levels) in [(Side::Bid, &bids), (Side::Ask, &asks)] {
+            for number in 0..partial.depth {
+                taking.top(instrument, side, number as u8, levels.get(usize::from(number)), ts_event_ns)?;
+            }
+        }
+        taking.end_event();
+        Ok(())
+    }
+
     /// Keeps changes that wait for a snapshot, in place of older ones where there are too many.
     fn hold(&mut self, name: &str, ids: Ids, changes: Vec<Primary>) {
         let Some(symbol) = self.symbols.get_mut(name) else { return };
+        symbol.waiting += 1;
         while self.held_levels + changes.len() > limits::IMPORT_HELD_LEVELS_MAX {
             let before = symbol.stitch.held_levels();
             if !symbol.stitch.forget() {
@@ -270,8 +376,9 @@ impl Binance {
         let snapshot: Snapshot<'_> = serde_json::from_str(json)?;
         let time = snapshot.happened.or(snapshot.sent);
         let ts_event_ns = taking.or_received(time.map(time_ns).transpose()?);
-        let name = match &snapshot.symbol {
-            Some(name) => name.to_string(),
+        let asked = taking.address.and_then(symbol_asked);
+        let name = match snapshot.symbol.as_deref().or(asked) {
+            Some(name) => name.to_owned(),
             None => {
                 self.unnamed_line.get_or_insert(taking.line);
                 self.check_unnamed(taking)?;
@@ -298,6 +405,7 @@ impl Binance {
                 snapshot.last_update_id
             )
         })?;
+        symbol.waiting = 0;
         self.held_levels -= held;
         taking.mark_snapshot(from);
         taking.end_event();
@@ -312,9 +420,9 @@ impl Binance {
 
     fn trade(&mut self, trade: &Trade<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
         let id = trade.t.ok_or_else(|| "a trade without its id \"t\"".to_owned())?;
-        if !self.learnt.borrow().contains(&*trade.s) {
+        if !self.learnt.borrow().trades.contains(&*trade.s) {
             self.symbol(&trade.s, taking)?;
-            self.learnt.borrow_mut().insert(trade.s.to_string());
+            self.learnt.borrow_mut().trades.insert(trade.s.to_string());
         }
         let symbol = self.symbol(&trade.s, taking)?;
         if follows(&mut symbol.trade_id, id, taking) {
@@ -325,7 +433,7 @@ impl Binance {
 
     fn aggregate(&mut self, trade: &Trade<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
         let id = trade.a.ok_or_else(|| "an aggregate of trades without its id \"a\"".to_owned())?;
-        let has_trades = self.learnt.borrow().contains(&*trade.s);
+        let has_trades = self.learnt.borrow().trades.contains(&*trade.s);
         let symbol = self.symbol(&trade.s, taking)?;
         if has_trades {
             taking.findings.left_out("aggTrade beside trade");
@@ -347,8 +455,7 @@ impl Symbol {
         if let Some(instrument) = self.book_of {
             return Ok(instrument);
         }
-        let schema = if is_futures { "futures depth" } else { "spot depth" };
-        let instrument = taking.instrument(name, schema, Tells::BOOK, 0)?;
+        let instrument = taking.instrument(name, depth_schema(is_futures), Tells::BOOK, 0)?;
         Ok(*self.book_of.insert(instrument))
     }
 
@@ -368,6 +475,17 @@ impl Symbol {
         }
         Ok(())
     }
+}
+
+/// The symbol in the address of a REST request, such as `https://api.binance.com/api/v3/depth?symbol=BTCUSDT`.
+fn symbol_asked(address: &str) -> Option<&str> {
+    let (_, query) = address.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("symbol="))
+}
+
+/// What messages about a book tell of an instrument.
+fn depth_schema(is_futures: bool) -> &'static str {
+    if is_futures { "futures depth" } else { "spot depth" }
 }
 
 /// Whether a trade comes after the last one; ids between are those of trades that are missing.

@@ -1,11 +1,13 @@
-//! Coinbase Exchange: books (`level2`) and trades (`matches`).
+//! Coinbase: books (`level2`) and trades (`matches`, `market_trades`) of Coinbase Exchange and of Advanced Trade.
 //!
 //! <https://docs.cdp.coinbase.com/exchange/websocket-feed/channels>
+
+mod advanced;
 
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 
-use super::{Fault, Known, Messages, Taking, Text, rfc3339_ns};
+use super::{ANSWER, Fault, Known, Messages, Taking, Text, rfc3339_ns};
 use crate::feed::import::Findings;
 use crate::feed::import::listing::Tells;
 use crate::model::Side;
@@ -13,11 +15,13 @@ use crate::model::Side;
 /// The name of what these messages tell of an instrument.
 const SCHEMA: &str = "coinbase";
 
-/// A message's type.
+/// What tells messages apart: those of Coinbase Exchange have a type, those of Advanced Trade a channel.
 #[derive(Deserialize)]
 struct Head<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Text<'a>,
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    channel: Option<Text<'a>>,
 }
 
 /// A whole book. Levels are price and size.
@@ -55,7 +59,19 @@ struct Match<'a> {
     time: Option<&'a str>,
 }
 
-/// The messages of Coinbase Exchange.
+/// A trade, of either interface.
+struct Trade<'a> {
+    product_id: &'a str,
+    trade_id: u64,
+    /// The side of the order that rested.
+    resting: Side,
+    price: &'a str,
+    size: &'a str,
+    sequence: Option<u64>,
+    ts_event_ns: Option<u64>,
+}
+
+/// The messages of Coinbase.
 #[derive(Default)]
 pub(super) struct Coinbase {
     products: FxHashMap<String, Product>,
@@ -77,12 +93,24 @@ struct Product {
 
 impl Messages for Coinbase {
     fn take(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<Known, Fault> {
-        let Head { kind } = serde_json::from_str(json)?;
-        match &*kind {
+        if taking.address.is_some() {
+            taking.findings.left_out(ANSWER);
+            return Ok(Known::Yes);
+        }
+        let Head { kind, channel } = serde_json::from_str(json)?;
+        let kind = match (&kind, &channel) {
+            (Some(kind), _) => kind,
+            (None, Some(channel)) => return self.take_advanced(channel, json, taking),
+            (None, None) => return Err("an object without \"type\" and \"channel\"".to_owned().into()),
+        };
+        match &**kind {
             "l2update" => self.update(&serde_json::from_str(json)?, taking)?,
             "snapshot" => self.snapshot(&serde_json::from_str(json)?, taking)?,
-            "match" => self.trade(&serde_json::from_str(json)?, taking)?,
-            "last_match" => self.last_trade(&serde_json::from_str(json)?, taking)?,
+            "match" => self.trade(&serde_json::from_str::<Match<'_>>(json)?.read()?, taking)?,
+            "last_match" => {
+                let trade: Match<'_> = serde_json::from_str(json)?;
+                self.trade_before(&trade.read()?, "last_match", taking)?;
+            }
             "ticker" => taking.findings.left_out("ticker"),
             "subscriptions" => taking.findings.left_out("subscriptions"),
             "heartbeat" => taking.findings.left_out("heartbeat"),
@@ -119,42 +147,69 @@ impl Coinbase {
         Ok(self.products.get_mut(symbol).expect("it was put there"))
     }
 
-    /// The levels that stand from now on; those of before are gone.
     fn snapshot(&mut self, snapshot: &Snapshot<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
         let ts_event_ns = taking.or_received(snapshot.time.map(rfc3339_ns).transpose()?);
-        let product = self.product(&snapshot.product_id, Tells::BOOK, taking)?;
+        let bids = snapshot.bids.iter().map(|level| (Side::Bid, *level));
+        let asks = snapshot.asks.iter().map(|level| (Side::Ask, *level));
+        self.begin_book(&snapshot.product_id, bids.chain(asks), ts_event_ns, taking)
+    }
+
+    fn update(&mut self, update: &Update<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
+        let ts_event_ns = taking.or_received(update.time.map(rfc3339_ns).transpose()?);
+        let levels = update.changes.iter().map(|[side, price, size]| Ok((side_of(side)?, [*price, *size])));
+        let levels = levels.collect::<Result<Vec<_>, String>>()?;
+        self.change_book(&update.product_id, levels.into_iter(), ts_event_ns, taking)
+    }
+
+    /// The levels that stand from now on; those of before are gone.
+    fn begin_book<'a>(
+        &mut self,
+        product_id: &str,
+        levels: impl Iterator<Item = (Side, [&'a str; 2])>,
+        ts_event_ns: u64,
+        taking: &mut Taking<'_>,
+    ) -> Result<(), Fault> {
+        let product = self.product(product_id, Tells::BOOK, taking)?;
+        let from = taking.primaries.len();
         taking.clear(product.instrument, ts_event_ns);
-        taking.levels(product.instrument, [&snapshot.bids, &snapshot.asks], ts_event_ns)?;
-        taking.mark_snapshot(0);
+        for (side, level) in levels {
+            taking.level(product.instrument, side, level, ts_event_ns)?;
+        }
+        taking.mark_snapshot(from);
         taking.end_event();
         product.has_book = true;
         Ok(())
     }
 
-    fn update(&mut self, update: &Update<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
-        let ts_event_ns = taking.or_received(update.time.map(rfc3339_ns).transpose()?);
-        let Some(product) = self.products.get(&*update.product_id).filter(|product| product.has_book) else {
-            taking.findings.odd("l2update before the snapshot of its product");
+    /// Levels that changed.
+    fn change_book<'a>(
+        &mut self,
+        product_id: &str,
+        levels: impl Iterator<Item = (Side, [&'a str; 2])>,
+        ts_event_ns: u64,
+        taking: &mut Taking<'_>,
+    ) -> Result<(), Fault> {
+        let Some(product) = self.products.get(product_id).filter(|product| product.has_book) else {
+            taking.findings.odd("update of a book before the snapshot of its product");
             return Ok(());
         };
-        for [side, price, size] in &update.changes {
-            taking.level(product.instrument, side_of(side)?, [price, size], ts_event_ns)?;
+        for (side, level) in levels {
+            taking.level(product.instrument, side, level, ts_event_ns)?;
         }
         taking.end_event();
         Ok(())
     }
 
-    fn trade(&mut self, trade: &Match<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
-        let ts_event_ns = taking.or_received(trade.time.map(rfc3339_ns).transpose()?);
-        let aggressor = side_of(trade.side)?.opposite();
-        let product = self.product(&trade.product_id, Tells::TRADES, taking)?;
+    fn trade(&mut self, trade: &Trade<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
+        let ts_event_ns = taking.or_received(trade.ts_event_ns);
+        let product = self.product(trade.product_id, Tells::TRADES, taking)?;
         if product.trade_id.is_some_and(|last| trade.trade_id <= last) {
             taking.findings.odd("match whose trade_id came before: not told again");
             return Ok(());
         }
         taking.trade(
             product.instrument,
-            aggressor,
+            trade.resting.opposite(),
             [trade.price, trade.size],
             trade.trade_id,
             ts_event_ns,
@@ -170,19 +225,39 @@ impl Coinbase {
         Ok(())
     }
 
-    /// The last trade before the subscription. It is none of the recording's, but after a new connection it shows how
-    /// many were missed.
-    fn last_trade(&mut self, trade: &Match<'_>, taking: &mut Taking<'_>) -> Result<(), Fault> {
-        let product = self.product(&trade.product_id, Tells::TRADES, taking)?;
+    /// A trade of before the subscription. It is none of the recording's, but after a new connection it shows how many
+    /// were missed.
+    fn trade_before(
+        &mut self,
+        trade: &Trade<'_>,
+        name: &'static str,
+        taking: &mut Taking<'_>,
+    ) -> Result<(), Fault> {
+        let product = self.product(trade.product_id, Tells::TRADES, taking)?;
         if let Some(last) = product.trade_id {
             taking.findings.odd_times(MISSED, trade.trade_id.saturating_sub(last));
         }
         product.trade_id = product.trade_id.max(Some(trade.trade_id));
-        taking.findings.left_out("last_match");
+        taking.findings.left_out(name);
         Ok(())
     }
 }
 
+impl Match<'_> {
+    fn read(&self) -> Result<Trade<'_>, String> {
+        Ok(Trade {
+            product_id: &self.product_id,
+            trade_id: self.trade_id,
+            resting: side_of(self.side)?,
+            price: self.price,
+            size: self.size,
+            sequence: self.sequence,
+            ts_event_ns: self.time.map(rfc3339_ns).transpose()?,
+        })
+    }
+}
+
+/// What the report calls them.
 const MISSED: &str = "trades that are missing, by their ids";
 
 fn side_of(text: &str) -> Result<Side, String> {

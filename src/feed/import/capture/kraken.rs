@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use self::book::Book;
 use super::number::Number;
-use super::{Fault, Known, Messages, Taking};
+use super::{ANSWER, Fault, Known, Messages, Taking};
 use crate::feed::import::Findings;
 use crate::feed::import::listing::Tells;
 use crate::model::Side;
@@ -70,6 +70,10 @@ struct Trade<'a> {
 
 impl Messages for Kraken {
     fn take(&mut self, json: &str, taking: &mut Taking<'_>) -> Result<Known, Fault> {
+        if taking.address.is_some() {
+            taking.findings.left_out(ANSWER);
+            return Ok(Known::Yes);
+        }
         if json.starts_with('[') { self.take_v1(json, taking) } else { self.take_object(json, taking) }
     }
 

@@ -11,6 +11,8 @@ pub(super) enum Line<'a> {
     Received {
         /// When, by its own clock, nanoseconds since the Unix epoch; `None` where it does not say.
         ts_recv_ns: Option<u64>,
+        /// Of an answer over HTTP, the address that was asked.
+        address: Option<&'a str>,
         /// The message.
         json: &'a str,
     },
@@ -24,18 +26,23 @@ impl<'a> Line<'a> {
     /// Takes a line apart; the error says what is wrong with it.
     ///
     /// Cryptofeed's raw captures: `<url> <-> <seconds>` (connected), `<url> <- <seconds>: <json>` (sent), `<seconds>:
-    /// <json>` (received). Others: `<nanoseconds> <json>`, or the message alone.
+    /// <json>` (received), `<url> -> <seconds>: <json>` (received over HTTP). Others: `<nanoseconds> <json>`, or the message alone.
     pub fn parse(line: &'a str) -> Result<Line<'a>, String> {
         let line = line.trim();
         if line.is_empty() {
             return Ok(Line::Other);
         }
         if line.starts_with(['{', '[']) {
-            return Ok(Line::Received { ts_recv_ns: None, json: line });
+            return Ok(Line::Received { ts_recv_ns: None, address: None, json: line });
         }
-        let (first, rest) = line.split_once(' ').ok_or_else(|| unknown(line))?;
+        let (mut first, mut rest) = line.split_once(' ').ok_or_else(|| unknown(line))?;
         if rest.starts_with("<->") || rest.starts_with("<-") {
             return Ok(Line::Other);
+        }
+        let mut address = None;
+        if let Some(answer) = rest.strip_prefix("-> ") {
+            address = Some(first);
+            (first, rest) = answer.split_once(' ').ok_or_else(|| unknown(line))?;
         }
         let time = match first.strip_suffix(':') {
             Some(seconds) => parse_decimal(seconds, -9).and_then(|ns| u64::try_from(ns).ok()),
@@ -46,7 +53,7 @@ impl<'a> Line<'a> {
             None => None,
         };
         let time = time.ok_or_else(|| unknown(line))?;
-        Ok(Line::Received { ts_recv_ns: Some(time), json: rest.trim_start() })
+        Ok(Line::Received { ts_recv_ns: Some(time), address, json: rest.trim_start() })
     }
 }
 
@@ -61,7 +68,10 @@ mod tests {
 
     #[test]
     fn lines_of_every_kind_of_recorder_are_told_apart() {
-        let received = |ts_recv_ns, json| Ok(Line::Received { ts_recv_ns, json });
+        let received = |ts_recv_ns, json| Ok(Line::Received { ts_recv_ns, address: None, json });
+        let answered = |ts_recv_ns, address, json| {
+            Ok(Line::Received { ts_recv_ns: Some(ts_recv_ns), address: Some(address), json })
+        };
         for (line, expected) in [
             ("", Ok(Line::Other)),
             ("  \r", Ok(Line::Other)),
@@ -69,6 +79,10 @@ mod tests {
             ("wss://ws.kraken.com <- 1618678132.8253062: {\"event\":\"subscribe\"}", Ok(Line::Other)),
             ("1618677817.061845: {}", received(Some(1_618_677_817_061_845_000), "{}")),
             ("1618678163.3728619: [1]\r", received(Some(1_618_678_163_372_861_900), "[1]")),
+            (
+                "https://x.com/depth?symbol=AB -> 1628952396.228346: {}",
+                answered(1_628_952_396_228_346_000, "https://x.com/depth?symbol=AB", "{}"),
+            ),
             ("1723161253937085768 {}", received(Some(1_723_161_253_937_085_768), "{}")),
             ("{\"type\":\"match\"}", received(None, "{\"type\":\"match\"}")),
         ] {

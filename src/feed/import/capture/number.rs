@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::feed::import::decimal;
-use crate::model::{Decimal, parse_decimal};
+use crate::model::{Decimal, parse_decimal, plain_decimal};
 
 /// Places after the point that a number may have, trailing zeros apart.
 const PLACES_MAX: u8 = 18;
@@ -23,7 +23,7 @@ impl Number {
     /// Reads a decimal that is not negative; the error says what is allowed.
     pub fn parse(text: &str) -> Result<Number, String> {
         let number = || {
-            let plain = decimal::plain(text)?;
+            let plain = plain_decimal(text)?;
             let exponent = decimal::exponent(&plain)?;
             let mantissa = parse_decimal(&plain, exponent).filter(|mantissa| *mantissa >= 0)?;
             let places = exponent.unsigned_abs();

@@ -14,13 +14,15 @@ use crate::feed::databento::Schema;
 use crate::feed::format::printable;
 use crate::feed::import::findings::Findings;
 use crate::feed::import::passes::{Piece, Reading, Recording};
-use crate::feed::import::stored::{Counted, Stored};
+use crate::feed::import::stored::{Counted, Source, Stored};
 use crate::feed::import::{Damage, ImportError, Place};
 use crate::limits;
 
 /// "DBN", the version, and the length of the metadata.
 const PRELUDE_BYTES: usize = 8;
 const EXPECTED: &str = "a DBN file (\"DBN\" and its version), plain or packed with zstd or gzip";
+/// What the report calls such records.
+const BAD_TIME: &str = "records whose receive time the source itself calls bad";
 const VERSIONS: &str = "1, 2 and 3";
 const SCHEMAS: &str =
     "mbo, mbp-1, mbp-10, tbbo, bbo-1s, bbo-1m, trades, status, definition, statistics, imbalance and mixed";
@@ -29,22 +31,16 @@ const MIXED: &str = "mixed";
 
 /// A DBN file being read.
 pub(super) struct Input {
-    path: String,
-    /// The last part of the path.
-    name: String,
+    source: Source,
     decoder: DbnDecoder<Orderly<Counted<Box<dyn Read>>>>,
     /// The schema of all its records; `None`: each has its own.
     schema: Option<Schema>,
     symbols: Symbols,
-    /// Records in the file so far, and those of them that were taken.
+    /// Records in the file so far, also those that were not taken.
     seen: u64,
-    records: u64,
     /// Bytes that prelude, metadata and the records seen have, unpacked, and bytes that were unpacked.
     used: u64,
     unpacked: Rc<Cell<u64>>,
-    /// Bytes of the file as stored, and how many of them were read.
-    bytes: u64,
-    bytes_read: Rc<Cell<u64>>,
     /// Nothing can be read from here on.
     ended: bool,
     record: Record,
@@ -54,8 +50,9 @@ pub(super) struct Input {
 impl Input {
     /// Opens the file, reads its metadata and refuses what cannot be imported.
     pub fn open(path: &Path) -> Result<Input, ImportError> {
-        let Stored { path, name, bytes, bytes_read, mut plain } = Stored::open(path, EXPECTED)?;
-        let prelude = read_prelude(&mut plain, &path)?;
+        let Stored { source, mut plain } = Stored::open(path, EXPECTED)?;
+        let path = &source.path;
+        let prelude = read_prelude(&mut plain, path)?;
         let metadata_bytes = u64::from(u32::from_le_bytes([prelude[4], prelude[5], prelude[6], prelude[7]]));
         let used = PRELUDE_BYTES as u64 + metadata_bytes;
         let unpacked = Rc::new(Cell::new(0));
@@ -64,21 +61,17 @@ impl Input {
             count: Rc::clone(&unpacked),
         };
         let decoder = DbnDecoder::with_upgrade_policy(Orderly(counted), VersionUpgradePolicy::AsIs)
-            .map_err(|error| metadata_error(error, &path))?;
-        let schema = importable(decoder.metadata(), &path)?;
+            .map_err(|error| metadata_error(error, path))?;
+        let schema = importable(decoder.metadata(), path)?;
         let symbols = Symbols::new(decoder.metadata());
         Ok(Input {
-            path,
-            name,
+            source,
             decoder,
             schema,
             symbols,
             seen: 0,
-            records: 0,
             used,
             unpacked,
-            bytes,
-            bytes_read,
             ended: false,
             record: Record::default(),
             piece: Piece::default(),
@@ -105,16 +98,19 @@ impl Recording for Input {
                             }
                             let listing = &mut reading.listing;
                             let instrument =
-                                self.symbols.number(&self.record, schema, listing, &self.path)?;
+                                self.symbols.number(&self.record, schema, listing, &self.source.path)?;
                             if let Some(definition) = &definition {
                                 listing.steps(instrument, definition.tick_size, definition.lot_size);
                             }
                             for primary in &mut self.piece.primaries {
                                 primary.instrument = instrument;
                             }
+                            if self.record.has_bad_time {
+                                reading.findings.odd(BAD_TIME);
+                            }
                             self.piece.time_ns = self.record.ts_index;
                             self.piece.ends = self.record.ends;
-                            self.records += 1;
+                            self.source.records += 1;
                             return Ok(true);
                         }
                         Err(problem) => (Place::Record(self.seen - 1), problem),
@@ -139,7 +135,7 @@ impl Recording for Input {
                     (Place::Record(self.seen), format!("{error}; nothing after it can be read"))
                 }
             };
-            reading.findings.damage(&self.path, place, problem)?;
+            reading.findings.damage(&self.source.path, place, problem)?;
         }
         Ok(false)
     }
@@ -148,31 +144,19 @@ impl Recording for Input {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn records(&self) -> u64 {
-        self.records
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.bytes_read.get()
+    fn source(&self) -> &Source {
+        &self.source
     }
 
     fn describe(&self) -> String {
         let metadata = self.decoder.metadata();
         format!(
             "{}: dbn version {}, {} {}, {} records",
-            self.name,
+            self.source.name,
             metadata.version,
             metadata.dataset,
             self.schema.map_or(MIXED, Schema::name),
-            self.records
+            self.source.records
         )
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Record {
     pub ts_index: u64,
     /// What the source says of the end of the exchange event.
     pub ends: Ends,
+    /// Whether the source says that the receive time may be wrong. In a snapshot it is none anyway.
+    pub has_bad_time: bool,
     /// What it says of the instrument itself.
     pub definition: Option<Definition>,
 }
@@ -125,6 +127,7 @@ impl Record {
     fn begin(&mut self, hd: &RecordHeader) {
         self.publisher = hd.publisher_id;
         self.instrument_id = hd.instrument_id;
+        self.has_bad_time = false;
     }
 
     /// The state at the end of an interval but for its levels, as a note: the last trade was told of before, or never.
@@ -150,6 +153,7 @@ impl Record {
     /// What records of orders, levels and trades say, as one primary.
     fn take(&mut self, head: &Head<'_>) -> Result<Primary, String> {
         self.begin(head.hd);
+        self.has_bad_time = head.flags.is_bad_ts_recv() && !head.flags.is_snapshot();
         self.ends = if head.flags.is_last() { Ends::Here } else { Ends::Unsaid };
         let price = price(head.price)?;
         let quantity = quantity(head.size);
@@ -243,16 +247,16 @@ fn check_order(primary: &Primary, head: &Head<'_>) -> Result<(), String> {
         Some(PrimaryKind::Cancel) => (false, true),
         _ => return Ok(()),
     };
-    let action = letter(head.action);
+    let action = || letter(head.action);
     if head.flags.is_tob() || head.flags.is_mbp() {
         let flags = head.flags.raw();
-        return Err(format!("action {action} with flags {flags}: a level (flag 64 or 16), not an order"));
+        return Err(format!("action {} with flags {flags}: a level (flag 64 or 16), not an order", action()));
     }
     if primary.side == 0 {
-        return Err(format!("action {action} with side 'N'; an order has side A or B"));
+        return Err(format!("action {} with side 'N'; an order has side A or B", action()));
     }
     if (needs_price && primary.price == ABSENT) || (needs_size && primary.quantity == ABSENT) {
-        return Err(format!("action {action} without a price or a size"));
+        return Err(format!("action {} without a price or a size", action()));
     }
     Ok(())
 }

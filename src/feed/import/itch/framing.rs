@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use super::message;
+use crate::feed::format::printable;
 
 /// Bytes that are unpacked at a time; a message has at most 65,535.
 const BUFFER_BYTES: usize = 256 * 1_024;
@@ -11,6 +12,18 @@ const PREFIX_BYTES: usize = 2;
 
 /// Bytes of a foreign file that an error shows.
 const START_BYTES: usize = 4;
+/// What packet captures start with: pcap of either byte order, with times in microseconds and nanoseconds, and pcapng.
+const PACKET_CAPTURES: [[u8; 4]; 5] = [
+    [0xa1, 0xb2, 0xc3, 0xd4],
+    [0xd4, 0xc3, 0xb2, 0xa1],
+    [0xa1, 0xb2, 0x3c, 0x4d],
+    [0x4d, 0x3c, 0xb2, 0xa1],
+    [0x0a, 0x0d, 0x0d, 0x0a],
+];
+/// Bytes of ITCH 4.1's messages of seconds and of system events, which a day begins with.
+const OLDER: [(usize, u8); 2] = [(5, b'T'), (6, b'S')];
+/// Bytes that SoupBinTCP's packet of a login that was accepted has behind its length.
+const LOGIN_ACCEPTED_BYTES: usize = 31;
 
 /// A file being cut into messages.
 pub(super) struct Framing {
@@ -55,15 +68,18 @@ impl Framing {
         self.offset
     }
 
-    /// The first bytes of a file that does not begin with a message of a known type and its length.
-    pub fn foreign_start(&mut self) -> Option<Vec<u8>> {
+    /// How a file starts that does not begin with a message of a known type and its length, and what it may be.
+    pub fn foreign_start(&mut self) -> Option<String> {
         // Fills the buffer; what is wrong beyond the start is met again.
         self.next();
         let start = &self.buffer[self.start..self.end];
         let [high, low, kind, ..] = *start else { return None };
         let length = usize::from(u16::from_be_bytes([high, low]));
         let is_message = message::bytes_of(kind).is_some_and(|bytes| length == 0 || length == bytes);
-        (!is_message).then(|| start[..start.len().min(START_BYTES)].to_vec())
+        (!is_message).then(|| {
+            let shown = printable(&start[..start.len().min(START_BYTES)]);
+            format!("{shown}{}", likely(start))
+        })
     }
 
     /// Looks for the next message. Where a length is 0, as in files that lost them, it follows from the type; at the
@@ -144,6 +160,31 @@ impl Framing {
         }
     }
 }
+
+/// What a file that is none of these may be, by how it starts.
+fn likely(start: &[u8]) -> &'static str {
+    let [high, low, kind, rest @ ..] = start else { return "" };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    let is_sequenced = |kind: &u8| message::bytes_of(*kind).is_some_and(|bytes| length == bytes + 1);
+    match kind {
+        _ if PACKET_CAPTURES.iter().any(|magic| start.starts_with(magic)) => {
+            " (a packet capture: it holds packets of the network, which are to be taken apart first)"
+        }
+        _ if OLDER.contains(&(length, *kind)) => " (which looks like ITCH before version 5.0)",
+        b'S' | b'U' if rest.first().is_some_and(is_sequenced) => SOUP,
+        b'A' if length == LOGIN_ACCEPTED_BYTES => SOUP,
+        b'H' if length == 1 => SOUP,
+        // Two messages one behind the other, without anything between.
+        _ if message::bytes_of(*high)
+            .is_some_and(|bytes| start.get(bytes).is_some_and(|next| message::bytes_of(*next).is_some())) =>
+        {
+            " (which looks like messages without their lengths: they are needed)"
+        }
+        _ => "",
+    }
+}
+
+const SOUP: &str = " (which looks like SoupBinTCP packets, each with a type of its own before the message: without it they are such a file)";
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,6 @@
 //! One ITCH file being read.
 
-use std::cell::Cell;
 use std::path::Path;
-use std::rc::Rc;
 
 use time::Date;
 use zerocopy::FromBytes;
@@ -10,25 +8,25 @@ use zerocopy::FromBytes;
 use super::framing::{Framing, Next};
 use super::message::{self, AddOrder, Executed, Head, Stock};
 use crate::feed::format::printable;
+use crate::feed::import::error::Fault;
 use crate::feed::import::findings::Findings;
 use crate::feed::import::listing::{Exponents, Key, Listing, Shape, Tells};
 use crate::feed::import::orders::{Order, Orders};
 use crate::feed::import::passes::{Piece, Reading, Recording};
-use crate::feed::import::stored::Stored;
+use crate::feed::import::stored::{Source, Stored};
 use crate::feed::import::{ImportError, Place, eastern};
 use crate::model::{ABSENT, Primary, PrimaryKind, Side, Status, primary_flags};
 
 const EXPECTED: &str =
     "an ITCH 5.0 file (each message behind its length in two bytes), plain or packed with gzip or zstd";
+/// What the report calls a time that goes back.
+const EARLIER: &str = "messages whose time is before that of the message before";
 /// Power of ten of ITCH's prices.
 const PRICE_EXPONENT: i8 = -4;
 
 /// An ITCH file being read.
 pub(super) struct Input {
-    path: String,
-    name: String,
-    bytes: u64,
-    bytes_read: Rc<Cell<u64>>,
+    source: Source,
     framing: Framing,
     midnight_ns: u64,
     date: Date,
@@ -38,25 +36,46 @@ pub(super) struct Input {
     /// The instrument of each stock locate code.
     instruments: Vec<Option<u32>>,
     orders: Orders,
-    messages: u64,
+    part: Part,
+    /// The time of the message before.
+    before_ns: u64,
     ended: bool,
     piece: Piece,
 }
 
+/// How far into the day a file is, as far as the first reading wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Nothing lists the stocks yet.
+    Start,
+    /// The stocks are being listed.
+    Directory,
+    /// There are orders. A stock that is listed now is a rare thing.
+    Orders,
+}
+
+impl Part {
+    /// The part in which the next message stands.
+    fn after(self, kind: u8) -> Part {
+        match (self, kind) {
+            (Part::Start, b'R') => Part::Directory,
+            (Part::Directory, b'A' | b'F') => Part::Orders,
+            (part, _) => part,
+        }
+    }
+}
+
 impl Input {
     pub fn open(path: &Path, date: Option<Date>, clears_at_start: bool) -> Result<Input, ImportError> {
-        let Stored { path, name, bytes, bytes_read, plain } = Stored::open(path, EXPECTED)?;
+        let Stored { source, plain } = Stored::open(path, EXPECTED)?;
         let mut framing = Framing::new(plain);
-        if let Some(start) = framing.foreign_start() {
-            return Err(ImportError::Foreign { path, found: printable(&start), expected: EXPECTED });
+        if let Some(found) = framing.foreign_start() {
+            return Err(ImportError::Foreign { path: source.path, found, expected: EXPECTED });
         }
-        let (date, note) = eastern::day(date, &name, "ITCH");
-        let midnight_ns = eastern::midnight_ns(date, &path)?;
+        let (date, note) = eastern::day(date, &source.name, "ITCH");
+        let midnight_ns = eastern::midnight_ns(date, &source.path)?;
         Ok(Input {
-            path,
-            name,
-            bytes,
-            bytes_read,
+            source,
             framing,
             midnight_ns,
             date,
@@ -64,7 +83,8 @@ impl Input {
             clears_at_start,
             instruments: vec![None; usize::from(u16::MAX) + 1],
             orders: Orders::default(),
-            messages: 0,
+            part: Part::Start,
+            before_ns: 0,
             ended: false,
             piece: Piece::default(),
         })
@@ -86,12 +106,12 @@ impl Recording for Input {
                 }
                 Next::Broken(problem) => {
                     self.ended = true;
-                    reading.findings.damage(&self.path, Place::Byte(offset), problem)?;
+                    reading.findings.damage(&self.source.path, Place::Byte(offset), problem)?;
                     return Ok(false);
                 }
             };
             let mut taker = Taker {
-                path: &self.path,
+                path: &self.source.path,
                 midnight_ns: self.midnight_ns,
                 clears_at_start: self.clears_at_start,
                 instruments: &mut self.instruments,
@@ -102,16 +122,24 @@ impl Recording for Input {
                 time_ns: 0,
             };
             taker.primaries.clear();
-            match taker.take(self.framing.take(length)) {
+            let message = self.framing.take(length);
+            match taker.take(message) {
                 Ok(()) => {
-                    self.messages += 1;
+                    self.part = self.part.after(message[0]);
+                    if taker.time_ns != 0 {
+                        if taker.time_ns < self.before_ns {
+                            taker.findings.odd(EARLIER);
+                        }
+                        self.before_ns = taker.time_ns;
+                    }
+                    self.source.records += 1;
                     self.piece.time_ns = taker.time_ns;
                     if !self.piece.primaries.is_empty() {
                         return Ok(true);
                     }
                 }
                 Err(Fault::Damage(problem)) => {
-                    reading.findings.damage(&self.path, Place::Byte(offset), problem)?;
+                    reading.findings.damage(&self.source.path, Place::Byte(offset), problem)?;
                 }
                 Err(Fault::Import(error)) => return Err(error),
             }
@@ -119,48 +147,20 @@ impl Recording for Input {
         Ok(false)
     }
 
+    fn is_learnt(&self) -> bool {
+        self.part == Part::Orders
+    }
+
     fn piece(&self) -> &Piece {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn records(&self) -> u64 {
-        self.messages
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.bytes_read.get()
+    fn source(&self) -> &Source {
+        &self.source
     }
 
     fn describe(&self) -> String {
-        format!("{}: ITCH 5.0 of {}, {} messages", self.name, self.date, self.messages)
-    }
-}
-
-/// What can be wrong with a message.
-enum Fault {
-    /// The message.
-    Damage(String),
-    /// The import cannot go on.
-    Import(ImportError),
-}
-
-impl From<String> for Fault {
-    fn from(problem: String) -> Fault {
-        Fault::Damage(problem)
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Fault {
-        Fault::Import(error)
+        format!("{}: ITCH 5.0 of {}", self.source.name, self.date)
     }
 }
 

@@ -33,7 +33,7 @@ impl Book {
         }
         let mut next = || {
             let text = fields.next().unwrap_or_default();
-            text.parse::<i64>().map_err(|_| format!("{text:?}; expected a whole number"))
+            text.parse::<i64>().map_err(|_| format!("{text:?}; expected a whole number of 64 bits"))
         };
         for number in 0..depth {
             for side in [Side::Ask, Side::Bid] {
@@ -165,7 +165,7 @@ mod tests {
     fn lines_that_are_no_book_are_refused_by_name() {
         let problem = |line: &str| Book::default().parse(line, 2).unwrap_err();
         assert_eq!(problem("1,2,3"), "3 fields; a row of 2 levels has 8");
-        assert_eq!(problem("5,1,4,1,6,1,x,1"), "\"x\"; expected a whole number");
+        assert_eq!(problem("5,1,4,1,6,1,x,1"), "\"x\"; expected a whole number of 64 bits");
         assert_eq!(problem("5,1,4,1,6,-1,3,1"), "ask 1: -1 at 6; allowed: a size of 0 or more");
         assert_eq!(problem("5,1,4,1,5,1,3,1"), "ask 1 at 5: no worse than the one before it");
         assert_eq!(problem("5,1,4,1,6,1,4,1"), "bid 1 at 4: no worse than the one before it");

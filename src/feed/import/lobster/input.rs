@@ -4,15 +4,15 @@ use std::path::Path;
 
 use time::Date;
 
-use super::Given;
 use super::book::{Book, depth_of};
 use super::message::{Kind, Message};
-use crate::feed::format::printable;
+use super::{Given, MESSAGES};
 use crate::feed::import::findings::Findings;
 use crate::feed::import::lines::Lines;
 use crate::feed::import::listing::{Exponents, Key, Shape, Tells};
 use crate::feed::import::orders::{Order, Orders};
 use crate::feed::import::passes::{Piece, Reading, Recording};
+use crate::feed::import::stored::Source;
 use crate::feed::import::{ImportError, Place, eastern};
 use crate::model::{ABSENT, Level, Primary, PrimaryKind, Side, primary_flags};
 
@@ -23,6 +23,8 @@ const EXPECTED_BOOK: &str =
 /// Power of ten of LOBSTER's prices.
 const PRICE_EXPONENT: i8 = -4;
 
+/// What the report calls a time that goes back.
+const EARLIER: &str = "messages whose time is before that of the message before";
 const DISAGREES: &str = "messages that do not make the order book's next row of the one before";
 
 /// A message file being read.
@@ -33,24 +35,32 @@ pub(super) struct Input {
     symbol: String,
     instrument: Option<u32>,
     midnight_ns: u64,
+    /// The time of the message before.
+    before_ns: u64,
+    /// The first message says that the book is empty: those of the day before are gone.
+    clears_at_start: bool,
     date: Date,
     /// What there is to say of it, once.
     notes: Vec<String>,
-    records: u64,
     ended: bool,
     piece: Piece,
 }
 
 impl Input {
     /// Opens a message file, and the order book file where there is one.
-    pub fn open(path: &Path, book: Option<&Path>, given: &Given) -> Result<Input, ImportError> {
+    pub fn open(
+        path: &Path,
+        book: Option<&Path>,
+        given: &Given,
+        clears_at_start: bool,
+    ) -> Result<Input, ImportError> {
         check_start(path, EXPECTED, |line| Message::parse(line, 0).is_ok())?;
         let messages = Lines::open(path, EXPECTED)?;
-        let name = &messages.name;
+        let name = &messages.source.name;
         let mut notes = Vec::new();
         let rows = book.map(Rows::open).transpose()?;
         notes.push(match &rows {
-            Some(rows) => format!("{name}: levels by its order book of depth {}, {}", rows.depth, rows.lines.name),
+            Some(rows) => format!("{name}: levels by its order book of depth {}, {}", rows.depth, rows.lines.source.name),
             None => format!(
                 "{name}: orders by its messages alone, since its order book file is not beside it: orders from before \
                  the file are unknown"
@@ -58,10 +68,14 @@ impl Input {
         });
         let (date, note) = eastern::day(given.date, name, "LOBSTER");
         notes.extend(note);
-        let midnight_ns = eastern::midnight_ns(date, &messages.path)?;
+        let midnight_ns = eastern::midnight_ns(date, &messages.source.path)?;
         let symbol = given.symbol.clone().unwrap_or_else(|| {
-            let stem = name.split(['_', '.']).next().unwrap_or_default();
-            if stem.is_empty() { name.clone() } else { stem.to_owned() }
+            let stem = name.split(['_', '.']).next().filter(|stem| !stem.is_empty()).unwrap_or(name);
+            if !name.contains(MESSAGES) {
+                notes
+                    .push(format!("{name}: the symbol is assumed to be {stem:?}, as the file's name begins"));
+            }
+            stem.to_owned()
         });
         Ok(Input {
             messages,
@@ -70,9 +84,10 @@ impl Input {
             symbol,
             instrument: None,
             midnight_ns,
+            before_ns: 0,
+            clears_at_start,
             date,
             notes,
-            records: 0,
             ended: false,
             piece: Piece::default(),
         })
@@ -90,8 +105,16 @@ impl Input {
             count: message.kind.letter().into(),
             ..Primary::new(PrimaryKind::Note, instrument, message.time_ns)
         };
+        if message.time_ns < std::mem::replace(&mut self.before_ns, message.time_ns) {
+            reading.findings.odd(EARLIER);
+        }
         let primaries = &mut self.piece.primaries;
         primaries.clear();
+        if std::mem::take(&mut self.clears_at_start) {
+            let kind = PrimaryKind::Clear as u8;
+            let flags = primary_flags::LAST;
+            primaries.push(Primary { kind, flags, price: ABSENT, quantity: ABSENT, count: 0, ..head });
+        }
         if let Some(rows) = &mut self.rows {
             if !rows.take(line, message, &mut reading.findings)? {
                 self.ended = true;
@@ -110,7 +133,7 @@ impl Input {
             tell_order(message, leaves, &head, primaries);
         }
         self.piece.time_ns = message.time_ns;
-        self.records += 1;
+        self.messages.source.records += 1;
         Ok(true)
     }
 
@@ -128,7 +151,7 @@ impl Input {
             exponents: Exponents::Fixed(PRICE_EXPONENT, 0),
         };
         let key = Key { symbol: self.symbol.clone(), ..Key::default() };
-        let instrument = reading.listing.instrument(key, shape, &self.messages.path)?;
+        let instrument = reading.listing.instrument(key, shape, &self.messages.source.path)?;
         self.instrument = Some(instrument);
         Ok(instrument)
     }
@@ -143,7 +166,9 @@ impl Recording for Input {
             }
             match Message::parse(text, self.midnight_ns) {
                 Ok(message) => return self.take(&message, line, reading),
-                Err(problem) => reading.findings.damage(&self.messages.path, Place::Line(line), problem)?,
+                Err(problem) => {
+                    reading.findings.damage(&self.messages.source.path, Place::Line(line), problem)?
+                }
             }
         }
         if !self.ended {
@@ -151,8 +176,12 @@ impl Recording for Input {
             if let Some(rows) = &mut self.rows
                 && rows.go_on_after(self.messages.number(), &mut reading.findings)?
             {
-                let problem = format!("the order book {} goes on after it", rows.lines.path);
-                reading.findings.damage(&self.messages.path, Place::End(self.records), problem)?;
+                let problem = format!("the order book {} goes on after it", rows.lines.source.path);
+                reading.findings.damage(
+                    &self.messages.source.path,
+                    Place::End(self.messages.source.records),
+                    problem,
+                )?;
             }
         }
         Ok(false)
@@ -162,28 +191,26 @@ impl Recording for Input {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.messages.path
-    }
-
-    fn records(&self) -> u64 {
-        self.records
+    fn source(&self) -> &Source {
+        &self.messages.source
     }
 
     fn bytes(&self) -> u64 {
-        self.messages.bytes + self.rows.as_ref().map_or(0, |rows| rows.lines.bytes)
+        self.messages.source.bytes + self.rows.as_ref().map_or(0, |rows| rows.lines.source.bytes)
     }
 
     fn bytes_read(&self) -> u64 {
-        self.messages.bytes_read() + self.rows.as_ref().map_or(0, |rows| rows.lines.bytes_read())
+        let of_rows = self.rows.as_ref().map_or(0, |rows| rows.lines.source.bytes_read());
+        self.messages.source.bytes_read() + of_rows
     }
 
     fn describe(&self) -> String {
+        let source = &self.messages.source;
         let book = self
             .rows
             .as_ref()
             .map_or(String::new(), |rows| format!(" with order book of {} levels", rows.depth));
-        format!("{}: LOBSTER of {}{book}, {} messages", self.messages.name, self.date, self.records)
+        format!("{}: LOBSTER of {}{book}, {} messages", source.name, self.date, source.records)
     }
 }
 
@@ -232,7 +259,7 @@ impl Rows {
         while !self.is_ahead || self.lines.number() < line {
             if !self.lines.advance(findings)? {
                 let problem = format!("line {line} of the messages has no row");
-                findings.damage(&self.lines.path, Place::End(self.rows), problem)?;
+                findings.damage(&self.lines.source.path, Place::End(self.rows), problem)?;
                 return Ok(false);
             }
             self.is_ahead = true;
@@ -242,7 +269,7 @@ impl Rows {
         }
         self.is_ahead = false;
         if let Err(problem) = self.check(line, message, findings) {
-            findings.damage(&self.lines.path, Place::Line(line), problem)?;
+            findings.damage(&self.lines.source.path, Place::Line(line), problem)?;
             return Ok(true);
         }
         (self.is_good, self.is_first) = (true, self.before.is_none());
@@ -265,8 +292,8 @@ impl Rows {
             book.apply(message, false);
             book
         });
-        if !self.lines.is_ended() && !expected.as_ref().is_some_and(|book| self.now.ends_as(book)) {
-            return Err("the line has no end, so its last number may be cut".into());
+        if !expected.as_ref().is_some_and(|book| self.now.ends_as(book)) {
+            self.lines.note_open_end(findings);
         }
         if expected.is_some_and(|book| !book.agrees(&self.now, self.depth)) {
             findings.odd(DISAGREES);
@@ -316,9 +343,7 @@ fn check_start(
     is_one: impl Fn(&str) -> bool,
 ) -> Result<(), ImportError> {
     const LINES_TRIED: usize = 16;
-    const START_BYTES: usize = 4;
     let mut lines = Lines::open(path, expected)?;
-    let mut start = None;
     for _ in 0..LINES_TRIED {
         if !lines.advance(&mut Findings::default())? {
             break;
@@ -326,11 +351,8 @@ fn check_start(
         if is_one(lines.line()) {
             return Ok(());
         }
-        let bytes = lines.line().as_bytes();
-        start.get_or_insert_with(|| printable(&bytes[..bytes.len().min(START_BYTES)]));
     }
-    let found = start.unwrap_or_else(|| "no line of text".into());
-    Err(ImportError::Foreign { path: path.display().to_string(), found, expected })
+    Err(lines.foreign())
 }
 
 /// A level that now stands so.

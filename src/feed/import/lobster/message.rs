@@ -68,11 +68,11 @@ impl Message {
             return Err(format!("{found} fields; a message has {FIELDS}"));
         }
         let after_midnight = parse_decimal(time, -9).and_then(|time| u64::try_from(time).ok());
-        let after_midnight =
-            after_midnight.ok_or_else(|| format!("time {time:?}; expected seconds after midnight"))?;
+        let after_midnight = after_midnight
+            .ok_or_else(|| format!("time {time:?}; allowed: 0 to 86399.999999999, seconds after midnight"))?;
         let time_ns = eastern::time_ns(midnight_ns, after_midnight)?;
         let integer = |name: &str, text: &str| {
-            text.parse::<i64>().map_err(|_| format!("{name} {text:?}; expected a whole number"))
+            text.parse::<i64>().map_err(|_| format!("{name} {text:?}; expected a whole number of 64 bits"))
         };
         let price_text = price;
         let price = integer("price", price_text)?;

@@ -65,6 +65,15 @@ impl Kind {
     }
 }
 
+/// The kind of file that has this header line, where it is one that is refused.
+pub(super) fn refused(line: &str) -> Option<&'static str> {
+    let has = |name: &str| line.split(',').any(|found| found.trim() == name);
+    // An options chain has the columns of quotes too.
+    [("strike_price", "options_chain"), ("funding_rate", "derivative_ticker")]
+        .into_iter()
+        .find_map(|(column, kind)| has(column).then_some(kind))
+}
+
 impl Header {
     /// Reads a header line; `None` where it is none of a kind that can be imported. Columns of other names are passed
     /// over.

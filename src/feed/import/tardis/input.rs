@@ -4,14 +4,15 @@ use std::path::Path;
 
 use rustc_hash::FxHashMap;
 
-use super::header::{Header, Kind};
+use super::header::{self, Header, Kind};
 use super::row::{self, Market, Times};
-use crate::feed::format::printable;
+use crate::feed::import::error::Fault;
 use crate::feed::import::event_ends::Ends;
 use crate::feed::import::findings::Findings;
 use crate::feed::import::lines::Lines;
 use crate::feed::import::listing::{Exponents, Key, Shape};
 use crate::feed::import::passes::{Piece, Reading, Recording};
+use crate::feed::import::stored::Source;
 use crate::feed::import::{ImportError, Place};
 use crate::limits;
 use crate::model::Primary;
@@ -19,8 +20,6 @@ use crate::model::Primary;
 const EXPECTED: &str = "a CSV file of Tardis (incremental_book_L2, trades, quotes, book_ticker or book_snapshot_N) with its header line";
 /// Liquidations have the columns of trades, and are among those already.
 const LIQUIDATIONS: &str = "liquidations";
-/// Bytes of a foreign file that an error shows.
-const START_BYTES: usize = 16;
 
 /// A Tardis file being read.
 pub(super) struct Input {
@@ -33,7 +32,6 @@ pub(super) struct Input {
     /// The row after the one in hand, which says whether that one's event goes on.
     ahead: Option<Row>,
     started: bool,
-    rows: u64,
     piece: Piece,
 }
 
@@ -48,26 +46,28 @@ impl Input {
     pub fn open(path: &Path) -> Result<Input, ImportError> {
         let mut lines = Lines::open(path, EXPECTED)?;
         let mut findings = Findings::default();
-        let header = if lines.advance(&mut findings)? {
-            let foreign = || {
-                let start = lines.line().as_bytes();
-                let found = printable(&start[..start.len().min(START_BYTES)]);
-                ImportError::Foreign { path: lines.path.clone(), found, expected: EXPECTED }
-            };
-            Some(Header::parse(lines.line()).ok_or_else(foreign)?)
+        let mut is_there = lines.advance(&mut findings)?;
+        while is_there && lines.line().trim().is_empty() {
+            is_there = lines.advance(&mut findings)?;
+        }
+        let refused = header::refused(lines.line());
+        if let Some(kind) =
+            refused.or_else(|| lines.source.name.contains(LIQUIDATIONS).then_some(LIQUIDATIONS))
+        {
+            return Err(ImportError::Unsupported {
+                path: lines.source.path,
+                thing: "the data type",
+                found: kind.into(),
+                allowed: "incremental_book_L2, trades, quotes, book_ticker and book_snapshot_N",
+            });
+        }
+        let header = if is_there {
+            Some(Header::parse(lines.line()).ok_or_else(|| lines.foreign())?)
         } else if let Some(damage) = findings.damage.pop() {
             return Err(ImportError::Damaged(damage));
         } else {
             None
         };
-        if lines.name.contains(LIQUIDATIONS) {
-            return Err(ImportError::Unsupported {
-                path: lines.path,
-                thing: "the data type",
-                found: LIQUIDATIONS.into(),
-                allowed: "incremental_book_L2, trades, quotes, book_ticker and book_snapshot_N",
-            });
-        }
         Ok(Input {
             lines,
             header,
@@ -75,7 +75,6 @@ impl Input {
             name: String::new(),
             ahead: None,
             started: false,
-            rows: 0,
             piece: Piece::default(),
         })
     }
@@ -95,37 +94,18 @@ impl Input {
             primaries.clear();
             match take(&self.lines, header, &mut self.markets, &mut self.name, reading, &mut primaries) {
                 Ok((instrument, local_ns)) => {
-                    self.rows += 1;
+                    self.lines.note_open_end(&mut reading.findings);
+                    self.lines.source.records += 1;
                     return Ok(Some(Row { instrument, local_ns, primaries }));
                 }
                 Err(Fault::Damage(problem)) => {
                     let place = Place::Line(self.lines.number());
-                    reading.findings.damage(&self.lines.path, place, problem)?;
+                    reading.findings.damage(&self.lines.source.path, place, problem)?;
                 }
                 Err(Fault::Import(error)) => return Err(error),
             }
         }
         Ok(None)
-    }
-}
-
-/// What can be wrong with a row.
-enum Fault {
-    /// The row.
-    Damage(String),
-    /// The import cannot go on.
-    Import(ImportError),
-}
-
-impl From<String> for Fault {
-    fn from(problem: String) -> Fault {
-        Fault::Damage(problem)
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Fault {
-        Fault::Import(error)
     }
 }
 
@@ -138,9 +118,6 @@ fn take(
     reading: &mut Reading,
     primaries: &mut Vec<Primary>,
 ) -> Result<(u32, u64), Fault> {
-    if !lines.is_ended() {
-        return Err(String::from("the line has no end, so its last number may be cut").into());
-    }
     let fields: Vec<&str> = lines.line().split(',').collect();
     if fields.len() != header.columns {
         return Err(format!("{} fields; the header has {}", fields.len(), header.columns).into());
@@ -166,7 +143,7 @@ fn take(
             source_id: 0,
             exponents: Exponents::FromDecimals,
         };
-        let instrument = reading.listing.instrument(key, shape, &lines.path)?;
+        let instrument = reading.listing.instrument(key, shape, &lines.source.path)?;
         markets.insert(name.clone(), Market { instrument, was_snapshot: false });
     }
     let Some(market) = markets.get_mut(name.as_str()) else {
@@ -182,7 +159,7 @@ impl Recording for Input {
     fn advance(&mut self, reading: &mut Reading) -> Result<bool, ImportError> {
         let first = if self.started { self.ahead.take() } else { self.read(reading, Vec::new())? };
         if !self.started && self.header.is_none() {
-            reading.findings.note(format!("{} has no rows", self.lines.name));
+            reading.findings.note(format!("{} has no rows", self.lines.source.name));
         }
         self.started = true;
         let Some(row) = first else { return Ok(false) };
@@ -202,24 +179,12 @@ impl Recording for Input {
         &self.piece
     }
 
-    fn path(&self) -> &str {
-        &self.lines.path
-    }
-
-    fn records(&self) -> u64 {
-        self.rows
-    }
-
-    fn bytes(&self) -> u64 {
-        self.lines.bytes
-    }
-
-    fn bytes_read(&self) -> u64 {
-        self.lines.bytes_read()
+    fn source(&self) -> &Source {
+        &self.lines.source
     }
 
     fn describe(&self) -> String {
         let kind = self.header.as_ref().map_or("no data", |header| header.kind.name());
-        format!("{}: Tardis {kind}, {} rows", self.lines.name, self.rows)
+        format!("{}: Tardis {kind}, {} rows", self.lines.source.name, self.lines.source.records)
     }
 }
