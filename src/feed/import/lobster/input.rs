@@ -167,7 +167,7 @@ impl Recording for Input {
             match Message::parse(text, self.midnight_ns) {
                 Ok(message) => return self.take(&message, line, reading),
                 Err(problem) => {
-                    reading.findings.damage(&self.messages.source.path, Place::Line(line), problem)?
+                    reading.findings.damage(&self.messages.source.path, Place::Line(line), problem)?;
                 }
             }
         }
