@@ -6,6 +6,7 @@ mod feeds;
 
 use std::path::{Path, PathBuf};
 
+use dbn::decode::{DbnDecoder, DbnMetadata};
 use dbn::encode::{EncodeRecord, dbn::Encoder as DbnEncoder};
 use dbn::{
     MappingInterval, MboMsg, Mbp1Msg, Metadata, RecordHeader, SType, Schema, SymbolMapping, TradeMsg,
@@ -13,6 +14,7 @@ use dbn::{
 };
 use feeds::{Case, gzip, primaries, report};
 use tickcast::feed::Reader;
+use tickcast::feed::export::{self, Selection};
 use tickcast::feed::import::{Damage, ImportError, ImportOptions, Imported, Place, dbn as importer};
 use tickcast::model::{Primary, PrimaryKind};
 
@@ -301,6 +303,31 @@ fn instruments_are_called_by_the_mapping_of_the_day() {
         ["OLD", "STEADY", "3", "NEW"],
         "without a mapping the number; with one only, always it"
     );
+}
+
+/// One number, two names: an export says which it was on which day, as the source did.
+#[test]
+fn a_number_that_is_given_anew_keeps_its_names_of_each_day() {
+    let mut back = mapping("OLD", 1, 10, 11);
+    back.intervals.extend(mapping("OLD", 1, 13, 14).intervals);
+    let mappings = vec![back, mapping("NEW", 1, 11, 13), mapping("STEADY", 2, 10, 14)];
+    let source = metadata(Some(Schema::Trades), mappings);
+    let records: Vec<TradeMsg> = (0..4)
+        .flat_map(|day| [1, 2].map(|id| trade(2, id, DAY_NS + day * HOURS_24_NS + u64::from(id))))
+        .collect();
+    let case = Case::new().input("in.dbn", &encode(&source, &records));
+    case.taken();
+    let out = case.out().with_extension("dbn");
+    export::dbn::export(&case.out(), &Selection::default(), &out, &mut |_, _| {}).unwrap();
+    let exported = DbnDecoder::new(&std::fs::read(&out).unwrap()[..]).unwrap().metadata().clone();
+    let (before, after) = (source.symbol_map().unwrap(), exported.symbol_map().unwrap());
+    for day in 10..14 {
+        for id in [1, 2] {
+            let name = before.get(date(day), id);
+            assert!(name.is_some());
+            assert_eq!(after.get(date(day), id), name, "number {id} on January {day}");
+        }
+    }
 }
 
 #[test]

@@ -383,8 +383,10 @@ fn a_server_that_waits_for_its_first_writer_is_stopped_like_any_other() {
         // It says so once it waits.
         let mut log = BufReader::new(server.stderr.take().unwrap());
         let mut line = String::new();
-        log.read_line(&mut line).unwrap();
-        assert!(line.contains("waiting for a writer"), "{line}");
+        while !line.contains("waiting for a writer") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it never says that it waits");
+        }
         let pid = server.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
         assert!(server.wait().unwrap().success());

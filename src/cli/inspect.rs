@@ -28,8 +28,8 @@ pub struct InspectArgs {
     /// Draw mid price, spread and exchange events a second over time into a file that does not exist yet (.png or .svg).
     #[arg(long, value_name = "PICTURE", value_parser = picture)]
     plot: Option<PathBuf>,
-    /// The instrument to draw. Default: the one with the most records.
-    #[arg(long, value_name = "SYMBOL", requires = "plot")]
+    /// Only this instrument. Default: all; a picture shows the one with the most records.
+    #[arg(long, value_name = "SYMBOL")]
     symbol: Option<String>,
 }
 
@@ -41,11 +41,19 @@ fn picture(text: &str) -> Result<PathBuf, String> {
 /// Reads the file and prints the report.
 pub fn run(args: InspectArgs) -> anyhow::Result<()> {
     let bar = progress::bar("{wide_bar} {human_pos}/{human_len} records {eta}");
-    let report = inspect(&args.file, &mut |done, total| {
+    let mut report = inspect(&args.file, &mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
+    if let Some(symbol) = &args.symbol {
+        report.instruments.retain(|instrument| instrument.symbol == *symbol);
+        anyhow::ensure!(
+            !report.instruments.is_empty(),
+            "{} has no instrument {symbol:?}; without --symbol all are told",
+            report.file
+        );
+    }
     if let Some(plot) = &args.plot {
         draw_plot(&args, &report, plot)?;
     }
@@ -69,13 +77,9 @@ fn draw_plot(args: &InspectArgs, report: &Report, plot: &Path) -> anyhow::Result
         "{} exists; inspect overwrites nothing: name another file",
         plot.display()
     );
-    let chosen = match &args.symbol {
-        Some(symbol) => report.instruments.iter().find(|instrument| instrument.symbol == *symbol),
-        None => report.instruments.iter().max_by_key(|instrument| instrument.records),
-    };
+    let chosen = report.instruments.iter().max_by_key(|instrument| instrument.records);
     let Some(chosen) = chosen else {
-        let wanted = args.symbol.as_deref().unwrap_or("any");
-        anyhow::bail!("{} has no instrument {wanted:?} that could be drawn", report.file);
+        anyhow::bail!("{} has no instrument that could be drawn", report.file);
     };
     let Some(picture) = Picture::of(plot) else { return Ok(()) };
     let series = series(&args.file, chosen.instrument)?;

@@ -192,11 +192,15 @@ async fn start(settings: &Settings, stopped: impl Future<Output = &'static str>)
         signal = stopped => signal,
     };
     info!(signal, "stopping");
-    if let Ok(node) = timeout(limits::STARTING_TIME, started).await {
-        return Ok(Started::Stopped(Some(node??)));
-    }
-    if let SourceSettings::Live(input) = &settings.source {
-        input.give_up();
+    match timeout(limits::STARTING_TIME, started).await {
+        Ok(Ok(Ok(node))) => return Ok(Started::Stopped(Some(node))),
+        // What it failed with, nobody wants to know any more.
+        Ok(_) => {}
+        Err(_) => {
+            if let SourceSettings::Live(input) = &settings.source {
+                input.give_up();
+            }
+        }
     }
     Ok(Started::Stopped(None))
 }

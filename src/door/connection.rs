@@ -144,7 +144,8 @@ impl Visitor {
         };
         let choice = upgrade::check(&request, &house.settings.allow_origin, house.settings.compression)
             .map_err(refuse)?;
-        let wanted = if is_echo { None } else { Wanted::of(request.uri().query().unwrap_or("")) };
+        let query = if is_echo { "" } else { request.uri().query().unwrap_or("") };
+        let wanted = Wanted::of(query).map_err(|fault| refuse((Refusal::Replay, fault)))?;
         let (shard, seat) = match wanted {
             None => public_seat(house).map_err(refuse)?,
             Some(wanted) => stage::open(house.stage.as_deref(), wanted).await.map_err(refuse)?,

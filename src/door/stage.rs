@@ -92,9 +92,23 @@ pub enum Refused {
 
 impl Wanted {
     /// What the query of `/ws` asks for; `None`: the public feed.
-    pub(super) fn of(query: &str) -> Option<Wanted> {
+    pub(super) fn of(query: &str) -> Result<Option<Wanted>, Fault> {
+        let named = |name: &str| query.split('&').filter(|pair| pair.split('=').next() == Some(name)).count();
+        if named("replay") == 0 {
+            return Ok(None);
+        }
+        for name in ["replay", "from", "to", "speed"] {
+            if named(name) > 1 {
+                return Err(Fault::bad_request(format!(
+                    "{name} is given {} times; allowed: once",
+                    named(name)
+                )));
+            }
+        }
         let text = |name| parameter(query, name).map(std::borrow::Cow::into_owned);
-        Some(Wanted { name: text("replay")?, from: text("from"), to: text("to"), speed: text("speed") })
+        // Without a value it names no file.
+        let name = text("replay").unwrap_or_default();
+        Ok(Some(Wanted { name, from: text("from"), to: text("to"), speed: text("speed") }))
     }
 }
 
@@ -156,9 +170,13 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_read_from_the_query() {
-        assert_eq!(Wanted::of(""), None);
-        assert_eq!(Wanted::of("from=1&speed=2"), None, "the public feed, whatever else there is");
-        let wanted = Wanted::of("x=1&replay=a%20b.feed&to=2023-12-25T00%3A00:00%2B01:00&speed=max").unwrap();
+        let of = |query| Wanted::of(query).map_err(|fault| fault.message.into_owned());
+        assert_eq!(of(""), Ok(None));
+        assert_eq!(of("from=1&speed=2"), Ok(None), "the public feed, whatever else there is");
+        assert_eq!(of("replay").unwrap().unwrap().name, "", "which is no file");
+        let twice = of("replay=a&speed=2&speed=3").unwrap_err();
+        assert_eq!(twice, "speed is given 2 times; allowed: once");
+        let wanted = of("x=1&replay=a%20b.feed&to=2023-12-25T00%3A00:00%2B01:00&speed=max").unwrap().unwrap();
         assert_eq!((wanted.name.as_str(), wanted.from), ("a b.feed", None));
         assert_eq!(
             (wanted.to.as_deref(), wanted.speed.as_deref()),

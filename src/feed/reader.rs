@@ -3,7 +3,7 @@
 mod keyframes;
 mod losses;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
@@ -55,14 +55,22 @@ pub struct Reader<R = File> {
 impl Reader<File> {
     /// Opens a file.
     pub fn open(path: &Path) -> Result<Reader<File>, FeedError> {
-        let name = path.display().to_string();
-        let open = |error| FeedError::Io { action: "open", path: name.clone(), error };
-        let file = File::open(path).map_err(open)?;
-        if file.metadata().map_err(open)?.is_dir() {
-            return Err(open(io::Error::from(io::ErrorKind::IsADirectory)));
-        }
-        Reader::new(file, name)
+        Reader::new(open_file(path)?.0, path.display().to_string())
     }
+}
+
+/// Opens what can be read at any place, and tells what the system knows of it.
+pub(super) fn open_file(path: &Path) -> Result<(File, Metadata), FeedError> {
+    let failed = |error| FeedError::Io { action: "open", path: path.display().to_string(), error };
+    // Looked at before: a pipe would be waited for.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is a pipe or a device; a feed file is read at many places")));
+    }
+    Ok((File::open(path).map_err(failed)?, metadata))
 }
 
 impl<R: Read + Seek> Reader<R> {

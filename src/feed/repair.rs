@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::error::FeedError;
 use super::format::{BlockHeader, Index, Loss, block_kind, loss_reason};
 use super::inspect::grouped;
+use super::reader::open_file;
 use super::walk::{Part, Walk, What};
 use super::writer::{Sink, Writer, create_new};
 use crate::model::Catalog;
@@ -93,14 +94,13 @@ pub fn repair(
         let path = path.display().to_string();
         move |error| FeedError::Io { action, path, error }
     };
-    let input = File::open(path).map_err(io("open", path))?;
-    let permissions = input.metadata().map_err(io("open", path))?.permissions();
+    let (input, metadata) = open_file(path)?;
     let mut walk = Walk::new(input, path.display().to_string())?;
     let kept_as = with_suffix(path, ".damaged");
     let written = out.map_or_else(|| with_suffix(path, ".repairing"), Path::to_path_buf);
     let sink = create_new(&written)?;
     let unfinished = Unfinished(Some(&written));
-    sink.set_permissions(permissions).map_err(io("create", &written))?;
+    sink.set_permissions(metadata.permissions()).map_err(io("create", &written))?;
     let (_, mut repaired) = salvage(&mut walk, sink, &written.display().to_string(), progress)?;
     repaired.file = path.display().to_string();
     repaired.out = out.unwrap_or(path).display().to_string();

@@ -1,6 +1,5 @@
 //! Checks all of a feed file: every byte, every record, and that what it says of itself is so.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use serde::Serialize;
 use super::error::{Fault, FeedError};
 use super::format::{Index, IndexEntry, KindCount, block_kind};
 use super::inspect::grouped;
-use super::reader::LossAt;
+use super::reader::{LossAt, open_file};
 use super::time::rfc3339;
 use super::walk::{Part, Walk, What};
 use crate::limits;
@@ -150,12 +149,7 @@ impl Verification {
 /// Where the file cannot be read at all; what is wrong with its bytes is in the result.
 pub fn verify(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification, FeedError> {
     let name = path.display().to_string();
-    let open = |error| FeedError::Io { action: "open", path: name.clone(), error };
-    let file = File::open(path).map_err(open)?;
-    let metadata = file.metadata().map_err(open)?;
-    if metadata.is_dir() {
-        return Err(open(io::Error::from(io::ErrorKind::IsADirectory)));
-    }
+    let (file, metadata) = open_file(path)?;
     let found = verify_in(file, name, progress)?;
     Ok(Verification { bytes: metadata.len(), ..found })
 }

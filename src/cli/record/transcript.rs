@@ -163,7 +163,9 @@ impl<S: Sink> Entry<'_, S> {
     }
 
     fn primary(&self, kind: PrimaryKind, meta: &Meta) -> Primary {
-        Primary { ts_recv_ns: self.now_ns, ..Primary::new(kind, self.instrument, meta.ts_ns) }
+        // What stood before anything happened has no time: it is so now.
+        let ts_event_ns = if meta.ts_ns == 0 { self.now_ns } else { meta.ts_ns };
+        Primary { ts_recv_ns: self.now_ns, ..Primary::new(kind, self.instrument, ts_event_ns) }
     }
 
     /// Writes what a message said, and moves its stream on.

@@ -57,48 +57,58 @@ where
 {
     area.fill(&WHITE)?;
     let seconds = series.slice_ns as f64 / 1e9;
-    let points = |value: fn(&Slice) -> Option<f64>| -> Vec<(f64, f64)> {
-        let numbered = (0_u32..).zip(&series.slices);
-        numbered.filter_map(|(at, slice)| Some((f64::from(at) * seconds, value(slice)?))).collect()
-    };
-    let mid = points(|slice| slice.mid);
-    let spread = points(|slice| slice.spread);
-    let rate: Vec<(f64, f64)> =
-        points(|slice| Some(slice.events as f64)).iter().map(|(x, events)| (*x, events / seconds)).collect();
+    let numbered = || (0_u32..).map(|at| f64::from(at) * seconds).zip(&series.slices);
     let end = series.slices.len() as f64 * seconds;
+    let rate: Line = numbered().map(|(x, slice)| (x, slice.events as f64 / seconds)).collect();
     let parts = area.split_evenly((3, 1));
     let mid_name = format!("{} in {}: mid price", series.symbol, series.file);
-    for (part, (name, points, color, from_zero)) in parts.iter().zip([
-        (mid_name, steps(mid, end), BLUE_LINE, false),
-        ("spread".to_owned(), steps(spread, end), ORANGE_LINE, true),
-        ("exchange events a second".to_owned(), rate, BLUE_LINE, true),
+    for (part, (name, lines, color, from_zero)) in parts.iter().zip([
+        (mid_name, steps(numbered(), end, |slice| slice.mid), BLUE_LINE, false),
+        ("spread".to_owned(), steps(numbered(), end, |slice| slice.spread), ORANGE_LINE, true),
+        ("exchange events a second".to_owned(), vec![rate], BLUE_LINE, true),
     ]) {
-        let name = if points.is_empty() { format!("{name} (never a bid and an ask)") } else { name };
-        draw_line(part, series, &name, points, color, from_zero)?;
+        let name = if lines.is_empty() { format!("{name} (never a bid and an ask)") } else { name };
+        draw_line(part, series, &name, lines, color, from_zero)?;
     }
     area.present()?;
     Ok(())
 }
 
-/// A line that stays where it is until the next point: a price stands until it changes.
-fn steps(points: Vec<(f64, f64)>, end: f64) -> Vec<(f64, f64)> {
-    let ends = points.iter().skip(1).map(|point| point.0).chain([end]);
-    let steps = points.iter().zip(ends).flat_map(|(&(x, y), until)| [(x, y), (until, y)]);
-    steps.collect()
+/// Points that are joined, from left to right.
+type Line = Vec<(f64, f64)>;
+
+/// A value that stands until it changes; no line where it is not there, or not known.
+fn steps<'a>(
+    slices: impl Iterator<Item = (f64, &'a Slice)>,
+    end: f64,
+    value: fn(&Slice) -> Option<f64>,
+) -> Vec<Line> {
+    let (mut lines, mut line) = (Vec::new(), Line::new());
+    for (x, slice) in slices.filter(|(_, slice)| slice.events > 0 || slice.is_lost) {
+        line.extend(line.last().map(|last| (x, last.1)));
+        match value(slice).filter(|_| slice.events > 0) {
+            Some(y) => line.push((x, y)),
+            None => lines.push(std::mem::take(&mut line)),
+        }
+    }
+    line.extend(line.last().map(|last| (end, last.1)));
+    lines.push(line);
+    lines.retain(|line| !line.is_empty());
+    lines
 }
 
 fn draw_line<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     series: &Series,
     name: &str,
-    points: Vec<(f64, f64)>,
+    lines: Vec<Line>,
     color: RGBColor,
     from_zero: bool,
 ) -> Result<(), DrawError>
 where
     B::ErrorType: 'static,
 {
-    let (least, most) = match range_of(points.iter().map(|point| point.1)) {
+    let (least, most) = match range_of(lines.iter().flatten().map(|point| point.1)) {
         (least, most) if least > most => (0.0, 1.0),
         range => range,
     };
@@ -127,7 +137,9 @@ where
             if *value >= 1e5 { count(*value) } else { format!("{value:.digits$}") }
         })
         .draw()?;
-    chart.draw_series(LineSeries::new(points, color.stroke_width(1)))?;
+    for line in lines {
+        chart.draw_series(LineSeries::new(line, color.stroke_width(1)))?;
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::feed::error::FeedError;
+use crate::feed::format::Loss;
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
 use crate::model::{ABSENT, ABSENT_TIME, Deriver, primary_flags};
@@ -35,6 +36,8 @@ pub struct Slice {
     pub spread: Option<f64>,
     /// Exchange events.
     pub events: u64,
+    /// Whether records of it are missing in the file.
+    pub is_lost: bool,
 }
 
 /// Reads how the instrument of that number went.
@@ -51,6 +54,16 @@ pub fn series(path: &Path, instrument: u32) -> Result<Series, FeedError> {
     let defined = &reader.catalog().instruments()[instrument as usize];
     let (symbol, unit) = (defined.symbol.clone(), 10_f64.powi(i32::from(defined.price_exponent)));
     let mut slices = vec![Slice::default(); (end_ns.saturating_sub(start_ns) / slice_ns) as usize + 1];
+    let number = |time_ns: u64| (time_ns.saturating_sub(start_ns) / slice_ns) as usize;
+    for at in reader.losses() {
+        let is_of_it = [instrument, Loss::EVERY_INSTRUMENT].contains(&at.loss.instrument);
+        let (Some(from_ns), Some(to_ns), true) = (at.from_ns, at.to_ns, is_of_it) else { continue };
+        slices
+            .iter_mut()
+            .take(number(to_ns))
+            .skip(number(from_ns) + 1)
+            .for_each(|slice| slice.is_lost = true);
+    }
     let mut derived = Vec::new();
     while let Some(block) = reader.next_block()? {
         for primary in block {

@@ -324,7 +324,7 @@ impl Keys<'_> {
 
     /// What a replay is to do; `None`: nothing.
     fn action(&self) -> Result<Option<ReplayAction>, Fault> {
-        let Some(action) = optional("\"action\"", self.action, string)? else { return Ok(None) };
+        let Some(action) = optional("\"action\"", self.action, action_name)? else { return Ok(None) };
         Ok(Some(match action.as_str() {
             "play" => ReplayAction::Play,
             "pause" => ReplayAction::Pause,
@@ -531,6 +531,10 @@ fn list<'a>(name: &str, value: Option<&'a RawValue>) -> Result<Vec<&'a RawValue>
             bad_request(format!("{name:?} is {}; allowed: a list of at least one string", type_name(value)))
         }
     }
+}
+
+fn action_name(name: &str, value: &RawValue) -> Result<String, Fault> {
+    serde_json::from_str(value.get()).or_else(|_| wrong(name, value, ACTIONS))
 }
 
 fn string(name: &str, value: &RawValue) -> Result<String, Fault> {

@@ -192,7 +192,7 @@ fn a_fault_names_the_thing_its_value_and_what_is_allowed() {
         (r#"{"op":null}"#, BadRequest, &["\"op\" is null; allowed: a string"]),
         (r#"{"op":"\ud800"}"#, BadRequest, &["\"op\" is a string; allowed: a string of Unicode characters"]),
         (r#"{"op":"Subscribe"}"#, UnknownOp, &["op \"Subscribe\" is unknown; allowed: subscribe"]),
-        (r#"{"op":"replay","action":7}"#, BadRequest, &["\"action\" is 7; allowed: a string"]),
+        (r#"{"op":"replay","action":7}"#, BadRequest, &["\"action\" is 7; allowed: play, pause"]),
         (r#"{"op":"replay","action":"rewind"}"#, BadRequest, &["action \"rewind\" is unknown", "seek with"]),
         (r#"{"op":"replay","action":"seek"}"#, BadRequest, &["\"time_ns\" is missing", "string of digits"]),
         (

@@ -1,6 +1,8 @@
 //! What a DBN file says of itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
+use std::path::Path;
 
 use ::dbn::encode::dbn::MetadataEncoder;
 use ::dbn::{MappingInterval, Metadata, SType, SymbolMapping};
@@ -10,6 +12,7 @@ use crate::feed::Description;
 use crate::feed::databento::Schema;
 use crate::feed::export::ExportError;
 use crate::feed::export::selection::Chosen;
+use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
 use crate::model::{ABSENT_TIME, Instrument};
 
@@ -80,14 +83,23 @@ pub(super) fn metadata(
     let (start_ns, end_ns) = chosen.narrow(start_ns, last_ns.max(start_ns).saturating_add(1));
     // Whole days, the last one left out.
     let (start_date, end_date) = (date(start_ns), date(end_ns.saturating_add(86_400_000_000_000 - 1)));
+    let shared = shared_ids(chosen);
+    let days = if shared.is_empty() { BTreeMap::new() } else { days(reader.path(), chosen, &shared)? };
     let mappings: Vec<SymbolMapping> = chosen
         .instruments()
-        .map(|(number, instrument)| (instrument_id(number, instrument).to_string(), instrument))
+        .map(|(number, instrument)| (number, instrument_id(number, instrument), instrument))
         // A symbol that is the number stands for one that the source did not give.
-        .filter(|(id, instrument)| instrument.symbol != *id)
-        .map(|(id, instrument)| SymbolMapping {
-            raw_symbol: instrument.symbol.clone(),
-            intervals: vec![MappingInterval { start_date, end_date, symbol: id }],
+        .filter(|(_, id, instrument)| instrument.symbol != id.to_string())
+        .map(|(number, id, instrument)| {
+            let interval =
+                |(start_date, end_date)| MappingInterval { start_date, end_date, symbol: id.to_string() };
+            let intervals = match shared.contains(&id) {
+                true => {
+                    runs(days.get(&number).into_iter().flatten().copied()).into_iter().map(interval).collect()
+                }
+                false => vec![interval((start_date, end_date))],
+            };
+            SymbolMapping { raw_symbol: instrument.symbol.clone(), intervals }
         })
         .collect();
     let dataset = match origin {
@@ -111,6 +123,54 @@ pub(super) fn metadata(
         problem: error.to_string(),
     })?;
     Ok(bytes)
+}
+
+/// Numbers that several of the chosen instruments had: on different days, as Databento gives them.
+fn shared_ids(chosen: &Chosen) -> BTreeSet<u32> {
+    let (mut seen, mut shared) = (BTreeSet::new(), BTreeSet::new());
+    for (number, instrument) in chosen.instruments() {
+        let id = instrument_id(number, instrument);
+        if !seen.insert(id) {
+            shared.insert(id);
+        }
+    }
+    shared
+}
+
+/// The days on which the instruments with these numbers have records, by their positions in the catalog.
+fn days(
+    file: &str,
+    chosen: &Chosen,
+    shared: &BTreeSet<u32>,
+) -> Result<BTreeMap<u32, BTreeSet<Date>>, ExportError> {
+    let wanted: BTreeSet<u32> = chosen
+        .instruments()
+        .filter(|(number, instrument)| shared.contains(&instrument_id(*number, instrument)))
+        .map(|(number, _)| number)
+        .collect();
+    let mut days: BTreeMap<u32, BTreeSet<Date>> = BTreeMap::new();
+    let mut reader = Reader::open(Path::new(file))?;
+    while let Some(block) = reader.next_block()? {
+        for primary in block.iter().filter(|primary| wanted.contains(&primary.instrument)) {
+            if let Some(time_ns) = pacing_time_ns(primary).filter(|_| chosen.takes(primary)) {
+                days.entry(primary.instrument).or_default().insert(date(time_ns));
+            }
+        }
+    }
+    Ok(days)
+}
+
+/// Days that follow each other, as intervals whose last day is left out.
+fn runs(days: impl Iterator<Item = Date>) -> Vec<(Date, Date)> {
+    let mut runs: Vec<(Date, Date)> = Vec::new();
+    for day in days {
+        let next = day.next_day().unwrap_or(day);
+        match runs.last_mut() {
+            Some((_, end)) if *end == day => *end = next,
+            _ => runs.push((day, next)),
+        }
+    }
+    runs
 }
 
 fn date(ns: u64) -> Date {
