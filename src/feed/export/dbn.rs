@@ -9,9 +9,9 @@ mod records;
 use std::path::Path;
 
 use self::records::Records;
-use super::output::Output;
+use super::output::{Created, Output};
 use super::selection::Selection;
-use super::{ExportError, Exported};
+use super::{ExportError, Exported, next_whole_block};
 use crate::feed::reader::Reader;
 
 /// Writes the records that were chosen; [`Selection::channels`] must be `None`. `progress` hears how many records of how
@@ -29,10 +29,12 @@ pub fn export(
     let metadata = metadata::metadata(&reader, &chosen, &origin, schema)?;
     let total = reader.records();
     let mut records = Records::new(schema, origin, reader.path());
-    let mut out = Output::create(out)?;
+    let mut created = Created::default();
+    let mut out = Output::create(out, &mut created)?;
     out.append(&metadata)?;
     let (mut read, mut bytes) = (0, Vec::new());
-    while let Some(block) = reader.next_block()? {
+    let mut fault = reader.fault().cloned();
+    while let Some(block) = next_whole_block(&mut reader, &mut fault)? {
         for primary in block {
             if let Some(instrument) = chosen.catalog.get(primary.instrument).filter(|_| chosen.takes(primary))
             {
@@ -44,7 +46,10 @@ pub fn export(
         bytes.clear();
         progress(read, total);
     }
-    records.end(&chosen.catalog)?;
+    if fault.is_none() {
+        records.end(&chosen.catalog)?;
+    }
     out.finish()?;
-    Ok(Exported::of(&reader, read, records.written, records.left_out))
+    created.keep();
+    Ok(Exported::of(&reader, 0..read, records.written, records.left_out, fault))
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::ExportError;
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
-use crate::model::{Catalog, Channel, ChannelSet, Instrument, Primary, primary_flags};
+use crate::feed::rfc3339;
+use crate::model::{ABSENT_TIME, Catalog, Channel, ChannelSet, Instrument, Primary, primary_flags};
 
 /// What of a feed file is to be exported; the default is all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,7 @@ impl Selection {
         {
             return Err(ExportError::Range { start_ns, end_ns });
         }
+        self.check_range(reader)?;
         let mut instruments = vec![self.symbols.is_empty(); catalog.len()];
         for pattern in &self.symbols {
             let meant = catalog.matching(pattern).unwrap_or_default();
@@ -64,6 +66,25 @@ impl Selection {
             return Err(ExportError::Channel { file: reader.path().to_owned(), channel, has });
         }
         Ok(chosen)
+    }
+
+    /// Whether the range meets the file's.
+    fn check_range(&self, reader: &Reader) -> Result<(), ExportError> {
+        let known = |time_ns: &u64| *time_ns != ABSENT_TIME;
+        let first_ns = reader.blocks().iter().map(|block| block.first_time_ns).filter(known).min();
+        let last_ns = reader.blocks().iter().map(|block| block.last_time_ns).filter(known).max();
+        let Some((first_ns, last_ns)) = first_ns.zip(last_ns) else { return Ok(()) };
+        if self.start_ns.is_none_or(|start| start <= last_ns) && self.end_ns.is_none_or(|end| end > first_ns)
+        {
+            return Ok(());
+        }
+        Err(ExportError::Outside {
+            file: reader.path().to_owned(),
+            start: self.start_ns.map_or_else(|| "its beginning".into(), rfc3339),
+            end: self.end_ns.map_or_else(|| "its end".into(), rfc3339),
+            first_ns,
+            last_ns,
+        })
     }
 }
 

@@ -1,10 +1,9 @@
 //! What clients would have been told: a feed file's records through the deriver, as messages.
 
 use super::selection::Chosen;
-use super::{ExportError, Exported};
-use crate::feed::keyframe;
-use crate::feed::pacing_time_ns;
+use super::{ExportError, Exported, next_whole_block};
 use crate::feed::reader::Reader;
+use crate::feed::{FeedError, keyframe, pacing_time_ns};
 use crate::model::{
     Bar, BarStep, Bars, Body, Channel, Deriver, Event, Instrument, Level, Order, Period, Primary, Quote,
     Side, Ticker, event_flags,
@@ -48,7 +47,8 @@ pub(super) fn tell(
         teller.recv_ns = keyframe.place_ns.unwrap_or(0);
     }
     let before = reader.position();
-    while !is_over && let Some(block) = reader.next_block()? {
+    let mut fault = reader.fault().cloned();
+    while !is_over && let Some(block) = next_whole_block(reader, &mut fault)? {
         let end = block.iter().position(|primary| chosen.ends_before(primary));
         let within = &block[..end.unwrap_or(block.len())];
         within.iter().try_for_each(|primary| teller.take(primary))?;
@@ -56,12 +56,16 @@ pub(super) fn tell(
         records += within.len() as u64;
         progress(before + records, total);
     }
+    if let Some(fault) = fault.as_ref().filter(|_| chosen.has_start() && !teller.in_range && !is_over) {
+        // How things stand there is not how they stood when the range began.
+        return Err(FeedError::Damaged { path: reader.path().to_owned(), fault: fault.clone() }.into());
+    }
     if !is_over {
         teller.end_events()?;
     }
     teller.end()?;
     let Teller { written, left_out, .. } = teller;
-    Ok(Exported::of(reader, records, written, left_out))
+    Ok(Exported::of(reader, before..before + records, written, left_out, fault))
 }
 
 struct Teller<'a> {
