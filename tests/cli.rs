@@ -237,6 +237,15 @@ fn a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_expected() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &found[0]["ok"]), (Some(1), &serde_json::Value::Bool(false)));
     assert_eq!(found[1]["faults"][0]["expected"], "the 8 bytes \"TICKFEED\"");
+    // One that cannot be read keeps nothing from the others.
+    let output = tickcast(&["verify", whole, missing, &cut, "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), found.as_array().unwrap().len(), &found[1]["ok"]),
+        (Some(1), 2, &false.into())
+    );
+    assert!(error.contains(missing) && error.contains("not read: 1 of 3; not whole: 1"), "{error}");
     let output = tickcast(&["repair", &cut]);
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{told}");
@@ -402,7 +411,11 @@ fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text, "symbol,first_seq,last_seq,ts_ns,sent_ns,snapshot,more,status\n");
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("-: 0 written of 26943 records"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with("standard output: messages written: 0; records read: 26943")
+    );
 
     let program = env!("CARGO_BIN_EXE_tickcast");
     let piped = format!("set -o pipefail; '{program}' export '{feed}' --to jsonl --out - | head -n 2");
@@ -415,6 +428,45 @@ fn an_export_to_a_pipe_is_all_that_is_there_and_ends_with_its_reader() {
         1,
         &[feed, "overwrites nothing"],
     );
+}
+
+/// What is begun is removed where the disk takes no more: here a file may have so many KiB.
+#[test]
+fn what_fails_leaves_nothing_that_looks_whole() {
+    let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
+    let folder = TempDir::new().unwrap();
+    let program = env!("CARGO_BIN_EXE_tickcast");
+    // The start of a day.
+    let day = folder.path().join("20190130.itch");
+    fs::write(&day, [&b"\0\x0cS"[..], &[0; 10], b"O"].concat()).unwrap();
+    let day = day.display();
+    for (kibibytes, arguments, name) in [
+        (40, format!("export '{feed}' --to csv --channels book,trades,status --out"), "tables"),
+        (40, format!("export '{feed}' --to csv --channels book --out"), "book.csv"),
+        (40, format!("export '{feed}' --to jsonl --channels book --out"), "all.jsonl"),
+        (40, format!("export '{feed}' --to jsonl --channels book,orders --out"), "all.jsonl.zst"),
+        (0, format!("inspect '{feed}' --plot"), "picture.png"),
+        (0, format!("import '{day}' --from itch --out"), "day.feed"),
+    ] {
+        let out = folder.path().join(name);
+        let arguments = format!("{arguments} '{}'", out.display());
+        let limited = format!("trap '' XFSZ; ulimit -f {kibibytes}; '{program}' {arguments}");
+        let output = Command::new("bash").args(["-c", &limited]).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("error: cannot ") && message.contains("File too large"), "{message}");
+        assert!(!out.exists(), "{name}");
+        // So a second try is in nobody's way.
+        let second = format!("'{program}' {arguments} 2>&1");
+        assert!(Command::new("bash").args(["-c", &second]).output().unwrap().status.success());
+    }
+    // What was there before is not touched.
+    let mine = folder.path().join("mine");
+    fs::write(&mine, "mine").unwrap();
+    let out = mine.to_str().unwrap();
+    assert_fails(&["export", feed, "--to", "jsonl", "--out", out], 1, &[out, "overwrites nothing"]);
+    assert_fails(&["export", feed, "--to", "csv", "--out", out], 1, &[out, "overwrites nothing"]);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
 }
 
 #[test]

@@ -384,7 +384,14 @@ fn what_cannot_be_exported_is_refused_by_name() {
     let text = refusal(&Selection { symbols: vec!["NONE*".into()], ..Selection::default() }, &out);
     assert!(text.contains("four-symbols.feed is \"NONE*\""), "{text}");
     let text = refusal(&Selection { start_ns: Some(5), end_ns: Some(5), ..Selection::default() }, &out);
-    assert!(text.contains("the range starts at 5 and ends at 5"), "{text}");
+    let five = "1970-01-01T00:00:00.000000005Z";
+    assert!(text.contains(&format!("the range starts at {five} and ends at {five}; it must")), "{text}");
+    let span = "its records are from 2026-01-05T14:30:00Z to 2026-01-05T14:30:00.990960471Z";
+    let text = refusal(&Selection { start_ns: Some(MIDDLE_NS * 2), ..Selection::default() }, &out);
+    assert!(text.contains("four-symbols.feed has nothing from 2082-01-10T05:00:01Z to its end; "), "{text}");
+    assert!(text.contains(span), "{text}");
+    let text = refusal(&Selection { end_ns: Some(5), ..Selection::default() }, &out);
+    assert!(text.contains(&format!("has nothing from its beginning to {five}; {span}")), "{text}");
     let text = refusal(&Selection::default(), Path::new(export::STANDARD_OUTPUT));
     assert!(text.contains("7 channels are chosen; choose one"), "{text}");
     assert!(!out.exists());
@@ -405,6 +412,53 @@ fn what_cannot_be_exported_is_refused_by_name() {
     Writer::create(&file, &Description::new("a test", vec![trades])).unwrap().finish().unwrap();
     let error = export::csv(&file, &only(&[Channel::Book]), &out, &mut |_, _| {}).unwrap_err().to_string();
     assert!(error.contains("has channel book; they have trades"), "{error}");
+}
+
+#[test]
+fn a_name_that_asks_for_packing_is_packed_so_or_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let export = |name: &str, channels: &[Channel]| {
+        let out = folder.path().join(name);
+        let exported = export::csv(Path::new(FEED), &only(channels), &out, &mut |_, _| {});
+        exported.map(|_| fs::read(&out).unwrap()).map_err(|error| {
+            assert!(!out.exists(), "{error}");
+            error.to_string()
+        })
+    };
+    let plain = export("a.csv", &[Channel::Trades]).unwrap();
+    for name in ["a.csv.zst", "a.csv.ZST"] {
+        let packed = export(name, &[Channel::Trades]).unwrap();
+        assert!(zstd::decode_all(&packed[..]).unwrap() == plain, "{name}");
+    }
+    for (name, packing) in [("a.csv.gz", "gzip"), ("a.zip", "zip"), ("a.csv.BZ2", "bzip2"), ("a.xz", "xz")] {
+        let text = export(name, &[Channel::Trades]).unwrap_err();
+        let expected = format!("{name} cannot be packed with {packing}; allowed: names that end with .zst");
+        assert!(text.contains(&expected), "{text}");
+    }
+    let text = export("d.zst", &[Channel::Trades, Channel::Quotes]).unwrap_err();
+    assert!(text.contains("d.zst would be a folder, since 2 channels are chosen"), "{text}");
+}
+
+#[test]
+fn what_is_before_damage_is_exported_and_the_place_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.feed");
+    let mut bytes = fs::read(FEED).unwrap();
+    let blocks = Reader::open(Path::new(FEED)).unwrap().blocks().to_vec();
+    bytes[blocks[2].offset as usize + 100] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let out = folder.path().join("out.csv");
+    let exported = export::csv(&damaged, &only(&[Channel::Trades]), &out, &mut |_, _| {}).unwrap();
+    assert_eq!(exported.records, blocks[2].first_record);
+    assert_eq!(exported.fault.unwrap().offset, blocks[2].offset);
+    let (found, (_folder, whole, _)) = (rows(&out), csv(&only(&[Channel::Trades])));
+    assert!(found.len() as u64 == exported.written && !found.is_empty());
+    assert_eq!(found, rows(&whole)[..found.len()]);
+    // How things stood at a time behind it is not known.
+    let behind = Selection { start_ns: Some(blocks[3].first_time_ns), ..only(&[Channel::Bars]) };
+    let out = folder.path().join("behind.csv");
+    let error = export::csv(&damaged, &behind, &out, &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains(&format!("is damaged at byte {}", blocks[2].offset)) && !out.exists(), "{error}");
 }
 
 #[test]

@@ -141,7 +141,10 @@ fn export_own(instrument: Instrument, primaries: &[Primary]) -> Result<(Exported
     primaries.iter().for_each(|primary| writer.push(primary).unwrap());
     writer.finish().unwrap();
     let exported = export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {});
-    exported.map(|exported| (exported, fs::read(&out).unwrap())).map_err(|error| error.to_string())
+    exported.map(|exported| (exported, fs::read(&out).unwrap())).map_err(|error| {
+        assert!(!out.exists(), "half an export looks like a whole one: {error}");
+        error.to_string()
+    })
 }
 
 #[test]
@@ -204,11 +207,17 @@ fn trades_alone_become_trades_and_what_does_not_fit_is_refused_by_number() {
         assert!(text.contains("instrument A: record 1 (from 0): ") && text.contains(reason), "{text}");
     }
     let levels = instrument(-2, 0, &[Channel::Book, Channel::Quotes]);
-    let text = export_own(levels, &[]).unwrap_err();
-    assert!(text.contains("no DBN schema holds its channels (quotes, book; 0 levels a side)"), "{text}");
-    let best = Instrument { book_depth: 1, ..instrument(-2, 0, &[Channel::Book]) };
-    let text = export_own(best, &[Primary::new(PrimaryKind::Top, 0, 5)]).unwrap_err();
-    assert!(text.contains("kind top; schema mbp-1 has no such record"), "{text}");
+    let best = Instrument { book_depth: 1, ..levels.clone() };
+    let ten = Instrument { book_depth: 10, ..levels.clone() };
+    for levels in [levels, best, ten] {
+        let text = export_own(levels, &[Primary::new(PrimaryKind::Top, 0, 5)]).unwrap_err();
+        let expected =
+            "no DBN schema holds its channels (quotes, book); allowed: orders (mbo), or trades without";
+        assert!(text.contains(expected) && !text.contains("mbp-"), "{text}");
+    }
+    let top = Primary::new(PrimaryKind::Top, 0, 5);
+    let text = export_own(instrument(-2, 0, &[Channel::Orders]), &[top]).unwrap_err();
+    assert!(text.contains("kind top; schema mbo has no such record"), "{text}");
 }
 
 #[test]
@@ -233,6 +242,23 @@ fn instruments_of_two_schemas_come_out_in_a_file_of_no_single_one() {
     let out = folder.path().join("one.dbn");
     assert_eq!(export::dbn::export(&feed, &only, &out, &mut |_, _| {}).unwrap().written, 2_288);
     assert_eq!(unpacked(&out).0.schema, Some(dbn::Schema::Mbp1));
+}
+
+#[test]
+fn what_is_before_damage_is_exported_and_the_place_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((_, whole, _)) = round_trip(RECORDINGS[0], &folder) else { return };
+    let feed = folder.path().join(format!("{}.feed", RECORDINGS[0]));
+    let blocks = Reader::open(&feed).unwrap().blocks().to_vec();
+    let mut bytes = fs::read(&feed).unwrap();
+    bytes[blocks[8].offset as usize + 100] ^= 1;
+    fs::write(&feed, bytes).unwrap();
+    let out = folder.path().join("out.dbn");
+    let exported = export::dbn::export(&feed, &Selection::default(), &out, &mut |_, _| {}).unwrap();
+    assert_eq!((exported.records, exported.written), (blocks[8].first_record, blocks[8].first_record));
+    assert_eq!(exported.fault.unwrap().offset, blocks[8].offset);
+    let (found, whole) = (unpacked(&out).1, unpacked(&whole).1);
+    assert!(!found.is_empty() && found == whole[..found.len()]);
 }
 
 #[test]

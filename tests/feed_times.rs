@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tickcast::feed::export::{self, Selection};
+use tickcast::feed::export::{self, ExportError, Selection};
 use tickcast::feed::inspect::{inspect, series};
 use tickcast::feed::{
     Description, KeyframeSettings, Reader, Replay, ReplaySettings, ReplayState, Speed, Writer,
@@ -212,6 +212,11 @@ fn an_export_of_a_part_begins_and_ends_where_the_part_does() {
         .map(|message| message["last_seq"].as_u64().unwrap())
         .collect();
     assert_eq!(numbers, (24_501..=26_000).collect::<Vec<_>>());
+    // Nothing is after the end of the recording, whatever the last record of a block says.
+    let path = files.write("b.feed", "A", &trades(&leaps()[0]));
+    let part = Selection { start_ns: Some(START_NS + RECORDS * MS), ..Selection::default() };
+    let refused = export::json_lines(&path, &part, &files.path("none.jsonl"), &mut |_, _| {});
+    assert!(matches!(refused, Err(ExportError::Outside { .. })), "{refused:?}");
 }
 
 #[test]

@@ -439,6 +439,15 @@ fn a_client_records_for_a_time_and_refuses_by_name() {
         assert!(message.contains(expected), "{message}");
         assert!(!path.exists(), "nothing is begun");
     }
+    // A stream that is not there is known only once the file was begun.
+    let nowhere = url.replace("/ws", "/nowhere");
+    let output = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+        .args(["record", "--url", &nowhere, "--out", path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && message.contains("404"), "{message}");
+    assert!(!path.exists(), "nothing is left");
     let output = record(&["--duration", "1s", "--symbols", "BTC-USD"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let reader = Reader::open(&path).unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::progress;
-use crate::feed::export::{self, ExportError, Exported, Selection};
+use crate::feed::export::{self, ExportError, Exported, STANDARD_OUTPUT, Selection};
 use crate::feed::{TIME_FORMS, parse_time_ns};
 use crate::model::{Channel, ChannelSet};
 
@@ -79,7 +79,7 @@ fn time(text: &str) -> Result<u64, String> {
 pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let selection = Selection {
         channels: (!args.channels.is_empty()).then(|| ChannelSet::of(&args.channels)),
-        symbols: args.symbols,
+        symbols: args.symbols.clone(),
         start_ns: args.start,
         end_ns: args.end,
     };
@@ -99,7 +99,7 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     };
     bar.finish_and_clear();
     match exported {
-        Ok(exported) => report(&args.file, &args.out, &exported),
+        Ok(exported) => report(&args, &exported),
         // As of `head`, which has read enough.
         Err(error) if error.is_broken_pipe() => {}
         Err(error) => return Err(error.into()),
@@ -152,17 +152,26 @@ fn export_parquet(
     )
 }
 
-fn report(file: &Path, out: &Path, exported: &Exported) {
+fn report(args: &ExportArgs, exported: &Exported) {
     let Exported { records, written, left_out, losses, fault } = exported;
-    eprintln!("{}: {written} written of {records} records", out.display());
+    let file = args.file.display();
+    let out = match args.out.as_os_str() {
+        out if out == STANDARD_OUTPUT => "standard output".into(),
+        out => out.to_string_lossy(),
+    };
+    let what = if args.to == Format::Dbn { "records" } else { "messages" };
+    eprintln!("{out}: {what} written: {written}; records read: {records}");
     if *left_out > 0 {
-        eprintln!("{left_out} records left out: the format has no place for them");
+        eprintln!("records left out, for which the format has no place: {left_out}");
     }
     if *losses > 0 {
-        eprintln!("{} declares {losses} losses of records; `tickcast inspect` tells where", file.display());
+        eprintln!("losses of records that {file} declares: {losses}; `tickcast inspect` tells where");
     }
     if let Some(fault) = fault {
-        eprintln!("{} is not complete ({fault}); what comes before that was exported", file.display());
+        eprintln!(
+            "{file} is not complete ({fault}): what comes before that was exported, what follows was not; `tickcast \
+             repair` makes a whole file of what can be read"
+        );
     }
 }
 

@@ -37,7 +37,15 @@ pub fn run(args: VerifyArgs) -> anyhow::Result<()> {
             bar.set_position(done);
         });
         bar.finish_and_clear();
-        let result = result?;
+        let result = match result {
+            Ok(result) => result,
+            Err(error) if args.files.len() == 1 => return Err(error.into()),
+            // The others are looked at all the same.
+            Err(error) => {
+                eprintln!("error: {error}");
+                continue;
+            }
+        };
         if !args.json {
             result.write_text(&mut io::stdout().lock())?;
         }
@@ -49,6 +57,10 @@ pub fn run(args: VerifyArgs) -> anyhow::Result<()> {
         writeln!(out)?;
     }
     let damaged = results.iter().filter(|result| !result.ok).count();
+    let unread = args.files.len() - results.len();
+    if unread > 0 {
+        anyhow::bail!("not read: {unread} of {}; not whole: {damaged}", args.files.len());
+    }
     if damaged == 0 {
         return Ok(());
     }

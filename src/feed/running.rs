@@ -185,7 +185,13 @@ pub(super) fn span_ns<R: Read + Seek>(
 ) -> Result<(Option<u64>, Option<u64>), FeedError> {
     reader.rewind();
     let mut first = Running::default();
-    if reader.next_block()?.is_some() {
+    let has_block = match reader.next_block() {
+        Ok(block) => block.is_some(),
+        // The index tells enough; who reads the block is told.
+        Err(FeedError::Damaged { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    if has_block {
         let mut at = 0;
         while at < reader.block().len() && first.now_ns().is_none() {
             first.follow(reader, at);

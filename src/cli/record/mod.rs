@@ -94,6 +94,7 @@ async fn record(args: &RecordArgs) -> anyhow::Result<()> {
         }
     });
     let wanted = wanted(&fetch(&args.url).await?, &args.symbols, &args.channels)?;
+    let mut client = Client::connect(&args.url.to_string(), subscriptions(&wanted))?;
     let instruments: Vec<Instrument> = wanted.iter().map(|wanted| wanted.instrument.clone()).collect();
     let goes_on = args.append && args.out.exists();
     let writer = if goes_on {
@@ -108,11 +109,16 @@ async fn record(args: &RecordArgs) -> anyhow::Result<()> {
     if goes_on {
         transcript.go_on(Clock::start().unix_ns())?;
     }
-    let mut client = Client::connect(&args.url.to_string(), subscriptions(&wanted))?;
 
     let recorded = transcribe(&mut client, &mut transcript, stop).await;
     let merged = client.ledger_sum().merged;
     client.close().await;
+    if recorded.is_err() && !goes_on && transcript.writer().records() == 0 {
+        // It heard nothing: an empty file would only be in the way of the next try.
+        drop(transcript);
+        let _ = std::fs::remove_file(&args.out);
+        return recorded;
+    }
     // Whatever ended it: what was received is kept.
     let written = transcript.writer().seal()?;
     let (records, bytes) = (written.records, written.bytes);

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::ExportError;
-use super::output::Output;
+use super::output::{Created, Output};
 use super::table::{Cells, Tables, columns, rows};
 use super::told::Sheet;
 use crate::model::{ABSENT, ABSENT_TIME, ChannelSet, Decimal, Instrument};
@@ -20,9 +20,9 @@ pub(super) struct Csv {
 
 impl Csv {
     /// Creates the file of one channel, or a folder with a file for each.
-    pub fn create(out: &Path, channels: ChannelSet) -> Result<Csv, ExportError> {
-        let tables = Tables::create(out, channels, "csv", |path, channel| {
-            let mut table = Output::create(path)?;
+    pub fn create(out: &Path, channels: ChannelSet, created: &mut Created) -> Result<Csv, ExportError> {
+        let tables = Tables::create(out, channels, "csv", created, |path, channel, created| {
+            let mut table = Output::create(path, created)?;
             let names: Vec<&str> = columns(channel).map(|(name, _)| name).collect();
             table.append(format!("{}\n", names.join(",")).as_bytes())?;
             Ok(table)

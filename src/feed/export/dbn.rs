@@ -9,9 +9,9 @@ mod records;
 use std::path::Path;
 
 use self::records::Records;
-use super::output::Output;
+use super::output::{Created, Output};
 use super::selection::Selection;
-use super::{ExportError, Exported};
+use super::{ExportError, Exported, next_whole_block};
 use crate::feed::reader::Reader;
 use crate::feed::running::{self, Position};
 
@@ -24,17 +24,19 @@ pub fn export(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
     let mut reader = Reader::open(file)?;
-    let chosen = selection.choose(&reader)?;
+    let chosen = selection.choose(&mut reader)?;
     let origin = metadata::Origin::of(reader.description());
     let schema = records::common_schema(&chosen, &origin, reader.path())?;
     let span_ns = running::span_ns(&mut reader)?;
     let metadata = metadata::metadata(&reader, span_ns, &chosen, &origin, schema)?;
     let total = reader.records();
     let mut records = Records::new(schema, origin, reader.path());
-    let mut out = Output::create(out)?;
+    let mut created = Created::default();
+    let mut out = Output::create(out, &mut created)?;
     out.append(&metadata)?;
     let (mut read, mut bytes, mut position) = (0, Vec::new(), Position::default());
-    while reader.next_block()?.is_some() {
+    let mut fault = reader.fault().cloned();
+    while next_whole_block(&mut reader, &mut fault)?.is_some() {
         for at in 0..reader.block().len() {
             let time_ns = position.follow(&reader, at);
             let primary = &reader.block()[at];
@@ -48,7 +50,10 @@ pub fn export(
         bytes.clear();
         progress(read, total);
     }
-    records.end(&chosen.catalog)?;
+    if fault.is_none() {
+        records.end(&chosen.catalog)?;
+    }
     out.finish()?;
-    Ok(Exported::of(&reader, 0..read, records.written, records.left_out))
+    created.keep();
+    Ok(Exported::of(&reader, 0..read, records.written, records.left_out, fault))
 }

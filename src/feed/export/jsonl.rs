@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::ExportError;
-use super::output::Output;
+use super::output::{Created, Output};
 use super::selection::Chosen;
 use super::told::Sheet;
 use crate::model::{Instrument, Status};
@@ -32,8 +32,8 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     /// Creates the file and lists the chosen instruments in its first line.
-    pub fn create(path: &Path, chosen: &Chosen) -> Result<JsonLines, ExportError> {
-        let mut lines = JsonLines { out: Output::create(path)?, line: instruments(chosen) };
+    pub fn create(path: &Path, chosen: &Chosen, created: &mut Created) -> Result<JsonLines, ExportError> {
+        let mut lines = JsonLines { out: Output::create(path, created)?, line: instruments(chosen) };
         lines.end_line()?;
         Ok(lines)
     }

@@ -1,7 +1,7 @@
 //! Feed files, taken out: as what a client would have been told (CSV, Parquet, JSON lines), or as Databento records.
 //!
 //! An export reads block by block and writes as it reads, so it needs no more memory for a long file than for a short
-//! one, the books of its instruments apart. It overwrites nothing.
+//! one, the books of its instruments apart. It overwrites nothing, and where it fails it leaves nothing.
 
 mod csv;
 #[cfg(feature = "dbn")]
@@ -20,11 +20,13 @@ use std::path::Path;
 
 use self::csv::Csv;
 use self::jsonl::JsonLines;
+use self::output::Created;
 use self::selection::Chosen;
 use self::told::{Sheet, tell};
 use super::error::{Fault, FeedError};
 use super::reader::Reader;
-use crate::model::Channel;
+use super::time::rfc3339;
+use crate::model::{Channel, Primary};
 
 pub use self::selection::Selection;
 
@@ -43,23 +45,37 @@ pub struct Exported {
     /// Losses that the feed file declares in what was read: what was exported behind one may not follow from what is
     /// before it.
     pub losses: usize,
-    /// Where what could be read of a feed file that is not complete ends; all before it was exported.
+    /// Where what could be read of a feed file that is not complete, or is damaged, ends; all before it was exported.
     pub fault: Option<Fault>,
 }
 
 impl Exported {
-    /// Of an export that read these records, by their running numbers.
-    fn of(reader: &Reader, read: Range<u64>, written: u64, left_out: u64) -> Exported {
-        let is_read = |record| read.start <= record && record <= read.end;
-        let losses = reader.losses().iter().filter(|at| is_read(at.record)).count();
-        Exported { records: read.end - read.start, written, left_out, losses, fault: reader.fault().cloned() }
+    /// Of an export that read these records, by their running numbers, up to the fault if there is one.
+    fn of(reader: &Reader, read: Range<u64>, written: u64, left_out: u64, fault: Option<Fault>) -> Exported {
+        let losses =
+            reader.losses().iter().filter(|at| read.start <= at.record && at.record <= read.end).count();
+        Exported { records: read.end - read.start, written, left_out, losses, fault }
+    }
+}
+
+/// The records of the next block; `None` behind the last, and where damage begins, which is put into `fault`.
+fn next_whole_block<'a>(
+    reader: &'a mut Reader,
+    fault: &mut Option<Fault>,
+) -> Result<Option<&'a [Primary]>, FeedError> {
+    match reader.next_block() {
+        Err(FeedError::Damaged { fault: found, .. }) => {
+            *fault = Some(found);
+            Ok(None)
+        }
+        other => other,
     }
 }
 
 /// Why a feed file cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The feed file cannot be read. What came before was written.
+    /// The feed file cannot be read.
     #[error(transparent)]
     Feed(#[from] FeedError),
     /// The output is there already.
@@ -99,12 +115,30 @@ pub enum ExportError {
         has: String,
     },
     /// A range that nothing can be in.
-    #[error("the range starts at {start_ns} and ends at {end_ns}; it must end after it starts")]
+    #[error(
+        "the range starts at {} and ends at {}; it must end after it starts", rfc3339(*.start_ns), rfc3339(*.end_ns)
+    )]
     Range {
         /// Its start, nanoseconds since the Unix epoch.
         start_ns: u64,
         /// Its end.
         end_ns: u64,
+    },
+    /// A range that the file has nothing in.
+    #[error(
+        "{file} has nothing from {start} to {end}; its records are from {} to {}", rfc3339(*.first_ns), rfc3339(*.last_ns)
+    )]
+    Outside {
+        /// The feed file.
+        file: String,
+        /// Where the range starts.
+        start: String,
+        /// Where it ends.
+        end: String,
+        /// Time of the first record there is, nanoseconds since the Unix epoch.
+        first_ns: u64,
+        /// Time of the last.
+        last_ns: u64,
     },
     /// Several tables, one stream.
     #[error(
@@ -121,11 +155,33 @@ pub enum ExportError {
     },
     /// A name that asks for packing what is packed.
     #[error(
-        "{path}: a Parquet file is packed inside, and unreadable where it is packed again; name it without .zst"
+        "{path}: a Parquet file is packed inside, and unreadable where it is packed again, with {packing}; name it .parquet"
     )]
     Packed {
         /// The output.
         path: String,
+        /// What its name asks for.
+        packing: &'static str,
+    },
+    /// A name that asks for packing that is not done.
+    #[error(
+        "{path} cannot be packed with {packing}; allowed: names that end with .zst, for zstd, or ask for no packing"
+    )]
+    Packing {
+        /// The output.
+        path: String,
+        /// What its name asks for.
+        packing: &'static str,
+    },
+    /// A folder that is named as a packed file.
+    #[error(
+        "{path} would be a folder, since {count} channels are chosen, and a folder is not packed; choose one channel with --channels, or name it otherwise"
+    )]
+    PackedFolder {
+        /// The output.
+        path: String,
+        /// Channels chosen.
+        count: usize,
     },
     /// A library refused what it was to write.
     #[error("cannot write {path}: {problem}")]
@@ -182,7 +238,7 @@ pub fn csv(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export(file, selection, progress, |_, chosen| Csv::create(out, chosen.channels()))
+    export(file, selection, progress, |_, chosen, created| Csv::create(out, chosen.channels(), created))
 }
 
 /// Writes what clients would have been told as JSON lines: the instruments, then one message a line, all channels in
@@ -193,7 +249,7 @@ pub fn json_lines(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export(file, selection, progress, |_, chosen| JsonLines::create(out, chosen))
+    export(file, selection, progress, |_, chosen, created| JsonLines::create(out, chosen, created))
 }
 
 /// Writes what clients would have been told as Parquet: the tables of [`csv`], with types (`docs/export.md`).
@@ -204,19 +260,23 @@ pub fn parquet(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    export(file, selection, progress, |reader, chosen| parquet::Parquet::create(out, reader, chosen))
+    export(file, selection, progress, |reader, chosen, created| {
+        parquet::Parquet::create(out, reader, chosen, created)
+    })
 }
 
 fn export<S: Sheet>(
     file: &Path,
     selection: &Selection,
     progress: &mut dyn FnMut(u64, u64),
-    sheet: impl FnOnce(&Reader, &Chosen) -> Result<S, ExportError>,
+    sheet: impl FnOnce(&Reader, &Chosen, &mut Created) -> Result<S, ExportError>,
 ) -> Result<Exported, ExportError> {
     let mut reader = Reader::open(file)?;
-    let chosen = selection.choose(&reader)?;
-    let mut sheet = sheet(&reader, &chosen)?;
+    let chosen = selection.choose(&mut reader)?;
+    let mut created = Created::default();
+    let mut sheet = sheet(&reader, &chosen, &mut created)?;
     let exported = tell(&mut reader, &chosen, &mut sheet, progress)?;
     sheet.finish()?;
+    created.keep();
     Ok(exported)
 }

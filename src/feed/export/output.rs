@@ -1,8 +1,8 @@
 //! Where an export goes: a file that was not there before, or standard output.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ExportError, STANDARD_OUTPUT};
 
@@ -10,6 +10,65 @@ use super::{ExportError, STANDARD_OUTPUT};
 const BUFFER_BYTES: usize = 256 * 1_024;
 /// zstd's level for files that are packed.
 pub(super) const ZSTD_LEVEL: i32 = 3;
+
+/// Ends of names that ask for packing, and what they ask for; the first is what can be done.
+const PACKINGS: [(&str, &str); 7] = [
+    ("zst", "zstd"),
+    ("gz", "gzip"),
+    ("bz2", "bzip2"),
+    ("xz", "xz"),
+    ("zip", "zip"),
+    ("lz4", "lz4"),
+    ("br", "brotli"),
+];
+
+/// What the file's name asks it to be packed with.
+pub(super) fn packing(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?;
+    PACKINGS.iter().find(|(end, _)| extension.eq_ignore_ascii_case(end)).map(|(_, packing)| *packing)
+}
+
+/// What an export creates. Half an export looks like a whole one, so what is not [kept](Created::keep) is removed.
+#[derive(Default)]
+pub(super) struct Created {
+    files: Vec<PathBuf>,
+    folder: Option<PathBuf>,
+}
+
+impl Created {
+    /// Creates the folder, which must not exist.
+    pub fn folder(&mut self, path: &Path) -> Result<(), ExportError> {
+        fs::create_dir(path).map_err(|error| refused("create", path, error))?;
+        self.folder = Some(path.to_owned());
+        Ok(())
+    }
+
+    /// Creates the file, which must not exist.
+    fn file(&mut self, path: &Path) -> Result<File, ExportError> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = file.map_err(|error| refused("create", path, error))?;
+        self.files.push(path.to_owned());
+        Ok(file)
+    }
+
+    /// The export went through.
+    pub fn keep(mut self) {
+        self.files.clear();
+        self.folder = None;
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        // What cannot be removed stays: the user is told why the export failed.
+        for file in &self.files {
+            let _ = fs::remove_file(file);
+        }
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
 
 type Stream = BufWriter<Box<dyn Write + Send>>;
 
@@ -26,15 +85,18 @@ enum Packing {
 
 impl Output {
     /// Creates the file, which must not exist; `-` is standard output.
-    pub fn create(path: &Path) -> Result<Output, ExportError> {
+    pub fn create(path: &Path, created: &mut Created) -> Result<Output, ExportError> {
+        let packing = packing(path);
+        if let Some(packing) = packing.filter(|packing| *packing != PACKINGS[0].1) {
+            return Err(ExportError::Packing { path: path.display().to_string(), packing });
+        }
         let stream: Box<dyn Write + Send> = if path.as_os_str() == STANDARD_OUTPUT {
             Box::new(io::stdout())
         } else {
-            let file = OpenOptions::new().write(true).create_new(true).open(path);
-            Box::new(file.map_err(|error| refused("create", path, error))?)
+            Box::new(created.file(path)?)
         };
         let stream = BufWriter::with_capacity(BUFFER_BYTES, stream);
-        let writer = if path.extension().is_some_and(|extension| extension == "zst") {
+        let writer = if packing.is_some() {
             let encoder = zstd::stream::write::Encoder::new(stream, ZSTD_LEVEL);
             Packing::Zstd(encoder.map_err(|error| refused("start compressing", path, error))?)
         } else {
@@ -79,7 +141,7 @@ impl Write for Output {
 }
 
 /// What to say where the system refused to create something.
-pub(super) fn refused(action: &'static str, path: &Path, error: io::Error) -> ExportError {
+fn refused(action: &'static str, path: &Path, error: io::Error) -> ExportError {
     let path = path.display().to_string();
     match error.kind() {
         io::ErrorKind::AlreadyExists => ExportError::Exists { path },

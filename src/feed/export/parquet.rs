@@ -20,7 +20,7 @@ use ::parquet::schema::types::{ColumnPath, Type};
 
 use self::columns::Cell;
 use self::scale::Scales;
-use super::output::{Output, ZSTD_LEVEL};
+use super::output::{Created, Output, ZSTD_LEVEL, packing};
 use super::selection::Chosen;
 use super::table::{Cells, Kind, Tables, columns as columns_of, rows};
 use super::told::Sheet;
@@ -37,15 +37,23 @@ pub(super) struct Parquet {
 
 impl Parquet {
     /// Creates the file of one channel, or a folder with a file for each.
-    pub fn create(out: &Path, reader: &Reader, chosen: &Chosen) -> Result<Parquet, ExportError> {
+    pub fn create(
+        out: &Path,
+        reader: &Reader,
+        chosen: &Chosen,
+        created: &mut Created,
+    ) -> Result<Parquet, ExportError> {
         let channels = chosen.channels();
-        if channels.iter().count() == 1 && out.extension().is_some_and(|extension| extension == "zst") {
-            return Err(ExportError::Packed { path: out.display().to_string() });
+        if channels.iter().count() == 1
+            && let Some(packing) = packing(out)
+        {
+            return Err(ExportError::Packed { path: out.display().to_string(), packing });
         }
         let scales = Scales::of(chosen, reader.path())?;
         let metadata = metadata(reader, chosen);
-        let tables = Tables::create(out, channels, "parquet", |path, channel| {
-            Table::create(path, channel, reader.path(), scales, &metadata)
+        let tables = Tables::create(out, channels, "parquet", created, |path, channel, created| {
+            let output = Output::create(path, created)?;
+            Table::new(path, output, channel, reader.path(), scales, &metadata)
         })?;
         Ok(Parquet { tables })
     }
@@ -113,8 +121,9 @@ struct Table {
 }
 
 impl Table {
-    fn create(
+    fn new(
         path: &Path,
+        output: Output,
         channel: Channel,
         file: &str,
         scales: Scales,
@@ -122,7 +131,7 @@ impl Table {
     ) -> Result<Table, ExportError> {
         let name = path.display().to_string();
         let (schema, properties) = layout(channel, scales, metadata).map_err(|error| failed(&name, error))?;
-        let writer = SerializedFileWriter::new(Output::create(path)?, Arc::new(schema), Arc::new(properties))
+        let writer = SerializedFileWriter::new(output, Arc::new(schema), Arc::new(properties))
             .map_err(|error| failed(&name, error))?;
         Ok(Table {
             path: name,

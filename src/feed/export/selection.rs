@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::ExportError;
 use crate::feed::reader::Reader;
+use crate::feed::rfc3339;
+use crate::feed::running;
 use crate::model::{Catalog, Channel, ChannelSet, Instrument, Primary, primary_flags};
 
 /// What of a feed file is to be exported; the default is all of it.
@@ -32,13 +34,14 @@ pub(super) struct Chosen {
 
 impl Selection {
     /// Checks it against what the file has.
-    pub(super) fn choose(&self, reader: &Reader) -> Result<Chosen, ExportError> {
+    pub(super) fn choose(&self, reader: &mut Reader) -> Result<Chosen, ExportError> {
         let catalog = Arc::clone(reader.catalog());
         if let (Some(start_ns), Some(end_ns)) = (self.start_ns, self.end_ns)
             && start_ns >= end_ns
         {
             return Err(ExportError::Range { start_ns, end_ns });
         }
+        self.check_range(reader)?;
         let mut instruments = vec![self.symbols.is_empty(); catalog.len()];
         for pattern in &self.symbols {
             let meant = catalog.matching(pattern).unwrap_or_default();
@@ -63,6 +66,23 @@ impl Selection {
             return Err(ExportError::Channel { file: reader.path().to_owned(), channel, has });
         }
         Ok(chosen)
+    }
+
+    /// Whether the range meets the file's.
+    fn check_range(&self, reader: &mut Reader) -> Result<(), ExportError> {
+        let (first_ns, last_ns) = running::span_ns(reader)?;
+        let Some((first_ns, last_ns)) = first_ns.zip(last_ns) else { return Ok(()) };
+        if self.start_ns.is_none_or(|start| start <= last_ns) && self.end_ns.is_none_or(|end| end > first_ns)
+        {
+            return Ok(());
+        }
+        Err(ExportError::Outside {
+            file: reader.path().to_owned(),
+            start: self.start_ns.map_or_else(|| "its beginning".into(), rfc3339),
+            end: self.end_ns.map_or_else(|| "its end".into(), rfc3339),
+            first_ns,
+            last_ns,
+        })
     }
 }
 

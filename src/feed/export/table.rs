@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::output::refused;
+use super::output::{Created, packing};
 use super::{ExportError, STANDARD_OUTPUT};
 use crate::model::{Channel, ChannelSet, Instrument, OrderAction, OrderChange, Side};
 use crate::wire::message::{Content, Meta};
@@ -192,7 +192,8 @@ impl<T> Tables<T> {
         out: &Path,
         channels: ChannelSet,
         extension: &str,
-        mut table: impl FnMut(&Path, Channel) -> Result<T, ExportError>,
+        created: &mut Created,
+        mut table: impl FnMut(&Path, Channel, &mut Created) -> Result<T, ExportError>,
     ) -> Result<Tables<T>, ExportError> {
         let count = channels.iter().count();
         if count == 0 {
@@ -202,16 +203,16 @@ impl<T> Tables<T> {
             if out.as_os_str() == STANDARD_OUTPUT {
                 return Err(ExportError::Tables(count));
             }
-            std::fs::create_dir(out).map_err(|error| refused("create", out, error))?;
+            if packing(out).is_some() {
+                return Err(ExportError::PackedFolder { path: out.display().to_string(), count });
+            }
+            created.folder(out)?;
         }
         let mut tables = [const { None }; Channel::ALL.len()];
         for channel in channels.iter() {
-            let created = if count > 1 {
-                table(&out.join(format!("{channel}.{extension}")), channel)?
-            } else {
-                table(out, channel)?
-            };
-            tables[channel.index()] = Some(created);
+            let path = out.join(format!("{channel}.{extension}"));
+            let path = if count > 1 { &path } else { out };
+            tables[channel.index()] = Some(table(path, channel, created)?);
         }
         Ok(Tables { tables })
     }

@@ -1,11 +1,10 @@
 //! What clients would have been told: a feed file's records through the deriver, as messages.
 
 use super::selection::Chosen;
-use super::{ExportError, Exported};
-use crate::feed::keyframe;
-use crate::feed::pacing_time_ns;
+use super::{ExportError, Exported, next_whole_block};
 use crate::feed::reader::Reader;
 use crate::feed::running::Position;
+use crate::feed::{FeedError, keyframe, pacing_time_ns};
 use crate::model::{
     Bar, BarStep, Bars, Body, Channel, Deriver, Event, Instrument, Level, Order, Period, Primary, Quote,
     Side, Ticker, event_flags,
@@ -50,7 +49,8 @@ pub(super) fn tell(
         position = Position::at(keyframe.time_ns);
     }
     let before = reader.position();
-    while !is_over && reader.next_block()?.is_some() {
+    let mut fault = reader.fault().cloned();
+    while !is_over && next_whole_block(reader, &mut fault)?.is_some() {
         for at in 0..reader.block().len() {
             let time_ns = position.follow(reader, at);
             let primary = &reader.block()[at];
@@ -63,12 +63,16 @@ pub(super) fn tell(
         }
         progress(before + records, total);
     }
+    if let Some(fault) = fault.as_ref().filter(|_| chosen.has_start() && !teller.in_range && !is_over) {
+        // How things stand there is not how they stood when the range began.
+        return Err(FeedError::Damaged { path: reader.path().to_owned(), fault: fault.clone() }.into());
+    }
     if !is_over {
         teller.end_events()?;
     }
     teller.end()?;
     let Teller { written, left_out, .. } = teller;
-    Ok(Exported::of(reader, before..before + records, written, left_out))
+    Ok(Exported::of(reader, before..before + records, written, left_out, fault))
 }
 
 struct Teller<'a> {

@@ -13,12 +13,11 @@ use crate::model::{ABSENT, Catalog, Channel, Instrument, Primary, PrimaryKind, S
 
 /// The schema that holds what another source than DBN tells of the instrument, if there is one.
 fn own_schema(instrument: &Instrument) -> Option<Schema> {
-    match instrument.book_depth {
-        _ if instrument.has(Channel::Orders) => Some(Schema::Mbo),
-        1 if instrument.has(Channel::Book) => Some(Schema::Mbp1),
-        10 if instrument.has(Channel::Book) => Some(Schema::Mbp10),
-        _ if instrument.has(Channel::Book) || instrument.has(Channel::Quotes) => None,
-        _ => instrument.has(Channel::Trades).then_some(Schema::Trades),
+    match instrument.channels {
+        has if has.contains(Channel::Orders) => Some(Schema::Mbo),
+        // Each record of mbp-1 and mbp-10 is the change of an order, with the levels behind it; only levels are known.
+        has if has.contains(Channel::Book) || has.contains(Channel::Quotes) => None,
+        has => has.contains(Channel::Trades).then_some(Schema::Trades),
     }
 }
 
@@ -50,10 +49,9 @@ fn common_own_schema(chosen: &Chosen, file: &str) -> Result<Schema, ExportError>
                 file: file.to_owned(),
                 symbol: instrument.symbol.clone(),
                 problem: format!(
-                    "no DBN schema holds its channels ({}; {} levels a side); allowed: orders (mbo), the best level or \
-                     the best 10 (mbp-1, mbp-10), trades alone (trades)",
-                    channels.join(", "),
-                    instrument.book_depth
+                    "no DBN schema holds its channels ({}); allowed: orders (mbo), or trades without quotes and books \
+                     (trades); --to csv and jsonl write levels",
+                    channels.join(", ")
                 ),
             }
         })?;
