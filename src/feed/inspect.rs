@@ -5,6 +5,7 @@ mod plot;
 mod series;
 mod tally;
 mod text;
+mod times;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,15 +15,17 @@ use serde::Serialize;
 
 use self::tally::Tally;
 pub(super) use self::text::grouped;
+use self::times::Times;
 use super::error::FeedError;
 use super::format::RECORD_BYTES;
 use super::reader::Reader;
 use super::time::rfc3339;
 use super::verify::DeclaredLoss;
-use crate::model::{ABSENT_TIME, Decimal, Deriver, PrimaryKind};
+use crate::model::{Decimal, Deriver, PrimaryKind};
 
 pub use self::plot::{Picture, draw};
 pub use self::series::{Series, Slice, series};
+pub use self::times::Ahead;
 
 /// Levels a side that a report shows.
 const LEVELS_SHOWN: usize = 5;
@@ -55,6 +58,8 @@ pub struct Report {
     /// First and last time by which the file is replayed, which `--from`, `--to` and `--start` are about: those of
     /// receipt where the file has them.
     pub paced: Option<Span>,
+    /// Records whose time does not count, since it is far ahead of what follows; absent where there is none.
+    pub ahead: Option<Ahead>,
     /// The second with the most exchange events, those of snapshots left out; absent where nothing has a time.
     pub busiest_second: Option<BusiestSecond>,
     /// Losses that the file declares.
@@ -238,10 +243,12 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
     let mut actions = [0_u64; 256];
     let mut derived = Vec::new();
     let mut seconds = tally::Seconds::default();
+    let mut times = Times::default();
     loop {
         match reader.next_block() {
-            Ok(Some(block)) => {
-                for primary in block {
+            Ok(Some(_)) => {
+                for (at, primary) in reader.block().iter().enumerate() {
+                    times.add(&reader, at, records);
                     kinds[usize::from(primary.kind)] += 1;
                     actions[tally::source_action(primary)] += 1;
                     events += u64::from(primary.is_last());
@@ -251,7 +258,7 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
                     unknown += u64::from(deriver.apply(primary, &mut derived).is_err());
                     derived.clear();
                 }
-                records += block.len() as u64;
+                records += reader.block().len() as u64;
             }
             Ok(None) => break,
             Err(FeedError::Damaged { fault: found, .. }) => {
@@ -267,10 +274,6 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
     let raw_bytes = records * RECORD_BYTES as u64;
     let read_bytes = fault.as_ref().map_or(reader.bytes(), |fault| fault.offset.min(reader.bytes()));
     let ratio = (raw_bytes as f64 / read_bytes.max(1) as f64 * 100.0).round() / 100.0;
-    let known = |time_ns: &u64| *time_ns != ABSENT_TIME;
-    let first_ns = reader.blocks().iter().map(|block| block.first_time_ns).find(known);
-    let last_ns = reader.blocks().iter().map(|block| block.last_time_ns).filter(known).max();
-    let paced = first_ns.zip(last_ns);
     Ok(Report {
         file: reader.path().to_owned(),
         writer: reader.description().writer.clone(),
@@ -283,7 +286,8 @@ pub fn inspect(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Report
         kinds: by_name(&kinds, kind_name),
         source_actions: by_name(&actions[1..], |index| tally::action_name(index + 1)),
         span: span(tallies.iter().filter_map(|tally| tally.span).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))),
-        paced: span(paced),
+        paced: span(times.span_ns()),
+        ahead: times.ahead,
         losses: reader
             .losses()
             .iter()

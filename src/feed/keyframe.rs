@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::error::FeedError;
 use super::format::{BlockHeader, block_kind};
-use super::pacing_time_ns;
 use super::reader::{Keyframe, Reader};
+use super::running::Settling;
 use crate::limits;
 use crate::model::{ABSENT_TIME, Catalog, Channel, Deriver, Event, Primary, PrimaryKind, primary_flags};
 
@@ -35,9 +35,8 @@ pub(super) struct Keyframes {
     before: u64,
     /// That of the record before which the next may come.
     due: u64,
-    /// Greatest pacing time of a record, snapshots left out and counted in.
-    time_ns: Option<u64>,
-    place_ns: Option<u64>,
+    /// How far the records have come.
+    times: Settling,
     /// What the deriver says, which nobody hears; reused, as the state is.
     derived: Vec<Event>,
     state: Vec<Primary>,
@@ -52,8 +51,7 @@ impl Keyframes {
             settings,
             before: 0,
             due: settings.every,
-            time_ns: None,
-            place_ns: None,
+            times: Settling::default(),
             derived: Vec::new(),
             state: Vec::new(),
         }
@@ -68,7 +66,7 @@ impl Keyframes {
         reader.rewind();
         if let Some(keyframe) = reader.keyframe_before(u64::MAX)? {
             start(reader, keyframe, &mut keyframes.deriver)?;
-            (keyframes.time_ns, keyframes.place_ns) = (keyframe.time_ns, keyframe.place_ns);
+            keyframes.times = Settling::at(keyframe.time_ns, keyframe.place_ns);
             keyframes.before = keyframe.record;
             keyframes.due += keyframe.record;
         }
@@ -85,12 +83,7 @@ impl Keyframes {
 
     /// Takes a record that is written.
     pub fn follow(&mut self, primary: &Primary) {
-        if let Some(time_ns) = pacing_time_ns(primary) {
-            self.place_ns = self.place_ns.max(Some(time_ns));
-            if primary.flags & primary_flags::SNAPSHOT == 0 {
-                self.time_ns = self.time_ns.max(Some(time_ns));
-            }
-        }
+        self.times.follow(primary);
         // A kind that is not known changes no book.
         let _ = self.deriver.apply(primary, &mut self.derived);
         self.derived.clear();
@@ -110,7 +103,8 @@ impl Keyframes {
         }
         self.due += record - self.before;
         self.before = record;
-        let (time_ns, place_ns) = (self.time_ns.unwrap_or(ABSENT_TIME), self.place_ns.unwrap_or(ABSENT_TIME));
+        let (time_ns, place_ns) = self.times.greatest_ns();
+        let (time_ns, place_ns) = (time_ns.unwrap_or(ABSENT_TIME), place_ns.unwrap_or(ABSENT_TIME));
         let parts = self.state.chunks(limits::FEED_BLOCK_RECORDS_MAX);
         let last = u16::try_from(parts.len().checked_sub(1)?).ok()?;
         Some((0..=last).rev().zip(parts).map(move |(parts_left, records)| {
@@ -130,7 +124,8 @@ impl Keyframes {
 
     fn take_state(&mut self) {
         self.state.clear();
-        let time_ns = self.time_ns.or(self.place_ns).unwrap_or(ABSENT_TIME);
+        let (time_ns, place_ns) = self.times.greatest_ns();
+        let time_ns = time_ns.or(place_ns).unwrap_or(ABSENT_TIME);
         for (instrument, _) in self.catalog.iter() {
             sequences(&self.deriver, instrument, time_ns, &mut self.state);
             self.deriver.snapshot(instrument, time_ns, &mut self.state);

@@ -20,6 +20,7 @@ mod payload;
 mod reader;
 pub mod repair;
 mod replay;
+mod running;
 mod stream;
 mod time;
 pub mod verify;

@@ -237,6 +237,11 @@ impl<R> Reader<R> {
         self.blocks.get(in_hand).map_or_else(|| self.records(), |entry| entry.first_record)
     }
 
+    /// The blocks of records behind the block in hand.
+    pub(super) fn blocks_behind(&self) -> &[IndexEntry] {
+        &self.blocks[self.next..]
+    }
+
     /// The losses that the file declares, in the order of the file.
     pub fn losses(&self) -> &[LossAt] {
         &self.losses

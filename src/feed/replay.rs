@@ -60,8 +60,9 @@ impl Default for ReplaySettings {
 /// One or more feed files as one source.
 ///
 /// Whole exchange events go out when their last record is due: by receive time where the recording has one, else by
-/// event time, on an absolute schedule that starts with the first record that has a time. Records of a snapshot, and
-/// times that step back, take no time. It holds one block of each file and one exchange event.
+/// event time, on an absolute schedule that starts with the first record that has a time. Records of a snapshot, times
+/// that step back, and times far ahead that what follows takes back take no time. It holds one block of each file and
+/// one exchange event.
 ///
 /// A seek begins a new epoch with the state before the first event at the time that is sought or later, told as a
 /// snapshot (which takes no time), and goes on from there, playing or paused as before. The state is that of a run from
@@ -118,9 +119,9 @@ impl Replay {
         let (catalog, placed) = merge_catalogs(&readers)?;
         let is_alone = alone(&placed, catalog.len());
         let records = readers.iter().map(Reader::records).sum();
-        let tracks: Vec<Track> =
+        let mut tracks: Vec<Track> =
             readers.into_iter().zip(placed).map(|(reader, placed)| Track::new(reader, placed)).collect();
-        let (begin_ns, end_ns) = span(&tracks, settings)?;
+        let (begin_ns, end_ns) = span(&mut tracks, settings)?;
         let shared = Arc::new(Shared {
             paused: AtomicBool::new(settings.start_paused),
             speed: AtomicU32::new(settings.speed.thousandths().unwrap_or(0)),
@@ -176,7 +177,7 @@ impl Replay {
         for (number, track) in self.tracks.iter_mut().enumerate() {
             track.rewind();
             if track.advance()? {
-                self.order.push(Reverse((track.place_ns, number)));
+                self.order.push(Reverse((track.place_ns(), number)));
             }
         }
         Ok(())
@@ -194,7 +195,7 @@ impl Replay {
         self.order.pop();
         let track = &mut self.tracks[number];
         if track.advance()? {
-            self.order.push(Reverse((track.place_ns, number)));
+            self.order.push(Reverse((track.place_ns(), number)));
         }
         Ok(())
     }
@@ -365,10 +366,10 @@ fn alone(placed: &[Vec<Placed>], instruments: usize) -> Vec<bool> {
 }
 
 /// When a replay begins and ends, by the records there are and by what is asked for; 0: no record has a time.
-fn span(tracks: &[Track], settings: ReplaySettings) -> Result<(u64, u64), FeedError> {
-    let spans = || tracks.iter().map(Track::span_ns);
-    let first_ns = spans().filter_map(|(first, _)| first).min().unwrap_or(0);
-    let last_ns = spans().filter_map(|(_, last)| last).max().unwrap_or(0);
+fn span(tracks: &mut [Track], settings: ReplaySettings) -> Result<(u64, u64), FeedError> {
+    let spans = tracks.iter_mut().map(Track::span_ns).collect::<Result<Vec<_>, _>>()?;
+    let first_ns = spans.iter().filter_map(|(first, _)| *first).min().unwrap_or(0);
+    let last_ns = spans.iter().filter_map(|(_, last)| *last).max().unwrap_or(0);
     let (from_ns, to_ns) = (settings.from_ns.unwrap_or(0), settings.to_ns.unwrap_or(u64::MAX));
     if from_ns > to_ns || from_ns > last_ns.max(first_ns) || to_ns < first_ns {
         return Err(FeedError::Span {

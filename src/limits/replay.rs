@@ -10,6 +10,14 @@ pub const FEED_KEYFRAME_RECORDS: u64 = 65_536;
 /// what happens or less, so keyframes take up to 3 % of a file.
 pub const FEED_KEYFRAME_SHARE: u64 = 16;
 
+/// Nanoseconds by which a record's time may be ahead of all before without being looked at: a replay that waits that long
+/// for nothing stands still for nobody.
+pub const FEED_LEAP_NS: u64 = 1_000_000_000;
+
+/// Times behind a record by which it is told whether its time counts. Where up to half as many records in a row have
+/// a wrong time, it does not.
+pub const FEED_LEAP_TIMES: usize = 1_024;
+
 /// Feed files that one replay merges. Each costs a descriptor and up to some megabytes.
 pub const REPLAY_FILES_MAX: usize = 256;
 

@@ -287,13 +287,18 @@ impl Recorder {
     }
 
     fn next_file(&mut self) -> Result<Writer, GaveUp> {
+        let mut failed = false;
         loop {
             self.number += 1;
             match create(&numbered(&self.settings.file, self.number), &self.description) {
-                Ok(writer) => return Ok(writer),
+                Ok(writer) => {
+                    self.tell_again(failed);
+                    return Ok(writer);
+                }
                 // Of an earlier recording: nothing is overwritten.
                 Err(FeedError::Exists { .. }) => {}
                 Err(error) => {
+                    failed = true;
                     self.number -= 1;
                     self.wait(&error)?;
                 }
@@ -313,10 +318,15 @@ impl Recorder {
             failed = true;
             self.wait(&error)?;
         }
+        self.tell_again(failed);
+        Ok(())
+    }
+
+    /// Logs that what failed is done.
+    fn tell_again(&self, failed: bool) {
         if failed {
             tracing::info!(file = self.file(), "the disk takes the recording again");
         }
-        Ok(())
     }
 
     /// Waits for another try.

@@ -13,6 +13,7 @@ use super::output::{Created, Output};
 use super::selection::Selection;
 use super::{ExportError, Exported, next_whole_block};
 use crate::feed::reader::Reader;
+use crate::feed::running::{self, Position};
 
 /// Writes the records that were chosen; [`Selection::channels`] must be `None`. `progress` hears how many records of how
 /// many were read.
@@ -26,18 +27,21 @@ pub fn export(
     let chosen = selection.choose(&reader)?;
     let origin = metadata::Origin::of(reader.description());
     let schema = records::common_schema(&chosen, &origin, reader.path())?;
-    let metadata = metadata::metadata(&reader, &chosen, &origin, schema)?;
+    let span_ns = running::span_ns(&mut reader)?;
+    let metadata = metadata::metadata(&reader, span_ns, &chosen, &origin, schema)?;
     let total = reader.records();
     let mut records = Records::new(schema, origin, reader.path());
     let mut created = Created::default();
     let mut out = Output::create(out, &mut created)?;
     out.append(&metadata)?;
-    let (mut read, mut bytes) = (0, Vec::new());
+    let (mut read, mut bytes, mut position) = (0, Vec::new(), Position::default());
     let mut fault = reader.fault().cloned();
-    while let Some(block) = next_whole_block(&mut reader, &mut fault)? {
-        for primary in block {
-            if let Some(instrument) = chosen.catalog.get(primary.instrument).filter(|_| chosen.takes(primary))
-            {
+    while next_whole_block(&mut reader, &mut fault)? {
+        for at in 0..reader.block().len() {
+            let time_ns = position.follow(&reader, at);
+            let primary = &reader.block()[at];
+            let instrument = chosen.catalog.get(primary.instrument);
+            if let Some(instrument) = instrument.filter(|_| chosen.takes(primary, time_ns)) {
                 records.take(read, primary, instrument, &mut bytes)?;
             }
             read += 1;

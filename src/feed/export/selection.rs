@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::ExportError;
-use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
 use crate::feed::rfc3339;
 use crate::model::{ABSENT_TIME, Catalog, Channel, ChannelSet, Instrument, Primary, primary_flags};
@@ -109,9 +108,10 @@ impl Chosen {
         self.start_ns.is_some()
     }
 
-    /// Whether the record lies in the range. One without any time does where the range has no bounds.
-    pub fn is_in_range(&self, primary: &Primary) -> bool {
-        match pacing_time_ns(primary) {
+    /// Whether a record that stands there in time lies in the range. What stands before any time does where the range has
+    /// no bounds.
+    pub fn is_in_range(&self, time_ns: Option<u64>) -> bool {
+        match time_ns {
             Some(time) => {
                 self.start_ns.is_none_or(|start| time >= start) && self.end_ns.is_none_or(|end| time < end)
             }
@@ -119,16 +119,16 @@ impl Chosen {
         }
     }
 
-    /// Whether the range ends before the record. (Those of a snapshot may be older or younger than what they stand
-    /// between.)
-    pub fn ends_before(&self, primary: &Primary) -> bool {
+    /// Whether the range ends before the record, which stands there in time. (Those of a snapshot may be older or
+    /// younger than what they stand between.)
+    pub fn ends_before(&self, primary: &Primary, time_ns: Option<u64>) -> bool {
         let is_snapshot = primary.flags & primary_flags::SNAPSHOT != 0;
-        !is_snapshot && self.end_ns.is_some_and(|end| pacing_time_ns(primary).is_some_and(|time| time >= end))
+        !is_snapshot && self.end_ns.is_some_and(|end| time_ns.is_some_and(|time| time >= end))
     }
 
-    /// Whether the record is of a chosen instrument and in the range.
-    pub fn takes(&self, primary: &Primary) -> bool {
-        self.instruments[primary.instrument as usize] && self.is_in_range(primary)
+    /// Whether the record, which stands there in time, is of a chosen instrument and in the range.
+    pub fn takes(&self, primary: &Primary, time_ns: Option<u64>) -> bool {
+        self.instruments[primary.instrument as usize] && self.is_in_range(time_ns)
     }
 
     /// The part of these times that lies in the range, at least a nanosecond.

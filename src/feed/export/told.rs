@@ -3,6 +3,7 @@
 use super::selection::Chosen;
 use super::{ExportError, Exported, next_whole_block};
 use crate::feed::reader::Reader;
+use crate::feed::running::Position;
 use crate::feed::{FeedError, keyframe, pacing_time_ns};
 use crate::model::{
     Bar, BarStep, Bars, Body, Channel, Deriver, Event, Instrument, Level, Order, Period, Primary, Quote,
@@ -40,20 +41,26 @@ pub(super) fn tell(
 ) -> Result<Exported, ExportError> {
     let total = reader.records();
     let mut teller = Teller::new(chosen, sheet);
-    let (mut records, mut is_over) = (0, false);
+    let (mut records, mut is_over, mut position) = (0, false, Position::default());
     let begin_ns = chosen.start_ns.filter(|_| !chosen.channels().contains(Channel::Bars));
     if let Some(keyframe) = begin_ns.map(|begin_ns| reader.keyframe_before(begin_ns)).transpose()?.flatten() {
         keyframe::start(reader, keyframe, &mut teller.deriver)?;
         teller.recv_ns = keyframe.place_ns.unwrap_or(0);
+        position = Position::at(keyframe.time_ns);
     }
     let before = reader.position();
     let mut fault = reader.fault().cloned();
-    while !is_over && let Some(block) = next_whole_block(reader, &mut fault)? {
-        let end = block.iter().position(|primary| chosen.ends_before(primary));
-        let within = &block[..end.unwrap_or(block.len())];
-        within.iter().try_for_each(|primary| teller.take(primary))?;
-        is_over = end.is_some();
-        records += within.len() as u64;
+    while !is_over && next_whole_block(reader, &mut fault)? {
+        for at in 0..reader.block().len() {
+            let time_ns = position.follow(reader, at);
+            let primary = &reader.block()[at];
+            is_over = chosen.ends_before(primary, time_ns);
+            if is_over {
+                break;
+            }
+            teller.take(primary, time_ns)?;
+            records += 1;
+        }
         progress(before + records, total);
     }
     if let Some(fault) = fault.as_ref().filter(|_| chosen.has_start() && !teller.in_range && !is_over) {
@@ -112,8 +119,9 @@ impl<'a> Teller<'a> {
         }
     }
 
-    fn take(&mut self, primary: &Primary) -> Result<(), ExportError> {
-        let (number, in_range) = (primary.instrument as usize, self.chosen.is_in_range(primary));
+    /// Takes the record that comes next, and where it stands in time.
+    fn take(&mut self, primary: &Primary, time_ns: Option<u64>) -> Result<(), ExportError> {
+        let (number, in_range) = (primary.instrument as usize, self.chosen.is_in_range(time_ns));
         if in_range && !self.in_range {
             self.in_range = true;
             self.tell_states()?;
@@ -121,7 +129,7 @@ impl<'a> Teller<'a> {
         self.recv_ns = pacing_time_ns(primary).unwrap_or(self.recv_ns);
         // A kind of a later version changes nothing that this one could tell.
         let is_known = self.deriver.apply(primary, &mut self.events).is_ok();
-        self.left_out += u64::from(!is_known && self.chosen.takes(primary));
+        self.left_out += u64::from(!is_known && self.chosen.takes(primary, time_ns));
         self.open[number] = !primary.is_last();
         self.pass_on(in_range)?;
         if in_range && self.untold[number] && !self.open[number] {

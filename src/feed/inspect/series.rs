@@ -6,7 +6,8 @@ use crate::feed::error::FeedError;
 use crate::feed::format::Loss;
 use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
-use crate::model::{ABSENT, ABSENT_TIME, Deriver, primary_flags};
+use crate::feed::running::{self, Running};
+use crate::model::{ABSENT, Deriver, primary_flags};
 
 /// Slices of a series.
 const SLICES: u64 = 800;
@@ -46,9 +47,8 @@ pub struct Slice {
 /// Where the file has no instrument of that number.
 pub fn series(path: &Path, instrument: u32) -> Result<Series, FeedError> {
     let mut reader = Reader::open(path)?;
-    let known = |time: &u64| *time != ABSENT_TIME;
     let start_ns = first_time_ns(&mut reader)?.unwrap_or(0);
-    let end_ns = reader.blocks().iter().map(|block| block.last_time_ns).filter(known).max().unwrap_or(0);
+    let end_ns = running::span_ns(&mut reader)?.1.unwrap_or(0);
     let slice_ns = (end_ns.saturating_sub(start_ns) / SLICES).max(1) + 1;
     let mut deriver = Deriver::new(reader.catalog().clone());
     let defined = &reader.catalog().instruments()[instrument as usize];
@@ -90,9 +90,12 @@ pub fn series(path: &Path, instrument: u32) -> Result<Series, FeedError> {
 
 /// When the recording begins: a snapshot of what stood before may be much older. The reader is rewound.
 fn first_time_ns(reader: &mut Reader) -> Result<Option<u64>, FeedError> {
-    let mut first = None;
-    while let (None, Some(block)) = (first, reader.next_block()?) {
-        let live = block.iter().filter(|primary| primary.flags & primary_flags::SNAPSHOT == 0);
+    let (mut first, mut running) = (None, Running::default());
+    while first.is_none() && reader.next_block()?.is_some() {
+        let block = reader.block();
+        let counted = (0..block.len()).filter(|at| running.follow(reader, *at) == Some(true));
+        let live =
+            counted.map(|at| &block[at]).filter(|primary| primary.flags & primary_flags::SNAPSHOT == 0);
         first = live.filter_map(pacing_time_ns).next();
     }
     reader.rewind();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::{Book, BookLevel, InstrumentReport, Report, Span, Volume};
+use super::{Ahead, Book, BookLevel, InstrumentReport, Report, Span, Volume};
 use crate::feed::time::rfc3339;
 
 /// Instruments shown in full, those with the most records first.
@@ -40,6 +40,15 @@ impl Report {
         write_span(out, self.span.as_ref())?;
         if let Some(paced) = self.paced.as_ref().filter(|paced| Some(*paced) != self.span.as_ref()) {
             writeln!(out, "  replayed  {} to {}, by the times of receipt", paced.first, paced.last)?;
+        }
+        if let Some(ahead) = &self.ahead {
+            let Ahead { records, first_record, first, .. } = ahead;
+            writeln!(
+                out,
+                "  ahead     {} x a time after those that follow, which does not count; first in record {}: {first}",
+                grouped(*records),
+                grouped(*first_record)
+            )?;
         }
         if let Some(busiest) = &self.busiest_second {
             writeln!(

@@ -56,14 +56,15 @@ impl Replay {
         let mut passage = Passage { time_ns, passed_ns: 0, books: Books { deriver, derived: Vec::new() } };
         self.order.clear();
         for (number, track) in self.tracks.iter_mut().enumerate() {
-            if self.is_alone[number] {
+            // A keyframe whose records have no time is no beginning.
+            if self.is_alone[number] && time_ns > 0 {
                 let passed_ns = track.rewind_to(time_ns, |primary| passage.books.follow(primary))?;
                 passage.passed_ns = passage.passed_ns.max(passed_ns.unwrap_or(0));
             } else {
                 track.rewind();
             }
             if track.advance()? {
-                self.order.push(Reverse((track.place_ns, number)));
+                self.order.push(Reverse((track.place_ns(), number)));
             }
         }
         self.way = Way::Passing(Box::new(passage));
@@ -99,11 +100,15 @@ impl Replay {
         while records < limits::REPLAY_PASS_RECORDS {
             let Some(number) = self.head() else { return Ok(true) };
             let track = &self.tracks[number];
-            let time_ns = track.time_ns.unwrap_or(0);
-            if time_ns >= passage.time_ns {
+            // What takes no time comes with what is before it; of a file without times all is at the beginning.
+            let is_there = match track.time_ns {
+                Some(time_ns) => time_ns >= passage.time_ns,
+                None => self.shared.end_ns == 0 && passage.time_ns == 0,
+            };
+            if is_there {
                 return Ok(true);
             }
-            passage.passed_ns = passage.passed_ns.max(track.place_ns);
+            passage.passed_ns = passage.passed_ns.max(track.place_ns());
             records += track.event.len();
             track.event.iter().for_each(|primary| passage.books.follow(primary));
             self.next_event(number)?;

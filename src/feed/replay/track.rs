@@ -2,10 +2,11 @@
 
 use super::merge::Placed;
 use crate::feed::error::FeedError;
-use crate::feed::pacing_time_ns;
 use crate::feed::reader::Reader;
+use crate::feed::running::{self, Running};
+use crate::feed::{pacing_time_ns, rfc3339};
 use crate::limits;
-use crate::model::{ABSENT_TIME, Primary, primary_flags};
+use crate::model::{Primary, primary_flags};
 
 /// One file of a replay.
 pub struct Track {
@@ -18,10 +19,12 @@ pub struct Track {
     losses_logged: usize,
     /// The event in hand; longer ones come in pieces of [`limits::EVENT_RECORDS_MAX`].
     pub event: Vec<Primary>,
-    /// When the event's last timed record was received; `None` where it takes no time.
+    /// When the event's last timed record whose time counts was received; `None` where it takes no time.
     pub time_ns: Option<u64>,
-    /// Where the event stands among those of other files; never steps back.
-    pub place_ns: u64,
+    /// Up to the event: where it stands among those of other files.
+    running: Running,
+    /// Whether a time that does not count was logged.
+    leap_logged: bool,
     /// The running number in the file of the first record behind the event.
     behind: u64,
 }
@@ -35,15 +38,21 @@ impl Track {
             losses_logged: 0,
             event: Vec::new(),
             time_ns: None,
-            place_ns: 0,
+            running: Running::default(),
+            leap_logged: false,
             behind: 0,
         }
+    }
+
+    /// Where the event in hand stands among those of other files; never steps back.
+    pub fn place_ns(&self) -> u64 {
+        self.running.now_ns().unwrap_or(0)
     }
 
     pub fn rewind(&mut self) {
         self.reader.rewind();
         self.at = 0;
-        self.place_ns = 0;
+        self.running = Running::default();
         self.behind = 0;
     }
 
@@ -61,17 +70,14 @@ impl Track {
         self.reader.start_at(keyframe, |primary| {
             take(&Primary { instrument: placed[primary.instrument as usize].number, ..*primary });
         })?;
-        self.place_ns = keyframe.place_ns.unwrap_or(0);
+        self.running = Running::at(keyframe.place_ns);
         self.behind = keyframe.record;
         Ok(keyframe.place_ns)
     }
 
-    /// Pacing time of the file's first and of its last record, where they have one.
-    pub fn span_ns(&self) -> (Option<u64>, Option<u64>) {
-        let known = |time_ns: u64| (time_ns != ABSENT_TIME).then_some(time_ns);
-        let blocks = self.reader.blocks();
-        let first = blocks.first().and_then(|block| known(block.first_time_ns));
-        (first, blocks.iter().filter_map(|block| known(block.last_time_ns)).max())
+    /// When the file begins and ends; `None`: no record has a time. To be asked before the first event.
+    pub fn span_ns(&mut self) -> Result<(Option<u64>, Option<u64>), FeedError> {
+        running::span_ns(&mut self.reader)
     }
 
     /// Records of the file before the event in hand.
@@ -102,20 +108,33 @@ impl Track {
                     quantity: primary.quantity,
                 });
             };
+            match self.running.follow(&self.reader, self.at) {
+                Some(true) if primary.flags & primary_flags::SNAPSHOT == 0 => {
+                    self.time_ns = self.time_ns.max(pacing_time_ns(&primary));
+                }
+                Some(false) => self.log_leap(&primary),
+                Some(true) | None => {}
+            }
             self.at += 1;
             self.behind += 1;
-            if let Some(time_ns) = pacing_time_ns(&primary) {
-                self.place_ns = self.place_ns.max(time_ns);
-                if primary.flags & primary_flags::SNAPSHOT == 0 {
-                    self.time_ns = self.time_ns.max(Some(time_ns));
-                }
-            }
             self.event.push(primary);
             if primary.is_last() {
                 break;
             }
         }
         Ok(!self.event.is_empty())
+    }
+
+    /// Logs the first time that does not count.
+    fn log_leap(&mut self, primary: &Primary) {
+        if !std::mem::replace(&mut self.leap_logged, true) {
+            tracing::warn!(
+                file = self.reader.path(),
+                record = self.behind,
+                time = pacing_time_ns(primary).map(rfc3339),
+                "the time of a record is after the times of those that follow, and does not count; further ones of this file are not logged"
+            );
+        }
     }
 
     /// Logs the losses that the file declares before the block in hand: each once, however often it is replayed.

@@ -10,11 +10,11 @@ use time::{Date, OffsetDateTime};
 
 use crate::feed::Description;
 use crate::feed::databento::Schema;
-use crate::feed::export::ExportError;
 use crate::feed::export::selection::Chosen;
-use crate::feed::pacing_time_ns;
+use crate::feed::export::{ExportError, next_whole_block};
 use crate::feed::reader::Reader;
-use crate::model::{ABSENT_TIME, Instrument};
+use crate::feed::running::Position;
+use crate::model::Instrument;
 
 /// The dataset of what does not come from Databento.
 const OWN_DATASET: &str = "TICKCAST";
@@ -69,17 +69,15 @@ pub(super) fn instrument_id(number: u32, instrument: &Instrument) -> u32 {
     if instrument.source_id == 0 { number + 1 } else { instrument.source_id }
 }
 
-/// The metadata, encoded.
+/// The metadata, encoded; the two times are when the file begins and ends.
 pub(super) fn metadata(
     reader: &Reader,
+    (first_ns, last_ns): (Option<u64>, Option<u64>),
     chosen: &Chosen,
     origin: &Origin,
     schema: Option<Schema>,
 ) -> Result<Vec<u8>, ExportError> {
-    let times = |time: Option<u64>| time.filter(|time| *time != ABSENT_TIME);
-    let (first, last) = (reader.blocks().first(), reader.blocks().last());
-    let start_ns = times(first.map(|block| block.first_time_ns)).unwrap_or(0);
-    let last_ns = times(last.map(|block| block.last_time_ns)).unwrap_or(0);
+    let (start_ns, last_ns) = (first_ns.unwrap_or(0), last_ns.unwrap_or(0));
     let (start_ns, end_ns) = chosen.narrow(start_ns, last_ns.max(start_ns).saturating_add(1));
     // Whole days, the last one left out.
     let (start_date, end_date) = (date(start_ns), date(end_ns.saturating_add(86_400_000_000_000 - 1)));
@@ -150,9 +148,13 @@ fn days(
         .collect();
     let mut days: BTreeMap<u32, BTreeSet<Date>> = BTreeMap::new();
     let mut reader = Reader::open(Path::new(file))?;
-    while let Some(block) = reader.next_block()? {
-        for primary in block.iter().filter(|primary| wanted.contains(&primary.instrument)) {
-            if let Some(time_ns) = pacing_time_ns(primary).filter(|_| chosen.takes(primary)) {
+    let mut position = Position::default();
+    while next_whole_block(&mut reader, &mut None)? {
+        for at in 0..reader.block().len() {
+            let stands_ns = position.follow(&reader, at);
+            let primary = &reader.block()[at];
+            let is_of_them = wanted.contains(&primary.instrument) && chosen.takes(primary, stands_ns);
+            if let Some(time_ns) = stands_ns.filter(|_| is_of_them) {
                 days.entry(primary.instrument).or_default().insert(date(time_ns));
             }
         }
