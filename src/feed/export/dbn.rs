@@ -36,7 +36,7 @@ pub fn export(
     out.append(&metadata)?;
     let (mut read, mut bytes, mut position) = (0, Vec::new(), Position::default());
     let mut fault = reader.fault().cloned();
-    while next_whole_block(&mut reader, &mut fault)?.is_some() {
+    while next_whole_block(&mut reader, &mut fault)? {
         for at in 0..reader.block().len() {
             let time_ns = position.follow(&reader, at);
             let primary = &reader.block()[at];

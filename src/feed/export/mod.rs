@@ -26,7 +26,7 @@ use self::told::{Sheet, tell};
 use super::error::{Fault, FeedError};
 use super::reader::Reader;
 use super::time::rfc3339;
-use crate::model::{Channel, Primary};
+use crate::model::Channel;
 
 pub use self::selection::Selection;
 
@@ -52,23 +52,20 @@ pub struct Exported {
 impl Exported {
     /// Of an export that read these records, by their running numbers, up to the fault if there is one.
     fn of(reader: &Reader, read: Range<u64>, written: u64, left_out: u64, fault: Option<Fault>) -> Exported {
-        let losses =
-            reader.losses().iter().filter(|at| read.start <= at.record && at.record <= read.end).count();
+        let is_read = |record| read.start <= record && record <= read.end;
+        let losses = reader.losses().iter().filter(|at| is_read(at.record)).count();
         Exported { records: read.end - read.start, written, left_out, losses, fault }
     }
 }
 
-/// The records of the next block; `None` behind the last, and where damage begins, which is put into `fault`.
-fn next_whole_block<'a>(
-    reader: &'a mut Reader,
-    fault: &mut Option<Fault>,
-) -> Result<Option<&'a [Primary]>, FeedError> {
+/// Reads the next block; `false` behind the last, and where damage begins, which is put into `fault`.
+fn next_whole_block(reader: &mut Reader, fault: &mut Option<Fault>) -> Result<bool, FeedError> {
     match reader.next_block() {
         Err(FeedError::Damaged { fault: found, .. }) => {
             *fault = Some(found);
-            Ok(None)
+            Ok(false)
         }
-        other => other,
+        other => Ok(other?.is_some()),
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn tell(
     }
     let before = reader.position();
     let mut fault = reader.fault().cloned();
-    while !is_over && next_whole_block(reader, &mut fault)?.is_some() {
+    while !is_over && next_whole_block(reader, &mut fault)? {
         for at in 0..reader.block().len() {
             let time_ns = position.follow(reader, at);
             let primary = &reader.block()[at];

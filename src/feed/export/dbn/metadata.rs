@@ -10,8 +10,8 @@ use time::{Date, OffsetDateTime};
 
 use crate::feed::Description;
 use crate::feed::databento::Schema;
-use crate::feed::export::ExportError;
 use crate::feed::export::selection::Chosen;
+use crate::feed::export::{ExportError, next_whole_block};
 use crate::feed::reader::Reader;
 use crate::feed::running::Position;
 use crate::model::Instrument;
@@ -149,7 +149,7 @@ fn days(
     let mut days: BTreeMap<u32, BTreeSet<Date>> = BTreeMap::new();
     let mut reader = Reader::open(Path::new(file))?;
     let mut position = Position::default();
-    while reader.next_block()?.is_some() {
+    while next_whole_block(&mut reader, &mut None)? {
         for at in 0..reader.block().len() {
             let stands_ns = position.follow(&reader, at);
             let primary = &reader.block()[at];
