@@ -1,11 +1,11 @@
 //! `tickcast export`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::progress;
-use crate::feed::export::{self, ExportError, Exported, STANDARD_OUTPUT, Selection};
+use crate::feed::export::{self, Exported, STANDARD_OUTPUT, Selection};
 use crate::feed::{TIME_FORMS, parse_time_ns};
 use crate::model::{Channel, ChannelSet};
 
@@ -91,11 +91,22 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
     let exported = match args.to {
         Format::Csv => export::csv(&args.file, &selection, &args.out, &mut advance),
         Format::Jsonl => export::json_lines(&args.file, &selection, &args.out, &mut advance),
-        Format::Parquet => export_parquet(&args.file, &selection, &args.out, &mut advance)?,
+        #[cfg(feature = "parquet")]
+        Format::Parquet => export::parquet(&args.file, &selection, &args.out, &mut advance),
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => anyhow::bail!(
+            "this tickcast was built without the feature \"parquet\", which writes Parquet files; build it with it: \
+             cargo build --release --features parquet"
+        ),
         Format::Dbn if selection.channels.is_some() => anyhow::bail!(
             "--channels goes with csv, parquet and jsonl: what is in a DBN file follows from the instruments"
         ),
-        Format::Dbn => export_dbn(&args.file, &selection, &args.out, &mut advance)?,
+        #[cfg(feature = "dbn")]
+        Format::Dbn => export::dbn::export(&args.file, &selection, &args.out, &mut advance),
+        #[cfg(not(feature = "dbn"))]
+        Format::Dbn => anyhow::bail!(
+            "this tickcast was built without the feature \"dbn\", which writes Databento files; build it with it"
+        ),
     };
     bar.finish_and_clear();
     match exported {
@@ -105,51 +116,6 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         Err(error) => return Err(error.into()),
     }
     Ok(())
-}
-
-#[cfg(feature = "dbn")]
-fn export_dbn(
-    file: &Path,
-    selection: &Selection,
-    out: &Path,
-    advance: &mut dyn FnMut(u64, u64),
-) -> anyhow::Result<Result<Exported, ExportError>> {
-    Ok(export::dbn::export(file, selection, out, advance))
-}
-
-#[cfg(not(feature = "dbn"))]
-fn export_dbn(
-    _: &Path,
-    _: &Selection,
-    _: &Path,
-    _: &mut dyn FnMut(u64, u64),
-) -> anyhow::Result<Result<Exported, ExportError>> {
-    anyhow::bail!(
-        "this tickcast was built without the feature \"dbn\", which writes Databento files; build it with it"
-    )
-}
-
-#[cfg(feature = "parquet")]
-fn export_parquet(
-    file: &Path,
-    selection: &Selection,
-    out: &Path,
-    advance: &mut dyn FnMut(u64, u64),
-) -> anyhow::Result<Result<Exported, ExportError>> {
-    Ok(export::parquet(file, selection, out, advance))
-}
-
-#[cfg(not(feature = "parquet"))]
-fn export_parquet(
-    _: &Path,
-    _: &Selection,
-    _: &Path,
-    _: &mut dyn FnMut(u64, u64),
-) -> anyhow::Result<Result<Exported, ExportError>> {
-    anyhow::bail!(
-        "this tickcast was built without the feature \"parquet\", which writes Parquet files; build it with it: \
-         cargo build --release --features parquet"
-    )
 }
 
 fn report(args: &ExportArgs, exported: &Exported) {
