@@ -148,16 +148,20 @@ impl Position {
 
 /// Whether most of the times that follow are before it.
 fn is_taken_back(time_ns: u64, following: impl Iterator<Item = (u64, usize)>) -> bool {
-    let (mut before, mut left) = (0, limits::FEED_LEAP_TIMES);
+    const HALF: usize = limits::FEED_LEAP_TIMES / 2;
+    let (mut before, mut others) = (0, 0);
     for (following_ns, count) in following {
-        let count = count.min(left);
-        left -= count;
-        before += if following_ns < time_ns { count } else { 0 };
-        if left == 0 {
+        let count = count.min(limits::FEED_LEAP_TIMES - before - others);
+        match following_ns < time_ns {
+            true => before += count,
+            false => others += count,
+        }
+        // Whatever comes then, it is settled.
+        if before > HALF || others >= HALF {
             break;
         }
     }
-    before > (limits::FEED_LEAP_TIMES - left) / 2
+    before > (before + others) / 2
 }
 
 /// The times behind a record of the block in hand: those of the block's records, then, for the records of each block
