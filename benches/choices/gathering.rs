@@ -18,6 +18,7 @@ use tickcast::limits::{
 use tickcast::model::Event;
 use tickcast::shard::{Core, Offer, SessionId, Shard};
 use tickcast::stats::ShardStats;
+use tickcast::wire::market::{MessageHeader, QuoteBody};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
@@ -68,7 +69,8 @@ struct Work<'a> {
 /// What the shard's thread has seen.
 struct Carried {
     cpu_ns: f64,
-    bytes: u64,
+    /// Sent to each client.
+    bytes: Vec<u64>,
     /// From due to sent to everybody, nanoseconds.
     latencies: Histogram<u64>,
 }
@@ -108,7 +110,11 @@ impl Work<'_> {
         });
         let messages = (self.events.len() * self.sockets.len()) as u64;
         assert_eq!(stats.messages.get(), messages, "messages handed to sessions, and published for them");
-        self.sink.wait_for(before + carried.bytes);
+        // All have the same; and no frame is smaller than its messages.
+        let least = (self.events.len() * (size_of::<MessageHeader>() + size_of::<QuoteBody>())) as u64;
+        let first = carried.bytes[0];
+        assert!(first >= least && carried.bytes.iter().all(|bytes| *bytes == first), "{:?}", carried.bytes);
+        self.sink.wait_for(before + first * self.sockets.len() as u64);
         let [p50, p99] =
             [0.5, 0.99].map(|quantile| carried.latencies.value_at_quantile(quantile) as f64 / 1e3);
         [carried.cpu_ns / messages as f64, p50, p99]
@@ -150,7 +156,7 @@ impl Loop {
     async fn serve(mut self, mut tap: Tap<Event>) -> Carried {
         let mut carried = Carried {
             cpu_ns: 0.0,
-            bytes: 0,
+            bytes: vec![0; self.sockets.len()],
             latencies: Histogram::new(3).expect("three digits are a precision"),
         };
         let (mut dirty, mut scratch) = (Vec::new(), Vec::new());
@@ -163,7 +169,7 @@ impl Loop {
             let taken = self.take_batch(&mut tap);
             self.core.take_dirty(&mut dirty);
             for id in dirty.drain(..) {
-                carried.bytes += self.write(id, &mut scratch).await;
+                carried.bytes[id] += self.write(id, &mut scratch).await;
             }
             written = Instant::now();
             for number in ticks..ticks + taken {
