@@ -57,13 +57,12 @@ pub fn compare<const N: usize>(extent: Extent, case: &str, mut candidates: Vec<C
         return;
     }
     println!("  {case}");
-    for (candidate, result) in candidates.iter().zip(&results) {
+    for (at, (candidate, result)) in candidates.iter().zip(&results).enumerate() {
         let cells = (0..N).map(|figure| {
             let values: Vec<f64> = result.iter().map(|run| run[figure]).collect();
             let ratios =
                 result.iter().zip(&results[0]).map(|(run, first)| run[figure] / first[figure]).collect();
-            let is_first = std::ptr::eq(result, &raw const results[0]);
-            cell(values, (!is_first).then_some(ratios))
+            cell(values, (at > 0).then_some(ratios))
         });
         println!("    {:width$}{}", candidate.name, row(cells), width = NAME_WIDTH - 2);
     }
