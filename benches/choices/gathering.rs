@@ -168,6 +168,7 @@ impl Loop {
             sleep_until(written + self.gather);
             let taken = self.take_batch(&mut tap);
             self.core.take_dirty(&mut dirty);
+            dirty.sort_unstable();
             for id in dirty.drain(..) {
                 carried.bytes[id] += self.write(id, &mut scratch).await;
             }
