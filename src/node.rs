@@ -353,18 +353,8 @@ fn start_shard(
     let (stats, source) = (stats.shards[number].clone(), stats.source.clone());
     let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let catalog = catalog.clone();
-    let shard = Shard {
-        catalog,
-        epoch,
-        settings,
-        tap,
-        letters,
-        clock,
-        stats,
-        source,
-        replay,
-        plays_when_subscribed: false,
-    };
+    let shard =
+        Shard { catalog, epoch, settings, tap, letters, clock, stats, source, replay, is_private: false };
     let name = format!("shard-{number}");
     let thread = name.clone();
     let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;
