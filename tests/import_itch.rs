@@ -439,6 +439,29 @@ fn a_second_day_begins_with_empty_books() {
 }
 
 #[test]
+fn one_file_is_taken_in_once_and_a_copy_is_noted() {
+    let mut case = Case::new().input("in.itch", &small_file());
+    let link = case.folder.path().join("link.itch");
+    std::os::unix::fs::symlink(&case.inputs[0], &link).unwrap();
+    for again in [case.inputs[0].clone(), link] {
+        case.inputs.truncate(1);
+        case.inputs.push(again.clone());
+        let text = case.import(false, import).unwrap_err().to_string();
+        let (one, other) = (again.display(), case.inputs[0].display());
+        assert_eq!(text, format!("{one} and {other} are one file; each input is taken in once"));
+    }
+    let mut other = small_file();
+    *other.last_mut().unwrap() ^= 1;
+    let case = Case::new()
+        .input("in.itch", &small_file())
+        .input("other.itch", &other)
+        .input("copy.itch", &small_file());
+    let notes = case.import(false, import).unwrap().findings.notes;
+    let (copy, one) = (case.inputs[2].display(), case.inputs[0].display());
+    assert_eq!(notes, [format!("{copy} holds the same bytes as {one}: what they say is there twice")]);
+}
+
+#[test]
 fn a_stock_that_is_listed_late_is_taken_in_too() {
     let mut late = add(2, b'S', 7, 1_600_000);
     late[4] = 99;

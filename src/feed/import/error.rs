@@ -12,6 +12,14 @@ pub enum ImportError {
     /// No input, or too many.
     #[error("{0} input files given; 1 to {max} can be imported together", max = limits::IMPORT_FILES_MAX)]
     Files(usize),
+    /// One file is named twice.
+    #[error("{path} and {other} are one file; each input is taken in once")]
+    Twice {
+        /// The input.
+        path: String,
+        /// What it was called before.
+        other: String,
+    },
     /// The feed file is there already.
     #[error("{path} exists; an import overwrites nothing: remove it, or name another file")]
     Exists {

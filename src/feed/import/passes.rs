@@ -11,7 +11,7 @@ use super::event_ends::{Ends, EventEnds};
 use super::findings::Findings;
 use super::listing::Listing;
 use super::stored::Source;
-use super::{ImportError, ImportOptions, Imported, Progress};
+use super::{ImportError, ImportOptions, Imported, Progress, same};
 use crate::feed::FeedError;
 use crate::feed::format::Description;
 use crate::feed::keyframe::KeyframeSettings;
@@ -94,6 +94,7 @@ pub(super) fn import<F: Format>(
     if inputs.is_empty() || inputs.len() > limits::IMPORT_FILES_MAX {
         return Err(ImportError::Files(inputs.len()));
     }
+    same::refuse_one_file_twice(inputs)?;
     if out.exists() {
         return Err(ImportError::Exists { path: out.display().to_string() });
     }
@@ -142,6 +143,12 @@ fn read_twice<F: Format>(
                 let _ = std::fs::remove_file(out);
             }
         })?;
+    for (path, other) in same::copies(inputs) {
+        let (path, other) = (path.display(), other.display());
+        reading
+            .findings
+            .note(format!("{path} holds the same bytes as {other}: what they say is there twice"));
+    }
     Ok(Imported { source_records, instruments, written, findings: reading.findings })
 }
 
