@@ -181,7 +181,7 @@ mod tests {
             (["--channels", "level2"].as_slice(), "no such channel; allowed: quotes, trades, book"),
             (
                 &["--start", "monday"],
-                "invalid value 'monday' for '--start <TIME>': no time; allowed: a time such as",
+                "invalid value 'monday' for '--start <TIME>': no time; allowed: a time from 1970 to 2554 such as",
             ),
             (&["--to", "xml"], "cannot be used multiple times"),
             (&["c.feed"], "unexpected argument 'c.feed'"),
