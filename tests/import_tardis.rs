@@ -382,3 +382,31 @@ proptest! {
         prop_assert_eq!(imported.source_records + imported.findings.damaged, 1 + rows.lines().count() as u64);
     }
 }
+
+#[test]
+fn symbols_that_cannot_stay_as_they_are_are_told_with_their_names() {
+    let row = |symbol: &str| format!("x,{symbol},1,2,7,buy,1.5,2\n");
+    let long = "A".repeat(40);
+    let text = [TRADES.to_owned(), row("Ä1"), row("Ö1"), row("_1"), row(&long), row("plain")].concat();
+    let case = Case::new().input("in.csv", text.as_bytes());
+    let imported = case.import(true, import).unwrap();
+    let reader = Reader::open(&case.out()).unwrap();
+    let names: Vec<&str> = reader.catalog().instruments().iter().map(|one| &*one.symbol).collect();
+    assert_eq!(names, ["instrument:0", "instrument:1", "instrument:2", &long[..32], "x:plain"]);
+    let told = |symbol: &str, name: &str| format!("symbol {symbol:?} is {name} in the feed file");
+    assert_eq!(
+        imported.findings.notes,
+        [
+            told("x:Ä1", names[0]),
+            told("x:Ö1", names[1]),
+            told("x:_1", names[2]),
+            told(&format!("x:{long}"), names[3])
+        ]
+    );
+    // Of many so many are told, and how many more there are.
+    let rows: String = (0..30).map(|number| row(&format!("{number} 0"))).collect();
+    let case = Case::new().input("in.csv", (TRADES.to_owned() + &rows).as_bytes());
+    let notes = case.import(true, import).unwrap().findings.notes;
+    assert_eq!((notes.len(), &notes[0][..]), (17, "symbol \"x:0 0\" is x:0_0 in the feed file"));
+    assert_eq!(notes[16], "further symbols that have another name in the feed file: 14");
+}

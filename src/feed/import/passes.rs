@@ -133,6 +133,7 @@ fn read_twice<F: Format>(
     let instruments = reading.listing.len();
     // The second reading meets all of it again.
     reading.findings = Findings::new(options.strict);
+    note_renamed(&reading.listing, &description, &mut reading.findings);
     if instruments == 0 {
         reading.findings.note("nothing in the input is about an instrument: the feed file is empty");
     }
@@ -259,6 +260,17 @@ fn write<F: Format>(
     ends.finish(|primary| writer.push(primary))?;
     watched.tell(open.iter().map(Recording::bytes).sum());
     Ok((open.iter().map(|input| input.source().records).sum(), writer.finish()?))
+}
+
+/// Tells which symbol of the source became which name.
+fn note_renamed(listing: &Listing, description: &Description, findings: &mut Findings) {
+    let mut renamed = listing.renamed(description);
+    for (symbol, name) in renamed.by_ref().take(limits::IMPORT_RENAMED_SHOWN_MAX) {
+        findings.note(format!("symbol {symbol:?} is {name} in the feed file"));
+    }
+    if let more @ 1.. = renamed.count() {
+        findings.note(format!("further symbols that have another name in the feed file: {more}"));
+    }
 }
 
 fn describe(sources: &[String]) -> String {
