@@ -233,6 +233,7 @@ fn symbols_that_are_too_long_end_as_theirs_do() {
 fn damaged_rows_are_left_out_and_located() {
     for (row, problem) in [
         ("x,A,1,10,false,bid,100", "7 fields; the header has 8"),
+        ("x", "1 field; the header has 8"),
         ("x,A,1.5,10,false,bid,100,1", "timestamp \"1.5\"; expected microseconds since 1970"),
         ("x,A,1,-10,false,bid,100,1", "local_timestamp \"-10\"; expected microseconds since 1970"),
         (

@@ -14,6 +14,7 @@ use crate::feed::import::listing::{Exponents, Key, Shape};
 use crate::feed::import::passes::{Piece, Reading, Recording};
 use crate::feed::import::stored::Source;
 use crate::feed::import::{ImportError, Place};
+use crate::feed::inspect::counted;
 use crate::limits;
 use crate::model::Primary;
 
@@ -120,7 +121,9 @@ fn take(
 ) -> Result<(u32, u64), Fault> {
     let fields: Vec<&str> = lines.line().split(',').collect();
     if fields.len() != header.columns {
-        return Err(format!("{} fields; the header has {}", fields.len(), header.columns).into());
+        return Err(
+            format!("{}; the header has {}", counted(fields.len() as u64, "field"), header.columns).into()
+        );
     }
     let times = Times::parse(&fields, header)?;
     let (exchange, symbol) = (fields[header.exchange], fields[header.symbol]);
