@@ -269,13 +269,27 @@ fn what_is_no_file_of_tardis_is_refused_by_name() {
     let zipped = "PK\x03\x04 and so on";
     for (name, text, named) in [
         ("in.csv", "", "in.csv is empty; expected a CSV file of Tardis"),
-        ("in.csv", "34200.1,1,2,3,4,5\n", "starts with \"34200.1,1,2,3,4,\"; expected a CSV file of Tardis"),
+        (
+            "in.csv",
+            "34200.1,1,2,3,4,5\n",
+            "starts with \"34200.1,1,2,3,4,\" and more; expected a CSV file of Tardis",
+        ),
         ("in.csv", derivative, "the data type is derivative_ticker; allowed: incremental_book_L2"),
         ("in.csv", options, "the data type is options_chain; allowed: incremental_book_L2"),
         (
             "in.csv",
             "exchange,symbol,time\n",
-            "starts with \"exchange,symbol,\"; expected a CSV file of Tardis",
+            "starts with \"exchange,symbol,\" and more; expected a CSV file of Tardis",
+        ),
+        (
+            "in.csv",
+            "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price\n",
+            "in.csv: the header lacks amount, needed for incremental_book_L2",
+        ),
+        (
+            "in.csv",
+            "symbol,timestamp,id,side,price\n",
+            "lacks exchange, local_timestamp, amount, needed for trades",
         ),
         ("in.csv", zipped, "in.csv: the packing is zip; allowed: none, gzip and zstd"),
         ("x_liquidations_y.csv", TRADES, "the data type is liquidations; allowed: incremental_book_L2"),

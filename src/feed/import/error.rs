@@ -54,6 +54,16 @@ pub enum ImportError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A header line that lacks columns.
+    #[error("{path}: the header lacks {lacking}, needed for {kind}")]
+    Columns {
+        /// The input.
+        path: String,
+        /// The kind of file that it comes nearest to.
+        kind: &'static str,
+        /// The columns that it lacks.
+        lacking: String,
+    },
     /// A feature of the format that is not understood.
     #[error("{path}: {thing} is {found}; allowed: {allowed}")]
     Unsupported {

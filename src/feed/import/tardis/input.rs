@@ -63,7 +63,7 @@ impl Input {
             });
         }
         let header = if is_there {
-            Some(Header::parse(lines.line()).ok_or_else(|| lines.foreign())?)
+            Some(Header::parse(lines.line()).ok_or_else(|| not_a_header(&lines))?)
         } else if let Some(damage) = findings.damage.pop() {
             return Err(ImportError::Damaged(damage));
         } else {
@@ -108,6 +108,12 @@ impl Input {
         }
         Ok(None)
     }
+}
+
+/// Why the first line is no header, with the columns that it lacks where it nearly is one.
+fn not_a_header(lines: &Lines) -> ImportError {
+    let Some((kind, lacking)) = header::nearest(lines.line()) else { return lines.foreign() };
+    ImportError::Columns { path: lines.source.path.clone(), kind, lacking: lacking.join(", ") }
 }
 
 /// Reads the line in hand; gives its instrument and when it arrived.
