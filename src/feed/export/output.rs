@@ -90,10 +90,10 @@ impl Output {
         if let Some(packing) = packing.filter(|packing| *packing != PACKINGS[0].1) {
             return Err(ExportError::Packing { path: path.display().to_string(), packing });
         }
-        let stream: Box<dyn Write + Send> = if path.as_os_str() == STANDARD_OUTPUT {
-            Box::new(io::stdout())
+        let (stream, name): (Box<dyn Write + Send>, _) = if path.as_os_str() == STANDARD_OUTPUT {
+            (Box::new(io::stdout()), "standard output".to_owned())
         } else {
-            Box::new(created.file(path)?)
+            (Box::new(created.file(path)?), path.display().to_string())
         };
         let stream = BufWriter::with_capacity(BUFFER_BYTES, stream);
         let writer = if packing.is_some() {
@@ -102,7 +102,7 @@ impl Output {
         } else {
             Packing::Plain(stream)
         };
-        Ok(Output { path: path.display().to_string(), writer })
+        Ok(Output { path: name, writer })
     }
 
     /// Appends bytes.
