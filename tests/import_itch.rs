@@ -301,7 +301,11 @@ fn a_wrong_length_costs_its_message_and_nothing_behind() {
     }
     assert_eq!(starts.len(), 12_012);
     let first = starts.iter().position(|(_, kind)| *kind == b'A').unwrap();
-    for (number, length) in [(first, 65_535), (first, 37), (first, 1), (starts.len() - 1, 9_000)] {
+    // One that leads to a message too, some further on.
+    let further = (starts[first + 9].0 - starts[first].0 - 2) as u16;
+    for (number, length) in
+        [(first, 65_535), (first, 37), (first, 1), (first, further), (starts.len() - 1, 9_000)]
+    {
         let (at, kind) = starts[number];
         let mut bytes = whole.clone();
         let expected = usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));

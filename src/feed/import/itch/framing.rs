@@ -133,11 +133,12 @@ impl Framing {
         &self.buffer[from..from + length]
     }
 
-    /// Leaves out the message that does not fit its length, up to where the next begins: by its length, by its type, or
+    /// Leaves out the message that does not fit its length, up to where the next begins: by its type, by its length, or
     /// where two that fit stand behind each other. Gives the number of bytes.
     pub fn pass_over(&mut self, misfit: &Misfit) -> u64 {
         let before = self.offset;
-        let lengths = [misfit.length, misfit.expected];
+        // The type first: where both lead to a message, it loses the least.
+        let lengths = [misfit.expected, misfit.length];
         if let Some(bytes) = lengths.into_iter().find(|bytes| self.is_start(PREFIX_BYTES + bytes)) {
             self.skip(PREFIX_BYTES + bytes);
             return self.offset - before;
