@@ -58,8 +58,11 @@ impl Running {
     /// [`limits::FEED_LEAP_NS`] every time leaps.
     pub fn follow<R: Read + Seek>(&mut self, reader: &Reader<R>, at: usize) -> Option<bool> {
         let time_ns = pacing_time_ns(&reader.block()[at])?;
+        if !self.leaps(time_ns) {
+            return Some(self.reach(time_ns, true));
+        }
         let record = reader.position() + at as u64;
-        if record < self.believed_until || !self.leaps(time_ns) {
+        if record < self.believed_until {
             return Some(self.reach(time_ns, true));
         }
         let look = look(time_ns, times_behind(reader, at));
@@ -123,9 +126,12 @@ impl Settling {
             if let Some((first_ns, _)) =
                 self.open.front().filter(|(first_ns, _)| self.running.leaps(*first_ns))
             {
-                let is_in_order = self.in_order >= self.open.len();
-                let behind = self.open.iter().skip(if is_in_order { self.open.len() } else { 1 });
-                self.before = behind.filter(|(time_ns, _)| time_ns < first_ns).count();
+                let behind = self.open.iter().skip(1);
+                self.before = if self.in_order >= self.open.len() {
+                    0
+                } else {
+                    behind.filter(|(time_ns, _)| time_ns < first_ns).count()
+                };
                 self.others = self.open.len() - 1 - self.before;
             }
         }

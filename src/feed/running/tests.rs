@@ -90,11 +90,12 @@ fn file(stretches: &[Stretch]) -> Reader<Cursor<Vec<u8>>> {
     Reader::new(Cursor::new(bytes), "a test").unwrap()
 }
 
-/// Whether the time of each record counts and where it stands; with a look behind each leap where nothing is believed.
-fn decisions(
-    reader: &mut Reader<Cursor<Vec<u8>>>,
-    believes: bool,
-) -> (Vec<(Option<bool>, Option<u64>)>, usize) {
+/// Whether the time of a record counts, and where it stands.
+type Decision = (Option<bool>, Option<u64>);
+
+/// What is decided of each record, with a look behind each leap where nothing is believed; and how many looks led to
+/// something that is.
+fn decisions(reader: &mut Reader<Cursor<Vec<u8>>>, believes: bool) -> (Vec<Decision>, usize) {
     let (mut running, mut position, mut decisions) = (Running::default(), Position::default(), Vec::new());
     let mut looks = 0;
     reader.rewind();
