@@ -74,7 +74,7 @@ type Stream = BufWriter<Box<dyn Write + Send>>;
 
 /// A file or a stream being written, packed where its name ends with `.zst`; errors name it.
 pub(super) struct Output {
-    path: String,
+    name: String,
     writer: Packing,
 }
 
@@ -102,7 +102,12 @@ impl Output {
         } else {
             Packing::Plain(stream)
         };
-        Ok(Output { path: name, writer })
+        Ok(Output { name, writer })
+    }
+
+    /// What errors call it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Appends bytes.
@@ -120,7 +125,7 @@ impl Output {
     }
 
     fn failed(&self, error: io::Error) -> ExportError {
-        ExportError::Io { action: "write", path: self.path.clone(), error }
+        ExportError::Io { action: "write", path: self.name().to_owned(), error }
     }
 }
 
