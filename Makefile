@@ -48,7 +48,7 @@ lint: ## Format check and clippy, warnings denied
 doc: ## Build the documentation of the crate, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --features parquet --locked
 
-bench: ## Run the criterion benchmarks (one: BENCH=encode)
+bench: ## Run the benchmarks (one: BENCH=encode)
 	cargo bench --locked $(if $(BENCH),--bench $(BENCH))
 
 # The rivals first: with them cargo builds tickcast as tests have it, and then as it is used.

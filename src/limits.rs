@@ -188,6 +188,10 @@ pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 /// Bytes of buffer that a topic keeps between batches: with 10,000 topics 80 MiB at the most.
 pub const TOPIC_BYTES_KEPT: usize = 8 * 1024;
 
+/// Bytes of a flush that wait for a client without being copied for it, at the least: fewer, one by one, would cost a
+/// system call each.
+pub const LENT_BYTES_MIN: usize = 16 * 1_024;
+
 /// Bytes that a buffer for what is flushed keeps: some thousand messages.
 pub const FLUSH_BYTES_KEPT: usize = 1024 * 1024;
 

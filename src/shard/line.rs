@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::handle::Seat;
+use super::topic::SessionId;
 use crate::stats::ShardStats;
 
 /// A session's socket with the tasks that read it, write it while the kernel is full, and end it.
@@ -39,6 +40,45 @@ impl Line {
             // Fails only where the other side is gone, which the reader finds out by itself.
             let _ = SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Write);
         }
+    }
+}
+
+/// The lines of a shard, by the numbers of their sessions, which are small: a number that is free is given again.
+#[derive(Debug, Default)]
+pub struct Lines {
+    places: Vec<Option<Line>>,
+    lines: usize,
+}
+
+impl Lines {
+    /// A session's line.
+    pub fn get(&self, id: SessionId) -> Option<&Line> {
+        self.places.get(id)?.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Line> {
+        self.places.get_mut(id)?.as_mut()
+    }
+
+    /// Adds the line of a session that has none.
+    pub fn insert(&mut self, id: SessionId, line: Line) {
+        if id >= self.places.len() {
+            self.places.resize_with(id + 1, || None);
+        }
+        self.lines += usize::from(self.places[id].replace(line).is_none());
+    }
+
+    /// Takes a line off; dropping it ends its tasks.
+    pub fn remove(&mut self, id: SessionId) -> Option<Line> {
+        let line = self.places.get_mut(id)?.take();
+        self.lines -= usize::from(line.is_some());
+        line
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines == 0
     }
 }
 

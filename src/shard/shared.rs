@@ -28,6 +28,12 @@ impl Shared {
         }
         follows
     }
+
+    /// Whether to keep the whole buffer for so many bytes of it is better than to copy them: they are many, and at least
+    /// half of what it has.
+    pub fn is_worth_keeping(&self, bytes: usize) -> bool {
+        bytes >= limits::LENT_BYTES_MIN && 2 * bytes >= self.buffer.len()
+    }
 }
 
 impl Deref for Shared {
@@ -81,6 +87,17 @@ mod tests {
         assert!(part.extend(&Shared::part(&buffer, 4, 7)));
         assert_eq!(&part[..], [2, 3, 4, 5, 6]);
         assert_eq!(&Shared::from(vec![1, 2])[..], [1, 2]);
+    }
+
+    #[test]
+    fn a_buffer_is_worth_keeping_for_many_bytes_and_most_of_it() {
+        let buffer = Rc::new(vec![0; 4 * limits::LENT_BYTES_MIN]);
+        let part = Shared::part(&buffer, 0, 3 * limits::LENT_BYTES_MIN);
+        assert!(part.is_worth_keeping(part.len()));
+        assert!(part.is_worth_keeping(2 * limits::LENT_BYTES_MIN));
+        assert!(!part.is_worth_keeping(2 * limits::LENT_BYTES_MIN - 1), "less than half");
+        let small = Shared::from(vec![0; limits::LENT_BYTES_MIN - 1]);
+        assert!(!small.is_worth_keeping(small.len()), "few");
     }
 
     #[test]

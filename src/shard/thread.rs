@@ -9,7 +9,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use rustc_hash::FxHashMap;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -20,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::core::{Core, CoreSettings};
 use super::handle::{Answer, Arrival, Letter, Query, Terms};
 use super::held::{Held, is_request};
-use super::line::{Line, send};
+use super::line::{Line, Lines, send};
 use super::outbox::Offer;
 use super::reader::{Incoming, Reader, SharedSocket};
 use super::topic::SessionId;
@@ -115,7 +114,7 @@ struct Buffers {
 /// The core with its sockets. Every task of the thread has a reference; no borrow is held across an `await`.
 struct Shell {
     core: RefCell<Core>,
-    lines: RefCell<FxHashMap<SessionId, Line>>,
+    lines: RefCell<Lines>,
     buffers: RefCell<Buffers>,
     inflater: Rc<RefCell<Inflater>>,
     /// A client that the kernel was full for has taken something.
@@ -390,7 +389,7 @@ impl Shell {
             if holds(&self.core.borrow()) {
                 return Poll::Ready(());
             }
-            if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
+            if let Some(line) = self.lines.borrow_mut().get_mut(id) {
                 line.reader_waits = Some(context.waker().clone());
             }
             Poll::Pending
@@ -416,6 +415,8 @@ impl Shell {
             if dirty.is_empty() {
                 break;
             }
+            // As they came: their sockets lie in the kernel's memory in about that order (`docs/decisions.md`).
+            dirty.sort_unstable();
             dirty.drain(..).for_each(|id| self.write(id, now_ns));
         }
         self.buffers.borrow_mut().dirty = dirty;
@@ -424,7 +425,7 @@ impl Shell {
     /// Writes to one session, now if the kernel has room, else by a task that waits for it.
     fn write(self: &Rc<Self>, id: SessionId, now_ns: u64) {
         let lines = self.lines.borrow();
-        let Some(line) = lines.get(&id) else { return };
+        let Some(line) = lines.get(id) else { return };
         if line.writer.is_some() {
             drop(lines);
             self.core.borrow_mut().hold(id);
@@ -436,7 +437,7 @@ impl Shell {
             Ok(Offer::Drained) => self.after_write(id),
             Ok(Offer::Blocked) => {
                 let writer = spawn_local(self.clone().write_session(id, socket)).abort_handle();
-                if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
+                if let Some(line) = self.lines.borrow_mut().get_mut(id) {
                     line.writer = Some(writer);
                 }
                 self.after_write(id);
@@ -462,7 +463,7 @@ impl Shell {
                 Err(_) => return self.remove(id),
             }
         }
-        if let Some(line) = self.lines.borrow_mut().get_mut(&id) {
+        if let Some(line) = self.lines.borrow_mut().get_mut(id) {
             line.writer = None;
         }
         self.after_write(id);
@@ -485,7 +486,7 @@ impl Shell {
     fn after_write(self: &Rc<Self>, id: SessionId) {
         let core = self.core.borrow();
         let mut lines = self.lines.borrow_mut();
-        let Some(line) = lines.get_mut(&id) else { return };
+        let Some(line) = lines.get_mut(id) else { return };
         // It looks again for itself.
         if let Some(reader) = line.reader_waits.take() {
             reader.wake();
@@ -510,7 +511,7 @@ impl Shell {
 
     fn remove(&self, id: SessionId) {
         // Dropping the line ends its tasks, among them perhaps the one that runs this.
-        if self.lines.borrow_mut().remove(&id).is_some() {
+        if self.lines.borrow_mut().remove(id).is_some() {
             self.core.borrow_mut().remove(id);
             self.gone.notify_one();
             self.progress.notify_one();
