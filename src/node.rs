@@ -27,7 +27,7 @@ use crate::sim::{
     Faults, InstrumentProfile, Simulation, SimulationError, SimulationSettings, profiles, profiles_from_toml,
 };
 use crate::source::{ReplayControl, Source};
-use crate::stats::Stats;
+use crate::stats::{LiveStats, Stats};
 
 use self::private::PrivateStage;
 
@@ -107,7 +107,8 @@ pub struct Node {
 pub fn start(settings: Settings) -> Result<Node, NodeError> {
     let described = described(&settings.source);
     let Opened { source, replay, live } = open(settings.source.clone())?;
-    let node = run(settings, source, replay, described)?;
+    let (live, counted) = live.unzip();
+    let node = run(settings, source, replay, counted.unwrap_or_default(), described)?;
     if let Some(live) = live {
         live.attach(node.source_unparker());
     }
@@ -120,7 +121,7 @@ pub fn start(settings: Settings) -> Result<Node, NodeError> {
 /// # Errors
 /// What makes it impossible: nothing of it runs then.
 pub fn start_with(settings: Settings, source: Box<dyn Source>) -> Result<Node, NodeError> {
-    run(settings, source, None, "a source of its own".into())
+    run(settings, source, None, Arc::default(), "a source of its own".into())
 }
 
 /// Where the records of a recording come from, for people.
@@ -139,6 +140,7 @@ fn run(
     settings: Settings,
     source: Box<dyn Source>,
     replay: Option<ReplayHandle>,
+    live: Arc<LiveStats>,
     described: String,
 ) -> Result<Node, NodeError> {
     let clock = Clock::start();
@@ -150,7 +152,8 @@ fn run(
         has_echo: settings.echo,
         ..DoorSettings::at(settings.listen)
     })?;
-    let (address, catalog, stats) = (door.address(), source.catalog(), Stats::new(settings.shards));
+    let (address, catalog) = (door.address(), source.catalog());
+    let stats = Stats { live, ..Stats::new(settings.shards) };
     // Epochs only grow, over restarts too: microseconds leave room for a thousand loops a millisecond.
     let epoch = clock.unix_ns() / 1_000;
     let (publisher, taps) = bus(settings.shards, limits::QUEUE_CHUNKS_MAX, limits::QUEUE_RECORDS_MAX);
@@ -353,18 +356,8 @@ fn start_shard(
     let (stats, source) = (stats.shards[number].clone(), stats.source.clone());
     let (handle, letters) = mailbox(limits::MAILBOX_LETTERS_MAX);
     let catalog = catalog.clone();
-    let shard = Shard {
-        catalog,
-        epoch,
-        settings,
-        tap,
-        letters,
-        clock,
-        stats,
-        source,
-        replay,
-        plays_when_subscribed: false,
-    };
+    let shard =
+        Shard { catalog, epoch, settings, tap, letters, clock, stats, source, replay, is_private: false };
     let name = format!("shard-{number}");
     let thread = name.clone();
     let runtime = Shard::runtime().map_err(|error| NodeError::Thread { thread: name.clone(), error })?;
@@ -381,7 +374,7 @@ fn start_shard(
 struct Opened {
     source: Box<dyn Source>,
     replay: Option<ReplayHandle>,
-    live: Option<LiveHandle>,
+    live: Option<(LiveHandle, Arc<LiveStats>)>,
 }
 
 fn open(settings: SourceSettings) -> Result<Opened, NodeError> {
@@ -398,8 +391,8 @@ fn open(settings: SourceSettings) -> Result<Opened, NodeError> {
         }
         SourceSettings::Live(input) => {
             let live = Live::open(&input)?;
-            let handle = live.handle();
-            Ok(Opened { source: Box::new(live), replay: None, live: Some(handle) })
+            let handles = (live.handle(), live.stats());
+            Ok(Opened { source: Box::new(live), replay: None, live: Some(handles) })
         }
     }
 }

@@ -86,6 +86,13 @@ pub struct RecordStats {
     pub lost: Counter,
 }
 
+/// What is counted of a market that another program publishes. Written by the thread that reads it.
+#[derive(Debug, Default)]
+pub struct LiveStats {
+    /// Lines that were not understood, of all writers.
+    pub refused: Counter,
+}
+
 /// What is counted of the replays that clients have for themselves. Many threads write it, none of them hot.
 #[derive(Debug, Default)]
 pub struct PrivateStats {
@@ -196,6 +203,8 @@ impl ShardStats {
 pub struct Stats {
     /// The publisher's.
     pub source: Arc<CachePadded<SourceStats>>,
+    /// Those of a live market; all 0 where the source is another.
+    pub live: Arc<LiveStats>,
     /// Those of the recording; all 0 where nothing is recorded.
     pub record: Arc<RecordStats>,
     /// Those of private replays; all 0 where there are none to be had.
@@ -209,6 +218,7 @@ impl Stats {
     pub fn new(shards: usize) -> Stats {
         Stats {
             source: Arc::default(),
+            live: Arc::default(),
             record: Arc::default(),
             private: Arc::default(),
             shards: (0..shards).map(|_| Arc::default()).collect(),

@@ -454,7 +454,8 @@ fn what_fails_leaves_nothing_that_looks_whole() {
         let output = Command::new("bash").args(["-c", &limited]).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{message}");
-        assert!(message.contains("error: cannot ") && message.contains("File too large"), "{message}");
+        assert!(message.starts_with("error: cannot "), "{message}");
+        assert!(message.ends_with(": File too large (os error 27)\n"), "{message}");
         assert!(!out.exists(), "{name}");
         // So a second try is in nobody's way.
         let second = format!("'{program}' {arguments} 2>&1");
@@ -467,6 +468,47 @@ fn what_fails_leaves_nothing_that_looks_whole() {
     assert_fails(&["export", feed, "--to", "jsonl", "--out", out], 1, &[out, "overwrites nothing"]);
     assert_fails(&["export", feed, "--to", "csv", "--out", out], 1, &[out, "overwrites nothing"]);
     assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+}
+
+#[test]
+fn standard_output_that_takes_no_more_is_called_that() {
+    let feed = concat!(env!("CARGO_MANIFEST_DIR"), "/feeds/four-symbols.feed");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+        .args(["export", feed, "--to", "jsonl", "--out", "-"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message, "error: cannot write standard output: No space left on device (os error 28)\n");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_export_that_is_stopped_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let feed = folder.path().join("long.feed");
+    let simulate = ["simulate", "--ticks", "200000", "--out", feed.to_str().unwrap()];
+    assert!(tickcast(&simulate).status.success());
+    for (signal, to, name) in [("INT", "csv", "tables"), ("TERM", "jsonl", "all.jsonl")] {
+        let out = folder.path().join(name);
+        let mut export = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+            .args(["export", feed.to_str().unwrap(), "--to", to, "--out", out.to_str().unwrap()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while !out.exists() {
+            assert!(export.try_wait().unwrap().is_none(), "it had ended");
+            std::thread::yield_now();
+        }
+        let id = export.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().unwrap().success());
+        let output = export.wait_with_output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert_eq!(message, "error: the export was stopped, and what it had begun is removed\n");
+        assert!(!out.exists(), "{name}");
+    }
 }
 
 #[test]

@@ -196,6 +196,14 @@ fn statuses_are_told_where_they_change() {
     let levels: Vec<u8> = case.primaries().iter().map(|primary| primary.level).collect();
     assert_eq!(levels, [1, 3, 3, 1]);
     assert_eq!(statuses(&case.events()), [Status::Auction, Status::Trading]);
+    // Which it has at the end is all that such a file tells.
+    let report = inspect(&case.feed(), &mut |_, _| {}).unwrap();
+    assert_eq!(report.instruments[0].status, Some("trading"));
+    assert_eq!(report.source_actions.keys().collect::<Vec<_>>(), ["type 18"]);
+    let mut text = Vec::new();
+    report.write_text(&mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("\n  status    trading, at the end\n") && !text.contains("trades"), "{text}");
 
     let mut odd = status(1, DAY_NS + 4, 65, b'N');
     odd._reserved = [1, 2, 3, 4, 5, 6, 7];

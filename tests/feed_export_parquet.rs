@@ -269,5 +269,8 @@ fn standard_output_takes_one_table() {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let output = export(File::options().write(true).open("/dev/full").unwrap().into());
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && text.contains("cannot write -: No space left on device"), "{text}");
+    assert!(
+        !output.status.success() && text.contains("cannot write standard output: No space left on device"),
+        "{text}"
+    );
 }

@@ -212,7 +212,7 @@ fn a_kraken_update_has_one_or_both_sides_and_its_checksum_decides() {
     let (case, imported, records) = import(Exchange::Kraken, &[kraken(WHOLE), kraken(&good)]);
     assert_eq!((kinds(&records), depths(&case, "A/B")), ("cllLllL".into(), (2, 2)));
     assert!(records[4..].iter().all(|record| record.ts_event_ns == 8_250_000_000), "the last change's time");
-    assert!(imported.findings.notes[0].ends_with("1 checksums agree with the books"));
+    assert!(imported.findings.notes[0].ends_with("checksums that agree with the books: 1"));
 
     let bad = both.replace("CHECKSUM", "12345");
     let lines = [kraken(WHOLE), kraken(&bad), kraken(&good), kraken(WHOLE), kraken(&good)];
@@ -284,6 +284,31 @@ fn krakens_example_of_version_2_has_its_documented_shape() {
 }
 
 #[test]
+fn trailing_zeros_that_a_recorder_dropped_are_put_back_for_krakens_checksum() {
+    // Kraken writes quantities of 8 places; Python's json makes 0.10000000 0.1.
+    let message = |kind: &str, bids: &str, checksum: u32| {
+        format!(
+            r#"{{"channel":"book","type":"{kind}","data":[{{"symbol":"BTC/USD","bids":[{bids}],"asks":[{{"price":45285.2,"qty":0.00100001}}],"checksum":{checksum}}}]}}"#
+        )
+    };
+    let level = |qty: &str| format!(r#"{{"price":45283.0,"qty":{qty}}}"#);
+    let snapshot = message("snapshot", &level("0.1"), crc("45285210000145283010000000"));
+    let update = |checksum| message("update", &level("1e-05"), checksum);
+    let good = update(crc("4528521000014528301000"));
+    let (_, imported, _) = import(Exchange::Kraken, &[snapshot.clone(), good]);
+    let notes = &imported.findings.notes;
+    assert!(
+        notes[0].ends_with("agree once trailing zeros are put back, which its recorder dropped: 2"),
+        "{notes:?}"
+    );
+    // Where that does not help either, what may be wrong is said.
+    let error = refusal(Exchange::Kraken, &[snapshot, update(1)]);
+    assert!(
+        error.contains("the checksum of BTC/USD is 1") && error.contains("a recorder that writes them anew")
+    );
+}
+
+#[test]
 fn a_kraken_update_of_version_2_is_held_against_its_checksum() {
     let message = |kind: &str, bids: &str, asks: &str, checksum: &str| {
         format!(
@@ -304,7 +329,7 @@ fn a_kraken_update_of_version_2_is_held_against_its_checksum() {
     let (case, imported, records) = import(Exchange::Kraken, &[snapshot.clone(), update(&agreed)]);
     assert_eq!((kinds(&records), depths(&case, "BTC/USD")), ("cllLlL".into(), (0, 2)));
     assert_eq!(records[5].ts_event_ns, 1_696_613_755_440_295_000);
-    assert!(imported.findings.notes[0].ends_with("2 checksums agree with the books"));
+    assert!(imported.findings.notes[0].ends_with("checksums that agree with the books: 2"));
     let error = refusal(Exchange::Kraken, &[snapshot, update("1")]);
     assert!(error.contains("line 2: the checksum of BTC/USD is 1, that of its book "), "{error}");
 }

@@ -175,7 +175,7 @@ fn krakens_books_agree_with_every_checksum() {
     let Some((case, imported)) = real(Exchange::Kraken, "kraken_cryptofeed_20210417.log") else { return };
     assert_eq!((imported.source_records, imported.instruments), (4_321, 10));
     assert!(
-        imported.findings.notes[0].ends_with(": 4269 checksums agree with the books"),
+        imported.findings.notes[0].ends_with(": checksums that agree with the books: 4269"),
         "{:?}",
         imported.findings
     );
@@ -242,7 +242,7 @@ fn krakens_versions_tell_the_same_books() {
     let (one, _) = import(Exchange::Kraken, &v1);
     let (two, imported) = import(Exchange::Kraken, &as_version_2(&v1));
     assert!(
-        imported.findings.notes[0].ends_with(": 4269 checksums agree with the books"),
+        imported.findings.notes[0].ends_with(": checksums that agree with the books: 4269"),
         "{:?}",
         imported.findings
     );

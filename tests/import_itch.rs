@@ -271,7 +271,10 @@ fn damaged_messages_are_left_out_and_located() {
         let error = case.import(true, import).unwrap_err();
         assert_eq!(error.to_string(), format!("{damage}; nothing was written"));
     };
-    problem(message(b'A', 13, 1, &[b"short"]), "type \"A\" of 16 bytes; a message of that type has 36");
+    problem(
+        message(b'A', 13, 1, &[b"short"]),
+        "type \"A\" of 16 bytes; a message of that type has 36; passed over: 18 bytes",
+    );
     problem(add(2, b'x', 1, 1), "side is \"x\"; allowed: B and S");
     problem(add(2, b'S', 0, 1), "0 shares; allowed: 1 or more");
     problem(executed(b'E', 1, 0, b""), "0 shares; allowed: 1 or more");
@@ -284,6 +287,49 @@ fn damaged_messages_are_left_out_and_located() {
         message(b'H', 13, 1, &[b"AAPL    ", b"x", b"     "]),
         "trading state is \"x\"; allowed: H, P, Q and T",
     );
+}
+
+#[test]
+fn a_wrong_length_costs_its_message_and_nothing_behind() {
+    let Some(path) = recorded("itch/SIMULATED_ritch_ex20101224.itch") else { return };
+    let whole = std::fs::read(path).unwrap();
+    // Where the messages begin, and their types.
+    let (mut starts, mut at) = (Vec::new(), 0);
+    while at + 3 <= whole.len() {
+        starts.push((at, whole[at + 2]));
+        at += 2 + usize::from(u16::from_be_bytes([whole[at], whole[at + 1]]));
+    }
+    assert_eq!(starts.len(), 12_012);
+    let first = starts.iter().position(|(_, kind)| *kind == b'A').unwrap();
+    // One that leads to a message too, some further on.
+    let further = (starts[first + 9].0 - starts[first].0 - 2) as u16;
+    for (number, length) in
+        [(first, 65_535), (first, 37), (first, 1), (first, further), (starts.len() - 1, 9_000)]
+    {
+        let (at, kind) = starts[number];
+        let mut bytes = whole.clone();
+        let expected = usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+        bytes[at..at + 2].copy_from_slice(&u16::to_be_bytes(length));
+        let case = Case::new().input("in.itch", &bytes);
+        let imported = case.import(false, import).unwrap();
+        assert_eq!((imported.source_records, imported.findings.damaged), (12_011, 1), "{length}");
+        let damage = &imported.findings.damage[0];
+        assert_eq!(damage.place, Place::Byte(at as u64));
+        let told = format!(
+            "type {:?} of {length} bytes; a message of that type has {expected}; passed over: {} bytes",
+            char::from(kind).to_string(),
+            expected + 2
+        );
+        assert_eq!(damage.problem, told);
+    }
+    // Where bytes are missing too, all up to the next that stands behind its own length.
+    let cut = [directory(13, b"AAPL    "), add(1, b'B', 1, 1)[..20].to_vec(), add(2, b'B', 1, 1), delete(2)]
+        .concat();
+    let mut cut = cut;
+    cut[41] = 1;
+    let imported = Case::new().input("in.itch", &cut).import(false, import).unwrap();
+    assert_eq!((imported.source_records, imported.findings.damaged), (3, 1));
+    assert!(imported.findings.damage[0].problem.ends_with("passed over: 20 bytes"), "{imported:?}");
 }
 
 #[test]
@@ -394,6 +440,29 @@ fn a_second_day_begins_with_empty_books() {
     let (deriver, _) = derived(&case.out());
     let expected = Quote { ask: 1_600_000, ask_quantity: 7, ..Quote::EMPTY };
     assert_eq!((deriver.quote(0), deriver.inconsistencies()), (expected, 0));
+}
+
+#[test]
+fn one_file_is_taken_in_once_and_a_copy_is_noted() {
+    let mut case = Case::new().input("in.itch", &small_file());
+    let link = case.folder.path().join("link.itch");
+    std::os::unix::fs::symlink(&case.inputs[0], &link).unwrap();
+    for again in [case.inputs[0].clone(), link] {
+        case.inputs.truncate(1);
+        case.inputs.push(again.clone());
+        let text = case.import(false, import).unwrap_err().to_string();
+        let (one, other) = (again.display(), case.inputs[0].display());
+        assert_eq!(text, format!("{one} and {other} are one file; each input is taken in once"));
+    }
+    let mut other = small_file();
+    *other.last_mut().unwrap() ^= 1;
+    let case = Case::new()
+        .input("in.itch", &small_file())
+        .input("other.itch", &other)
+        .input("copy.itch", &small_file());
+    let notes = case.import(false, import).unwrap().findings.notes;
+    let (copy, one) = (case.inputs[2].display(), case.inputs[0].display());
+    assert_eq!(notes, [format!("{copy} holds the same bytes as {one}: what they say is there twice")]);
 }
 
 #[test]

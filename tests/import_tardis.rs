@@ -233,6 +233,7 @@ fn symbols_that_are_too_long_end_as_theirs_do() {
 fn damaged_rows_are_left_out_and_located() {
     for (row, problem) in [
         ("x,A,1,10,false,bid,100", "7 fields; the header has 8"),
+        ("x", "1 field; the header has 8"),
         ("x,A,1.5,10,false,bid,100,1", "timestamp \"1.5\"; expected microseconds since 1970"),
         ("x,A,1,-10,false,bid,100,1", "local_timestamp \"-10\"; expected microseconds since 1970"),
         (
@@ -268,13 +269,27 @@ fn what_is_no_file_of_tardis_is_refused_by_name() {
     let zipped = "PK\x03\x04 and so on";
     for (name, text, named) in [
         ("in.csv", "", "in.csv is empty; expected a CSV file of Tardis"),
-        ("in.csv", "34200.1,1,2,3,4,5\n", "starts with \"34200.1,1,2,3,4,\"; expected a CSV file of Tardis"),
+        (
+            "in.csv",
+            "34200.1,1,2,3,4,5\n",
+            "starts with \"34200.1,1,2,3,4,\" and more; expected a CSV file of Tardis",
+        ),
         ("in.csv", derivative, "the data type is derivative_ticker; allowed: incremental_book_L2"),
         ("in.csv", options, "the data type is options_chain; allowed: incremental_book_L2"),
         (
             "in.csv",
             "exchange,symbol,time\n",
-            "starts with \"exchange,symbol,\"; expected a CSV file of Tardis",
+            "starts with \"exchange,symbol,\" and more; expected a CSV file of Tardis",
+        ),
+        (
+            "in.csv",
+            "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price\n",
+            "in.csv: the header lacks amount, needed for incremental_book_L2",
+        ),
+        (
+            "in.csv",
+            "symbol,timestamp,id,side,price\n",
+            "lacks exchange, local_timestamp, amount, needed for trades",
         ),
         ("in.csv", zipped, "in.csv: the packing is zip; allowed: none, gzip and zstd"),
         ("x_liquidations_y.csv", TRADES, "the data type is liquidations; allowed: incremental_book_L2"),
@@ -381,4 +396,32 @@ proptest! {
         let imported = case.import(false, import).unwrap();
         prop_assert_eq!(imported.source_records + imported.findings.damaged, 1 + rows.lines().count() as u64);
     }
+}
+
+#[test]
+fn symbols_that_cannot_stay_as_they_are_are_told_with_their_names() {
+    let row = |symbol: &str| format!("x,{symbol},1,2,7,buy,1.5,2\n");
+    let long = "A".repeat(40);
+    let text = [TRADES.to_owned(), row("Ä1"), row("Ö1"), row("_1"), row(&long), row("plain")].concat();
+    let case = Case::new().input("in.csv", text.as_bytes());
+    let imported = case.import(true, import).unwrap();
+    let reader = Reader::open(&case.out()).unwrap();
+    let names: Vec<&str> = reader.catalog().instruments().iter().map(|one| &*one.symbol).collect();
+    assert_eq!(names, ["instrument:0", "instrument:1", "instrument:2", &long[..32], "x:plain"]);
+    let told = |symbol: &str, name: &str| format!("symbol {symbol:?} is {name} in the feed file");
+    assert_eq!(
+        imported.findings.notes,
+        [
+            told("x:Ä1", names[0]),
+            told("x:Ö1", names[1]),
+            told("x:_1", names[2]),
+            told(&format!("x:{long}"), names[3])
+        ]
+    );
+    // Of many so many are told, and how many more there are.
+    let rows: String = (0..30).map(|number| row(&format!("{number} 0"))).collect();
+    let case = Case::new().input("in.csv", (TRADES.to_owned() + &rows).as_bytes());
+    let notes = case.import(true, import).unwrap().findings.notes;
+    assert_eq!((notes.len(), &notes[0][..]), (17, "symbol \"x:0 0\" is x:0_0 in the feed file"));
+    assert_eq!(notes[16], "further symbols that have another name in the feed file: 14");
 }

@@ -186,6 +186,39 @@ fn lines_that_are_not_understood_are_passed_over() {
 }
 
 #[test]
+fn refused_lines_are_counted_and_the_last_of_a_burst_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Market::path(&folder);
+    let writer = {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            let mut writer = connect(&path);
+            writer.write_all((gold() + &"nonsense\n".repeat(300)).as_bytes()).unwrap();
+            writer
+        })
+    };
+    let server = Server::start(&["--source", &format!("unix:{}", path.display())]);
+    let mut writer = writer.join().unwrap();
+    server.settled("300 lines", |metrics| metrics.get("tickcast_source_refused_total") == 300.0);
+    // The writer stays and says nothing; then it goes on with what is understood, before the second is over.
+    let started = Instant::now();
+    while !server.log().contains("refused=300") {
+        assert!(started.elapsed() < PATIENCE, "{}", server.log());
+        std::thread::yield_now();
+    }
+    writer.write_all("nonsense\n".repeat(10).as_bytes()).unwrap();
+    let good = "{\"type\":\"trade\",\"symbol\":\"GOLD\",\"price\":1,\"quantity\":1}\n";
+    let started = Instant::now();
+    while !server.log().contains("refused=310") {
+        assert!(started.elapsed() < PATIENCE, "{}", server.log());
+        writer.write_all(good.as_bytes()).unwrap();
+    }
+    assert_eq!(server.log().matches("refused=310").count(), 1);
+    drop(writer);
+    assert!(server.end_with("TERM").success());
+}
+
+#[test]
 fn the_next_writer_begins_anew_with_the_same_instruments() {
     let trade = "{\"type\":\"trade\",\"symbol\":\"GOLD\",\"price\":1,\"quantity\":1}\n";
     let (mut market, writer) = Market::open((gold() + trade).as_bytes());

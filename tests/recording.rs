@@ -407,7 +407,7 @@ fn what_a_client_misses_is_declared_and_the_books_are_right_again() {
     let expected = books(&[simulated(folder.path(), "6000", &market)]);
     until_recorded(&path, |found| found == expected);
     let told = client.stop("TERM");
-    assert!(told.contains("lost 0 and more"), "{told}");
+    assert!(told.contains("lost an unknown number"), "{told}");
     let reader = Reader::open(&path).unwrap();
     let reset = |number: u32| {
         let of_it = reader.losses().iter().filter(|at| at.loss.instrument == number);
@@ -415,6 +415,35 @@ fn what_a_client_misses_is_declared_and_the_books_are_right_again() {
     };
     assert_eq!([0, 1, 2, 3].map(reset), [1; 4], "{:?}", reader.losses());
     assert!(is_whole(&path));
+}
+
+#[test]
+fn a_client_whose_disk_is_full_says_what_is_left_and_how_to_finish_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path().join("disk"), 128) else {
+        return common::skip("only root may mount a small disk");
+    };
+    let path = disk.0.join("day.feed");
+    let server = Server::start(&[&MARKET[..], &["--rate", "20000"]].concat());
+    let url = format!("ws://{}/ws", server.address());
+    let output = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+        .args(["record", "--url", &url, "--out", path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let reader = Reader::open(&path).unwrap();
+    assert!(!reader.is_complete() && reader.records() > 0);
+    let left = format!(
+        "{} holds {} records and was not finished: `tickcast repair`",
+        path.display(),
+        reader.records()
+    );
+    assert!(message.contains("No space left") && message.contains(&left), "{message}");
+    let whole = folder.path().join("whole.feed");
+    let repair = ["repair", path.to_str().unwrap(), "--out", whole.to_str().unwrap()];
+    assert!(Command::new(env!("CARGO_BIN_EXE_tickcast")).args(repair).status().unwrap().success());
+    assert_eq!(Reader::open(&whole).unwrap().records(), reader.records());
 }
 
 #[test]
@@ -430,7 +459,7 @@ fn a_client_records_for_a_time_and_refuses_by_name() {
     for (arguments, code, expected) in [
         (&["--symbols", "NOPE"][..], 1, "the server has no instrument \"NOPE\"; it has BTC-USD"),
         (&["--channels", "bars"], 2, "allowed: quotes, trades, book, orders, status"),
-        (&["--duration", "soon"], 2, "allowed: a time such as 250ms"),
+        (&["--duration", "soon"], 2, "allowed: a number with ms, s, m, h or d, such as 250ms"),
     ] {
         let output = record(arguments);
         let message = String::from_utf8(output.stderr).unwrap();
@@ -467,7 +496,7 @@ fn a_client_records_for_a_time_and_refuses_by_name() {
         let output = record(&["--append", "--duration", "1s", "--symbols", "BTC-USD"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let told = String::from_utf8(output.stdout).unwrap();
-        assert!(told.contains("lost 0 and more"), "{told}");
+        assert!(told.contains("lost an unknown number"), "{told}");
         let all = records(&path);
         assert!(is_whole(&path) && all.len() > first.len() + 10 && all.starts_with(&first));
         let reader = Reader::open(&path).unwrap();

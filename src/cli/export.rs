@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::progress;
-use crate::feed::export::{self, Exported, STANDARD_OUTPUT, Selection};
+use super::{progress, stopped};
+use crate::feed::export::{self, Exported, STANDARD_OUTPUT, Selection, Stop};
 use crate::feed::{TIME_FORMS, parse_time_ns};
 use crate::model::{Channel, ChannelSet};
 
@@ -82,7 +82,13 @@ pub fn run(args: ExportArgs) -> anyhow::Result<()> {
         symbols: args.symbols.clone(),
         start_ns: args.start,
         end_ns: args.end,
+        stop: Stop::default(),
     };
+    // Whoever reads standard output keeps what came.
+    if args.out.as_os_str() != STANDARD_OUTPUT {
+        let stop = selection.stop.clone();
+        stopped::when_told(move || stop.stop())?;
+    }
     let bar = progress::bar("{wide_bar} {human_pos}/{human_len} records {eta}");
     let mut advance = |done, total| {
         bar.set_length(total);
@@ -181,7 +187,7 @@ mod tests {
             (["--channels", "level2"].as_slice(), "no such channel; allowed: quotes, trades, book"),
             (
                 &["--start", "monday"],
-                "invalid value 'monday' for '--start <TIME>': no time; allowed: a time such as",
+                "invalid value 'monday' for '--start <TIME>': no time; allowed: a time from 1970 to 2554 such as",
             ),
             (&["--to", "xml"], "cannot be used multiple times"),
             (&["c.feed"], "unexpected argument 'c.feed'"),

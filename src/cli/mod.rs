@@ -19,6 +19,7 @@ mod record;
 mod repair;
 mod serve;
 mod simulate;
+mod stopped;
 mod verify;
 mod watch;
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// What [`duration`] takes, in words.
-pub const DURATION_ALLOWED: &str = "a time such as 250ms, 1.5s, 10m, 24h or 7d; without a unit seconds";
+/// What [`duration`] takes, in words. The examples lie in the range of most settings.
+pub const DURATION_ALLOWED: &str =
+    "a number with ms, s, m, h or d, such as 250ms, 1.5s or 10m; without a unit seconds";
 
 /// A time of a year at the most: a number with at most three decimals and a unit (`ms`, `s`, `m`, `h`, `d`; none: `s`).
 pub fn duration(text: &str) -> Option<Duration> {

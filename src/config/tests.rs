@@ -89,7 +89,8 @@ fn a_recording_is_set_or_refused_by_name() {
         &[],
         &[],
     );
-    let times = "allowed: a time such as 250ms, 1.5s, 10m, 24h or 7d; without a unit seconds; from";
+    let times =
+        "allowed: a number with ms, s, m, h or d, such as 250ms, 1.5s or 10m; without a unit seconds; from";
     for begin in [
         "record: \"day/\" (file FILE); allowed: path of a feed file that does not exist yet".to_owned(),
         "record_rotate_bytes: \"9\" (file FILE); allowed: whole number, 65536 to ".into(),

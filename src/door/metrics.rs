@@ -164,6 +164,7 @@ const SHARD_GAUGES: &[(&str, &str, OfShard)] = &[
 impl Collector for Counters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_source(&mut encoder)?;
+        self.encode_live(&mut encoder)?;
         for (name, help, counter) in SHARD_COUNTERS {
             self.each_shard(&mut encoder, name, help, MetricType::Counter, |stats, out| {
                 ConstCounter::new(counter(stats).get()).encode(out)
@@ -210,6 +211,11 @@ impl Counters {
                 MetricType::Gauge,
             )
             .and_then(|out| ConstGauge::new(last).encode(out))
+    }
+
+    fn encode_live(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Lines of a live source that were not understood";
+        counter(encoder, "tickcast_source_refused", help, self.stats.live.refused.get())
     }
 
     fn encode_record(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

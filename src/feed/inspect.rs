@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::tally::Tally;
-pub(super) use self::text::grouped;
+pub(super) use self::text::{counted, grouped};
 use self::times::Times;
 use super::error::FeedError;
 use super::format::RECORD_BYTES;
@@ -134,6 +134,8 @@ pub struct InstrumentReport {
     pub snapshot_records: u64,
     /// Records by kind.
     pub kinds: BTreeMap<String, u64>,
+    /// Whether it trades, at the end; absent where nothing was said of it.
+    pub status: Option<&'static str>,
     /// Trades.
     pub trades: Trades,
     /// Fills that the source reports beside trades: resting orders that were met.

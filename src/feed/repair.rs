@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::error::FeedError;
 use super::format::{BlockHeader, Index, Loss, block_kind, loss_reason};
-use super::inspect::grouped;
+use super::inspect::{counted, grouped};
 use super::reader::open_file;
 use super::walk::{Part, Walk, What};
 use super::writer::{Sink, Writer, create_new};
@@ -46,29 +46,25 @@ impl Repaired {
     /// Writes it as text.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         if self.was_whole {
-            writeln!(out, "{}: nothing to repair, {} records", self.file, grouped(self.records))?;
+            writeln!(out, "{}: nothing to repair, {}", self.file, counted(self.records, "record"))?;
             return Ok(());
         }
         let Repaired { file, out: whole, records, blocks, same_bytes, damaged_bytes, losses, .. } = self;
         writeln!(
             out,
-            "{whole}: {} records in {} blocks recovered; the first {} bytes are those of {file}",
-            grouped(*records),
-            grouped(*blocks),
+            "{whole}: {} in {} recovered; the first {} bytes are those of {file}",
+            counted(*records, "record"),
+            counted(*blocks, "block"),
             grouped(*same_bytes)
         )?;
         if *losses > 0 {
             let count = match (self.lost_records, self.lost_more) {
                 (0, _) => "an unknown number of records".to_owned(),
-                (lost, false) => format!("{} records", grouped(lost)),
-                (lost, true) => format!("{} records, and an unknown number more", grouped(lost)),
+                (lost, false) => counted(lost, "record"),
+                (lost, true) => format!("{}, and an unknown number more", counted(lost, "record")),
             };
-            let places = if *losses == 1 { "place" } else { "places" };
-            let (losses, bytes) = (grouped(*losses), grouped(*damaged_bytes));
-            writeln!(
-                out,
-                "  lost      {count} in {losses} {places} ({bytes} damaged bytes); the file declares each"
-            )?;
+            let (places, bytes) = (counted(*losses, "place"), counted(*damaged_bytes, "damaged byte"));
+            writeln!(out, "  lost      {count} in {places} ({bytes}); the file declares each")?;
         }
         match &self.kept_as {
             Some(kept_as) => writeln!(out, "  kept      the damaged file as {kept_as}"),

@@ -15,12 +15,14 @@ use crate::model::{ABSENT_TIME, Primary, primary_flags};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Running {
     now_ns: Option<u64>,
+    /// The running number in the file of the first record of which a look did not tell that its time counts.
+    believed_until: u64,
 }
 
 impl Running {
     /// From a time on that was reached.
     pub fn at(now_ns: Option<u64>) -> Running {
-        Running { now_ns }
+        Running { now_ns, believed_until: 0 }
     }
 
     /// The running time; `None` before the first record that has one.
@@ -36,7 +38,11 @@ impl Running {
         time_ns: u64,
         following: impl FnOnce() -> I,
     ) -> bool {
-        let counts = !self.leaps(time_ns) || !is_taken_back(time_ns, following());
+        let counts = !self.leaps(time_ns) || !look(time_ns, following()).is_taken_back;
+        self.reach(time_ns, counts)
+    }
+
+    fn reach(&mut self, time_ns: u64, counts: bool) -> bool {
         if counts {
             self.now_ns = self.now_ns.max(Some(time_ns));
         }
@@ -48,10 +54,22 @@ impl Running {
     }
 
     /// As [`Running::take`], of the record at a position in the block that the reader has in hand. `None`: the record has
-    /// no time.
+    /// no time. What a look has shown to be in order is not looked at again: where records are further apart than
+    /// [`limits::FEED_LEAP_NS`] every time leaps.
     pub fn follow<R: Read + Seek>(&mut self, reader: &Reader<R>, at: usize) -> Option<bool> {
         let time_ns = pacing_time_ns(&reader.block()[at])?;
-        Some(self.take(time_ns, || times_behind(reader, at)))
+        if !self.leaps(time_ns) {
+            return Some(self.reach(time_ns, true));
+        }
+        let record = reader.position() + at as u64;
+        if record < self.believed_until {
+            return Some(self.reach(time_ns, true));
+        }
+        let look = look(time_ns, times_behind(reader, at));
+        // What stands for the records of other blocks bears these out, and not the records themselves.
+        let believed = look.believed.min(reader.block().len() - at);
+        self.believed_until = record + believed as u64;
+        Some(self.reach(time_ns, !look.is_taken_back))
     }
 }
 
@@ -63,6 +81,8 @@ pub(super) struct Settling {
     /// Times that are not settled, from the first that leaps on, and whether they are of snapshots. At most
     /// [`limits::FEED_LEAP_TIMES`] and one.
     open: VecDeque<(u64, bool)>,
+    /// How many of them, at the end, are in order.
+    in_order: usize,
     /// Of the times behind the first of these: those that are before it, and the others.
     before: usize,
     others: usize,
@@ -82,6 +102,8 @@ impl Settling {
             self.before += usize::from(is_before);
             self.others += usize::from(!is_before);
         }
+        let follows = self.open.back().is_some_and(|(last_ns, _)| *last_ns <= time_ns);
+        self.in_order = if follows { self.in_order + 1 } else { 1 };
         self.open.push_back((time_ns, primary.flags & primary_flags::SNAPSHOT != 0));
         self.settle();
     }
@@ -104,7 +126,12 @@ impl Settling {
             if let Some((first_ns, _)) =
                 self.open.front().filter(|(first_ns, _)| self.running.leaps(*first_ns))
             {
-                self.before = self.open.iter().skip(1).filter(|(time_ns, _)| time_ns < first_ns).count();
+                let behind = self.open.iter().skip(1);
+                self.before = if self.in_order >= self.open.len() {
+                    0
+                } else {
+                    behind.filter(|(time_ns, _)| time_ns < first_ns).count()
+                };
                 self.others = self.open.len() - 1 - self.before;
             }
         }
@@ -139,29 +166,48 @@ impl Position {
         let counts = next.follow(reader, at) == Some(true);
         if primary.flags & primary_flags::SNAPSHOT == 0 {
             self.live = next;
-        } else if counts {
-            return pacing_time_ns(primary);
+        } else {
+            self.live.believed_until = next.believed_until;
+            if counts {
+                return pacing_time_ns(primary);
+            }
         }
         self.live.now_ns()
     }
 }
 
-/// Whether most of the times that follow are before it.
-fn is_taken_back(time_ns: u64, following: impl Iterator<Item = (u64, usize)>) -> bool {
+/// What the times behind one tell.
+struct Look {
+    /// Whether most of them are before it.
+    is_taken_back: bool,
+    /// How many records, from this one on, need no look: by what was seen, all that is looked at behind each of them is
+    /// not before it. Not bounded where nothing more follows.
+    believed: usize,
+}
+
+fn look(time_ns: u64, mut following: impl Iterator<Item = (u64, usize)>) -> Look {
     const HALF: usize = limits::FEED_LEAP_TIMES / 2;
     let (mut before, mut others) = (0, 0);
-    for (following_ns, count) in following {
-        let count = count.min(limits::FEED_LEAP_TIMES - before - others);
+    // Of the times that follow each other in order, from the one that leaps on.
+    let (mut in_order, mut is_in_order, mut last_ns) = (0, true, time_ns);
+    let is_all = loop {
+        let Some((following_ns, count)) = following.next() else { break true };
+        is_in_order &= following_ns >= last_ns;
+        last_ns = following_ns;
+        in_order += if is_in_order { count } else { 0 };
+        let count = count.min(limits::FEED_LEAP_TIMES.saturating_sub(before + others));
         match following_ns < time_ns {
             true => before += count,
             false => others += count,
         }
-        // Whatever comes then, it is settled.
-        if before > HALF || others >= HALF {
-            break;
+        // Whatever comes then, it is settled; twice as far in order spares the next as many looks.
+        let is_settled = before > HALF || others >= HALF;
+        if is_settled && !(is_in_order && in_order < limits::FEED_LEAP_TIMES) {
+            break false;
         }
-    }
-    before > (before + others) / 2
+    };
+    let believed = if is_all && is_in_order { usize::MAX } else { (in_order + 1).saturating_sub(HALF) };
+    Look { is_taken_back: before > (before + others) / 2, believed }
 }
 
 /// The times behind a record of the block in hand: those of the block's records, then, for the records of each block
@@ -212,3 +258,6 @@ pub(super) fn span_ns<R: Read + Seek>(
     }
     Ok((first_ns, running.now_ns()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::error::{Fault, FeedError};
 use super::format::{Index, IndexEntry, KindCount, block_kind};
-use super::inspect::grouped;
+use super::inspect::{counted, grouped};
 use super::reader::{LossAt, open_file};
 use super::time::rfc3339;
 use super::walk::{Part, Walk, What};
@@ -85,9 +85,10 @@ impl DeclaredLoss {
 
     /// Writes it as a line of a report.
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        let count = self.records.map_or_else(|| "an unknown number of".to_owned(), grouped);
+        let unknown = || "an unknown number of records".to_owned();
+        let count = self.records.map_or_else(unknown, |records| counted(records, "record"));
         let symbol = self.symbol.as_ref().map_or_else(String::new, |symbol| format!(" of {symbol}"));
-        write!(out, "  lost      {count} records{symbol} before record {}", grouped(self.before_record))?;
+        write!(out, "  lost      {count}{symbol} before record {}", grouped(self.before_record))?;
         let time = |ns: &Option<String>| ns.as_ref().and_then(|ns| ns.parse().ok()).map(rfc3339);
         match (time(&self.from_ns), time(&self.to_ns)) {
             (Some(from), Some(to)) => write!(out, ", from {from} to {to}")?,
@@ -103,10 +104,10 @@ impl Verification {
     /// Writes the result as text: a line, then one for each loss and each fault.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let figures = format!(
-            "{} records in {} blocks, {} bytes",
-            grouped(self.records),
-            grouped(self.blocks),
-            grouped(self.bytes)
+            "{} in {}, {}",
+            counted(self.records, "record"),
+            counted(self.blocks, "block"),
+            counted(self.bytes, "byte")
         );
         if let Some(why) = &self.unreadable {
             writeln!(out, "{}: NOTHING can be read or repaired: {why}", self.file)?;
@@ -115,14 +116,11 @@ impl Verification {
         if self.ok {
             writeln!(out, "{}: ok, {figures}", self.file)?;
         } else {
-            let before = grouped(self.records_before_fault);
-            let faults = match self.faults_total {
-                1 => "1 fault".to_owned(),
-                count => format!("{} faults", grouped(count)),
-            };
+            let before = counted(self.records_before_fault, "record");
+            let faults = counted(self.faults_total, "fault");
             writeln!(
                 out,
-                "{}: DAMAGED, {faults}; whole are {figures}; {before} records before the first fault",
+                "{}: DAMAGED, {faults}; whole are {figures}; {before} before the first fault",
                 self.file
             )?;
         }
@@ -135,7 +133,7 @@ impl Verification {
             )?;
         }
         if let more @ 1.. = self.faults_total - self.faults.len() as u64 {
-            writeln!(out, "  and {} more faults", grouped(more))?;
+            writeln!(out, "  and {}", counted(more, "more fault"))?;
         }
         Ok(())
     }

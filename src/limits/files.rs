@@ -112,5 +112,8 @@ pub const IMPORT_DAMAGE_SHOWN_MAX: usize = 8;
 /// Types of unknown messages that an import counts one by one, so that a made-up file cannot fill the report.
 pub const IMPORT_UNKNOWN_TYPES_MAX: usize = 64;
 
+/// Symbols whose name in the feed file is another, of which an import's report tells; the others are counted.
+pub const IMPORT_RENAMED_SHOWN_MAX: usize = 16;
+
 /// Notes in an import's report.
 pub const IMPORT_NOTES_MAX: usize = 64;

@@ -1,6 +1,7 @@
 //! JSON lines: messages in the shapes of `docs/protocol.md`, as records.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -13,6 +14,7 @@ use crate::model::{
     ABSENT, Aggressor, Catalog, Channel, ChannelSet, Instrument, Primary, PrimaryKind, Side, Status,
     parse_decimal, plain_decimal, primary_flags,
 };
+use crate::stats::LiveStats;
 
 /// What an instrument has where its writer does not say.
 const CHANNELS: ChannelSet = ChannelSet::of(&[
@@ -24,7 +26,7 @@ const CHANNELS: ChannelSet = ChannelSet::of(&[
     Channel::Status,
 ]);
 /// How often refused lines are told of.
-const REPORT_NS: u64 = 1_000_000_000;
+pub(super) const REPORT_NS: u64 = 1_000_000_000;
 /// Bytes of a value that an error shows.
 const SHOWN_BYTES: usize = 60;
 
@@ -113,6 +115,7 @@ pub(super) struct Lines {
     line: u64,
     instruments: Vec<Instrument>,
     resting: Resting,
+    stats: Arc<LiveStats>,
     /// Lines refused, those of them that were told of, and when.
     refused: u64,
     reported: u64,
@@ -120,9 +123,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub fn new(input: String) -> Lines {
+    pub fn new(input: String, stats: Arc<LiveStats>) -> Lines {
         let (instruments, resting) = (Vec::new(), Resting::default());
-        Lines { input, line: 0, instruments, resting, refused: 0, reported: 0, reported_ns: 0 }
+        Lines { input, line: 0, instruments, resting, stats, refused: 0, reported: 0, reported_ns: 0 }
     }
 
     /// Takes a line that lists instruments; the catalog once the list is whole.
@@ -181,6 +184,9 @@ impl Lines {
                 self.refuse(&problem, now_ns);
             }
         }
+        if now_ns.saturating_sub(self.reported_ns) >= REPORT_NS {
+            self.report_rest();
+        }
     }
 
     /// Counts a line that is longer than the bound.
@@ -189,15 +195,22 @@ impl Lines {
         self.refuse(&format!("more than {} bytes", limits::LIVE_LINE_BYTES_MAX), now_ns);
     }
 
-    /// Nothing follows: tells of what was not told of yet.
+    /// Whether some were refused that were not told of.
+    pub fn has_rest(&self) -> bool {
+        self.refused > self.reported
+    }
+
+    /// Tells of what was not told of yet.
     pub fn report_rest(&mut self) {
-        if self.refused > self.reported {
+        if self.has_rest() {
+            self.reported = self.refused;
             tracing::warn!(input = self.input, refused = self.refused, "lines were refused");
         }
     }
 
     fn refuse(&mut self, problem: &str, now_ns: u64) {
         self.refused += 1;
+        self.stats.refused.add(1);
         if self.reported == 0 || now_ns.saturating_sub(self.reported_ns) >= REPORT_NS {
             (self.reported, self.reported_ns) = (self.refused, now_ns);
             let (line, refused) = (self.line, self.refused);

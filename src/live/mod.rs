@@ -24,6 +24,7 @@ use crate::feed::FeedError;
 use crate::limits;
 use crate::model::{Catalog, CatalogError, Primary, ResetReason};
 use crate::source::{Next, Source, SourceError};
+use crate::stats::LiveStats;
 
 /// Where the market comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,7 @@ pub struct Live {
     held: Option<Said>,
     ended: bool,
     waker: Arc<OnceLock<Unparker>>,
+    stats: Arc<LiveStats>,
     /// Stops listening where there is a socket.
     _socket: Option<socket::Closer>,
 }
@@ -184,12 +186,14 @@ impl Live {
         let (say, said) = sync_channel(limits::LIVE_QUEUE_CHUNKS_MAX);
         let (tell, told) = sync_channel(1);
         let waker = Arc::<OnceLock<Unparker>>::default();
+        let stats = Arc::<LiveStats>::default();
         let listener = match input {
             LiveInput::Stdin => None,
             LiveInput::Unix(path) => Some(Listener::bind(path)?),
         };
         let closer = listener.as_ref().map(Listener::closer);
-        let reading = Reading::new(input.to_string(), Clock::start(), say, waker.clone(), tell);
+        let reading =
+            Reading::new(input.to_string(), Clock::start(), stats.clone(), say, waker.clone(), tell);
         let thread = std::thread::Builder::new().name("live".into()).spawn(move || match listener {
             None => reading.stdin(),
             Some(listener) => reading.socket(&listener),
@@ -202,12 +206,17 @@ impl Live {
             error,
         })?;
         let catalog = told.recv().unwrap_or(Err(LiveError::NoInstruments { input }))?;
-        Ok(Live { catalog, said, held: None, ended: false, waker, _socket: closer })
+        Ok(Live { catalog, said, held: None, ended: false, waker, stats, _socket: closer })
     }
 
     /// A handle that connects it with what asks it.
     pub fn handle(&self) -> LiveHandle {
         LiveHandle(self.waker.clone())
+    }
+
+    /// What is counted of it.
+    pub fn stats(&self) -> Arc<LiveStats> {
+        self.stats.clone()
     }
 }
 

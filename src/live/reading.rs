@@ -1,18 +1,21 @@
 //! The thread that reads what writers say.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::sync::Unparker;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::lines::Lines;
+use super::lines::{Lines, REPORT_NS};
 use super::socket::Listener;
 use super::{LiveError, Said};
 use crate::clock::Clock;
 use crate::feed::StreamReader;
 use crate::limits;
 use crate::model::{Catalog, Primary};
+use crate::stats::LiveStats;
 
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 256 * 1_024;
@@ -42,6 +45,7 @@ impl<E: Into<LiveError>> From<E> for Stop {
 pub(super) struct Reading {
     input: String,
     clock: Clock,
+    stats: Arc<LiveStats>,
     say: SyncSender<Said>,
     waker: Arc<OnceLock<Unparker>>,
     /// Tells the instruments of the first writer, once.
@@ -56,11 +60,12 @@ impl Reading {
     pub fn new(
         input: String,
         clock: Clock,
+        stats: Arc<LiveStats>,
         say: SyncSender<Said>,
         waker: Arc<OnceLock<Unparker>>,
         tell: SyncSender<Result<Arc<Catalog>, LiveError>>,
     ) -> Reading {
-        Reading { input, clock, say, waker, tell: Some(tell), catalog: None, restarts: false }
+        Reading { input, clock, stats, say, waker, tell: Some(tell), catalog: None, restarts: false }
     }
 
     /// Reads standard input to its end.
@@ -99,7 +104,7 @@ impl Reading {
     }
 
     /// Reads one writer to its end.
-    fn stream(&mut self, input: impl Read) -> Result<(), Stop> {
+    fn stream(&mut self, input: impl Read + AsFd) -> Result<(), Stop> {
         let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
         let start = input.fill_buf().map_err(|error| self.io("read", error))?;
         match start.first() {
@@ -128,8 +133,8 @@ impl Reading {
         Ok(())
     }
 
-    fn lines(&mut self, mut input: BufReader<impl Read>) -> Result<(), Stop> {
-        let mut lines = Lines::new(self.input.clone());
+    fn lines(&mut self, mut input: BufReader<impl Read + AsFd>) -> Result<(), Stop> {
+        let mut lines = Lines::new(self.input.clone(), self.stats.clone());
         let mut text = Vec::new();
         let said = loop {
             if !self.next_line(&mut input, &mut text, &mut lines)? {
@@ -141,7 +146,11 @@ impl Reading {
         };
         self.numbers(said)?;
         let mut records = Vec::new();
-        while self.next_line(&mut input, &mut text, &mut lines)? {
+        loop {
+            report_in_time(&input, &mut lines);
+            if !self.next_line(&mut input, &mut text, &mut lines)? {
+                break;
+            }
             let Some(catalog) = &self.catalog else { return Ok(()) };
             lines.message(&text, catalog, self.clock.unix_ns(), &mut records);
             // What was read at once is handed over at once, and so is what nothing follows yet.
@@ -220,5 +229,18 @@ impl Reading {
 
     fn io(&self, action: &'static str, error: io::Error) -> LiveError {
         LiveError::Io { action, input: self.input.clone(), error }
+    }
+}
+
+/// Tells of the last lines that were refused where nothing comes for a second.
+fn report_in_time(input: &BufReader<impl Read + AsFd>, lines: &mut Lines) {
+    if !lines.has_rest() || input.buffer().contains(&b'\n') {
+        return;
+    }
+    let patience = Timespec { tv_sec: (REPORT_NS / 1_000_000_000) as i64, tv_nsec: 0 };
+    let mut asked = [PollFd::new(input.get_ref(), PollFlags::IN)];
+    // What goes wrong here goes wrong where it is read too.
+    if poll(&mut asked, Some(&patience)) == Ok(0) {
+        lines.report_rest();
     }
 }

@@ -173,7 +173,7 @@ impl Inner {
             stats: stats.shards[0].clone(),
             source: stats.source,
             replay: Some(Arc::new(handle) as Arc<dyn ReplayControl>),
-            plays_when_subscribed: true,
+            is_private: true,
         };
         let runtime = Shard::runtime().map_err(failed)?;
         let curtain = Curtain { pump: pump.handle(), shard: shard_handle.clone() };

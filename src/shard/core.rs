@@ -84,6 +84,8 @@ pub struct Core {
     pub(super) replay: Option<Arc<dyn ReplayControl>>,
     /// Steps that a client has asked for, which nobody waits for yet.
     pub(super) stepping: Option<(SessionId, Stepping)>,
+    /// Whether it is that of one client.
+    pub(super) is_private: bool,
     /// Whether it is to be let go on once a client has subscribed.
     pub(super) plays_when_subscribed: bool,
     /// Epoch of the source, as far as this shard has heard.
@@ -171,6 +173,7 @@ impl Core {
             stats,
             replay: None,
             stepping: None,
+            is_private: false,
             plays_when_subscribed: false,
             epoch,
             markets,
@@ -207,9 +210,10 @@ impl Core {
         self.replay = replay;
     }
 
-    /// Lets a replay that begins paused go on with the first `subscribe` that is granted, unless a client plays, stops or
-    /// steps it before.
-    pub fn play_when_subscribed(&mut self) {
+    /// The replay is that of one client, and over when that is gone: nothing of it is resumed. It begins paused, and goes on
+    /// with the first `subscribe` that is granted, unless the client plays, stops or steps it before.
+    pub fn serve_privately(&mut self) {
+        self.is_private = true;
         self.plays_when_subscribed = true;
     }
 

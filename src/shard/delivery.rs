@@ -97,6 +97,8 @@ impl Core {
         if matches!(close, Close::ControlFlood | Close::RateLimit { .. }) {
             self.stats.closed_rate.add(u64::from(!self.sessions[id].is_closing));
         }
+        // A private replay ends with its connection, and its epoch too.
+        let close = if close == Close::TooSlow && self.is_private { Close::ReplayTooSlow } else { close };
         self.part(id, close.code(), &close.reason(self.epoch));
     }
 

@@ -54,8 +54,8 @@ pub struct Shard {
     pub source: Arc<CachePadded<SourceStats>>,
     /// What its clients steer, where the source is a replay.
     pub replay: Option<Arc<dyn ReplayControl>>,
-    /// Whether that begins paused and goes on with the first `subscribe` ([`Core::play_when_subscribed`]).
-    pub plays_when_subscribed: bool,
+    /// Whether that is the replay of one client ([`Core::serve_privately`]).
+    pub is_private: bool,
 }
 
 impl Shard {
@@ -78,8 +78,8 @@ impl Shard {
         let mut core = Core::new(self.catalog, self.epoch, self.settings, self.stats.clone());
         core.time_compression(Box::new(move || self.clock.now_ns()));
         core.steer(self.replay);
-        if self.plays_when_subscribed {
-            core.play_when_subscribed();
+        if self.is_private {
+            core.serve_privately();
         }
         is_made();
         let shell = Rc::new(Shell {

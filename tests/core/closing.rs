@@ -73,6 +73,20 @@ fn who_is_too_slow_loses_what_waits() {
     assert_eq!(stats.closed_slow.get(), 1);
 }
 
+/// Who is too slow for his own replay is not told to resume it: it is over with him.
+#[test]
+fn who_is_too_slow_for_his_own_replay_begins_anew() {
+    let (mut core, stats) = counted(SlowConsumer::Block, 1 << 20);
+    core.serve_privately();
+    let session = subscribe(&mut core, TRADES);
+    received(&mut core, session);
+    core.close(session, Close::TooSlow);
+    let told = told(&mut core, session);
+    let [Told::Close(4008, reason)] = &told[..] else { panic!("{told:?}") };
+    assert!(!reason.contains("epoch") && reason.contains("begins anew"), "{reason}");
+    assert_eq!((stats.closed_slow.get(), core.closes_within(session)), (1, Some(limits::SLOW_CLOSE_SECONDS)));
+}
+
 /// Nothing follows the close frame, whatever happens and whatever is asked.
 #[test]
 fn nothing_follows_the_close_frame() {

@@ -18,7 +18,7 @@ use super::progress;
 use crate::client::{Address, Client, Disconnect, Subscription, Update};
 use crate::clock::Clock;
 use crate::config::{DURATION_ALLOWED, duration};
-use crate::feed::{Description, KeyframeSettings, Reader, Writer};
+use crate::feed::{Description, FeedError, KeyframeSettings, Reader, Writer};
 use crate::limits;
 use crate::model::{Channel, ChannelSet, Instrument};
 
@@ -120,16 +120,32 @@ async fn record(args: &RecordArgs) -> anyhow::Result<()> {
         return recorded;
     }
     // Whatever ended it: what was received is kept.
-    let written = transcript.writer().seal()?;
+    let written = transcript.writer().seal().map_err(|error| unfinished(error, &args.out))?;
     let (records, bytes) = (written.records, written.bytes);
-    let more = if transcript.lost_unknown > 0 { " and more" } else { "" };
+    let lost = match (transcript.lost, transcript.lost_unknown) {
+        (lost, 0) => lost.to_string(),
+        (0, _) => "an unknown number".to_owned(),
+        (lost, _) => format!("at least {lost}"),
+    };
     writeln!(
         io::stdout().lock(),
-        "{}: {records} records, {bytes} bytes; merged by the server {merged}, lost {}{more}",
-        args.out.display(),
-        transcript.lost
+        "{}: {records} records, {bytes} bytes; merged by the server {merged}, lost {lost}",
+        args.out.display()
     )?;
     recorded
+}
+
+/// What is left of a recording that could not be finished, as where the disk is full, and what to do with it.
+fn unfinished(error: FeedError, out: &Path) -> anyhow::Error {
+    match Reader::open(out) {
+        Ok(reader) => anyhow::anyhow!(
+            "{error}; {} holds {} records and was not finished: `tickcast repair` makes a whole file of it, where there is \
+             room",
+            out.display(),
+            reader.records()
+        ),
+        Err(_) => error.into(),
+    }
 }
 
 async fn transcribe(

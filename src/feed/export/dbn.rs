@@ -37,6 +37,7 @@ pub fn export(
     let (mut read, mut bytes, mut position) = (0, Vec::new(), Position::default());
     let mut fault = reader.fault().cloned();
     while next_whole_block(&mut reader, &mut fault)? {
+        chosen.stop.check()?;
         for at in 0..reader.block().len() {
             let time_ns = position.follow(&reader, at);
             let primary = &reader.block()[at];

@@ -28,7 +28,7 @@ use super::reader::Reader;
 use super::time::rfc3339;
 use crate::model::Channel;
 
-pub use self::selection::Selection;
+pub use self::selection::{Selection, Stop};
 
 /// As `out`: standard output.
 pub const STANDARD_OUTPUT: &str = "-";
@@ -81,6 +81,9 @@ pub enum ExportError {
         /// The file or folder.
         path: String,
     },
+    /// It was [told to stop](Stop).
+    #[error("the export was stopped, and what it had begun is removed")]
+    Stopped,
     /// The operating system refused.
     #[error("cannot {action} {path}: {error}")]
     Io {

@@ -74,7 +74,7 @@ type Stream = BufWriter<Box<dyn Write + Send>>;
 
 /// A file or a stream being written, packed where its name ends with `.zst`; errors name it.
 pub(super) struct Output {
-    path: String,
+    name: String,
     writer: Packing,
 }
 
@@ -90,10 +90,10 @@ impl Output {
         if let Some(packing) = packing.filter(|packing| *packing != PACKINGS[0].1) {
             return Err(ExportError::Packing { path: path.display().to_string(), packing });
         }
-        let stream: Box<dyn Write + Send> = if path.as_os_str() == STANDARD_OUTPUT {
-            Box::new(io::stdout())
+        let (stream, name): (Box<dyn Write + Send>, _) = if path.as_os_str() == STANDARD_OUTPUT {
+            (Box::new(io::stdout()), "standard output".to_owned())
         } else {
-            Box::new(created.file(path)?)
+            (Box::new(created.file(path)?), path.display().to_string())
         };
         let stream = BufWriter::with_capacity(BUFFER_BYTES, stream);
         let writer = if packing.is_some() {
@@ -102,7 +102,12 @@ impl Output {
         } else {
             Packing::Plain(stream)
         };
-        Ok(Output { path: path.display().to_string(), writer })
+        Ok(Output { name, writer })
+    }
+
+    /// What errors call it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Appends bytes.
@@ -120,7 +125,7 @@ impl Output {
     }
 
     fn failed(&self, error: io::Error) -> ExportError {
-        ExportError::Io { action: "write", path: self.path.clone(), error }
+        ExportError::Io { action: "write", path: self.name().to_owned(), error }
     }
 }
 

@@ -53,7 +53,7 @@ impl Parquet {
         let metadata = metadata(reader, chosen);
         let tables = Tables::create(out, channels, "parquet", created, |path, channel, created| {
             let output = Output::create(path, created)?;
-            Table::new(path, output, channel, reader.path(), scales, &metadata)
+            Table::new(output, channel, reader.path(), scales, &metadata)
         })?;
         Ok(Parquet { tables })
     }
@@ -122,14 +122,13 @@ struct Table {
 
 impl Table {
     fn new(
-        path: &Path,
         output: Output,
         channel: Channel,
         file: &str,
         scales: Scales,
         metadata: &[KeyValue],
     ) -> Result<Table, ExportError> {
-        let name = path.display().to_string();
+        let name = output.name().to_owned();
         let (schema, properties) = layout(channel, scales, metadata).map_err(|error| failed(&name, error))?;
         let writer = SerializedFileWriter::new(output, Arc::new(schema), Arc::new(properties))
             .map_err(|error| failed(&name, error))?;

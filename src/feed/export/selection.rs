@@ -1,6 +1,7 @@
 //! What of a feed file is exported.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ExportError;
 use crate::feed::reader::Reader;
@@ -19,7 +20,38 @@ pub struct Selection {
     pub start_ns: Option<u64>,
     /// Only what was received before this time.
     pub end_ns: Option<u64>,
+    /// Ends the export before it is done.
+    pub stop: Stop,
 }
+
+/// Ends an export from another thread, with [`ExportError::Stopped`]: what it has begun goes away. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Ends it.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end.
+    pub fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// An error where it is to end.
+    pub(super) fn check(&self) -> Result<(), ExportError> {
+        if self.is_told() { Err(ExportError::Stopped) } else { Ok(()) }
+    }
+}
+
+impl PartialEq for Stop {
+    fn eq(&self, other: &Stop) -> bool {
+        self.is_told() == other.is_told()
+    }
+}
+
+impl Eq for Stop {}
 
 /// A selection that was checked against a file.
 pub(super) struct Chosen {
@@ -30,6 +62,7 @@ pub(super) struct Chosen {
     instruments: Vec<bool>,
     pub start_ns: Option<u64>,
     end_ns: Option<u64>,
+    pub stop: Stop,
 }
 
 impl Selection {
@@ -57,7 +90,8 @@ impl Selection {
             Some(wanted) => instrument.channels.and(wanted),
         });
         let channels: Vec<ChannelSet> = channels.collect();
-        let chosen = Chosen { catalog, channels, instruments, start_ns: self.start_ns, end_ns: self.end_ns };
+        let (start_ns, end_ns, stop) = (self.start_ns, self.end_ns, self.stop.clone());
+        let chosen = Chosen { catalog, channels, instruments, start_ns, end_ns, stop };
         let there = chosen.channels();
         let missing = self.channels.unwrap_or_default().iter().find(|channel| !there.contains(*channel));
         if let Some(channel) = missing {

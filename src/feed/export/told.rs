@@ -51,6 +51,7 @@ pub(super) fn tell(
     let before = reader.position();
     let mut fault = reader.fault().cloned();
     while !is_over && next_whole_block(reader, &mut fault)? {
+        chosen.stop.check()?;
         for at in 0..reader.block().len() {
             let time_ns = position.follow(reader, at);
             let primary = &reader.block()[at];

@@ -12,6 +12,14 @@ pub enum ImportError {
     /// No input, or too many.
     #[error("{0} input files given; 1 to {max} can be imported together", max = limits::IMPORT_FILES_MAX)]
     Files(usize),
+    /// One file is named twice.
+    #[error("{path} and {other} are one file; each input is taken in once")]
+    Twice {
+        /// The input.
+        path: String,
+        /// What it was called before.
+        other: String,
+    },
     /// The feed file is there already.
     #[error("{path} exists; an import overwrites nothing: remove it, or name another file")]
     Exists {
@@ -45,6 +53,16 @@ pub enum ImportError {
         found: String,
         /// What it should be.
         expected: &'static str,
+    },
+    /// A header line that lacks columns.
+    #[error("{path}: the header lacks {lacking}, needed for {kind}")]
+    Columns {
+        /// The input.
+        path: String,
+        /// The kind of file that it comes nearest to.
+        kind: &'static str,
+        /// The columns that it lacks.
+        lacking: String,
     },
     /// A feature of the format that is not understood.
     #[error("{path}: {thing} is {found}; allowed: {allowed}")]

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::ImportError;
+use crate::feed::inspect::counted;
 use crate::limits;
 
 /// The key under which unknown messages are counted once there are [`limits::IMPORT_UNKNOWN_TYPES_MAX`] types of them.
@@ -63,7 +64,7 @@ impl fmt::Display for Damage {
             Place::Byte(offset) => write!(f, "{path}: byte {offset}: {problem}"),
             Place::Record(record) => write!(f, "{path}: record {record} (from 0): {problem}"),
             Place::End(records) => {
-                write!(f, "{path} is truncated: after {records} whole records, {problem}")
+                write!(f, "{path} is truncated: after {}, {problem}", counted(*records, "whole record"))
             }
         }
     }

@@ -39,8 +39,9 @@ impl Lines {
         let mut plain = BufReader::with_capacity(READ_BYTES, plain);
         // What cannot be unpacked is met again.
         let start = plain.fill_buf().unwrap_or_default();
-        let start = start[..start.len().min(START_BYTES)].split(|byte| *byte == b'\n').next();
-        let start = printable(start.unwrap_or_default().trim_ascii_end());
+        let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+        let cut = if line.len() > START_BYTES { " and more" } else { "" };
+        let start = printable(line[..line.len().min(START_BYTES)].trim_ascii_end()) + cut;
         Ok(Lines { source, start, plain, line: Vec::new(), number: 0, is_ended: true, ended: false })
     }
 

@@ -139,6 +139,17 @@ impl Listing {
         Description::new(source, instruments.collect())
     }
 
+    /// What the source calls those whose names in the feed file are others, each with that name: since a symbol may not hold
+    /// all characters and bytes, or since several have one. Those without a symbol are left out.
+    pub fn renamed<'a>(
+        &'a self,
+        description: &'a Description,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let named = self.entries.iter().zip(&description.instruments);
+        let both = named.map(|(entry, instrument)| (entry.key.symbol.trim(), &*instrument.symbol));
+        both.filter(|(symbol, name)| !symbol.is_empty() && symbol != name)
+    }
+
     /// The number of an instrument, which is listed if it is new. An importer asks once for each instrument of an
     /// input, not for each record. `path` is the input that names it.
     pub fn instrument(&mut self, key: Key, shape: Shape, path: &str) -> Result<u32, ImportError> {

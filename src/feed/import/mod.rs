@@ -22,6 +22,7 @@ mod listing;
 pub mod lobster;
 mod orders;
 mod passes;
+mod same;
 mod stored;
 pub mod tardis;
 

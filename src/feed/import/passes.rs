@@ -11,7 +11,7 @@ use super::event_ends::{Ends, EventEnds};
 use super::findings::Findings;
 use super::listing::Listing;
 use super::stored::Source;
-use super::{ImportError, ImportOptions, Imported, Progress};
+use super::{ImportError, ImportOptions, Imported, Progress, same};
 use crate::feed::FeedError;
 use crate::feed::format::Description;
 use crate::feed::keyframe::KeyframeSettings;
@@ -94,6 +94,7 @@ pub(super) fn import<F: Format>(
     if inputs.is_empty() || inputs.len() > limits::IMPORT_FILES_MAX {
         return Err(ImportError::Files(inputs.len()));
     }
+    same::refuse_one_file_twice(inputs)?;
     if out.exists() {
         return Err(ImportError::Exists { path: out.display().to_string() });
     }
@@ -132,6 +133,7 @@ fn read_twice<F: Format>(
     let instruments = reading.listing.len();
     // The second reading meets all of it again.
     reading.findings = Findings::new(options.strict);
+    note_renamed(&reading.listing, &description, &mut reading.findings);
     if instruments == 0 {
         reading.findings.note("nothing in the input is about an instrument: the feed file is empty");
     }
@@ -142,6 +144,12 @@ fn read_twice<F: Format>(
                 let _ = std::fs::remove_file(out);
             }
         })?;
+    for (path, other) in same::copies(inputs) {
+        let (path, other) = (path.display(), other.display());
+        reading
+            .findings
+            .note(format!("{path} holds the same bytes as {other}: what they say is there twice"));
+    }
     Ok(Imported { source_records, instruments, written, findings: reading.findings })
 }
 
@@ -252,6 +260,17 @@ fn write<F: Format>(
     ends.finish(|primary| writer.push(primary))?;
     watched.tell(open.iter().map(Recording::bytes).sum());
     Ok((open.iter().map(|input| input.source().records).sum(), writer.finish()?))
+}
+
+/// Tells which symbol of the source became which name.
+fn note_renamed(listing: &Listing, description: &Description, findings: &mut Findings) {
+    let mut renamed = listing.renamed(description);
+    for (symbol, name) in renamed.by_ref().take(limits::IMPORT_RENAMED_SHOWN_MAX) {
+        findings.note(format!("symbol {symbol:?} is {name} in the feed file"));
+    }
+    if let more @ 1.. = renamed.count() {
+        findings.note(format!("further symbols that have another name in the feed file: {more}"));
+    }
 }
 
 fn describe(sources: &[String]) -> String {

@@ -1,6 +1,7 @@
 //! A picture of a series: mid price, spread, and exchange events a second over time.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
@@ -44,11 +45,12 @@ pub fn draw(series: &Series, picture: Picture, path: &Path) -> Result<(), DrawEr
         Picture::Png => draw_on(&BitMapBackend::new(path, SIZE).into_drawing_area(), series),
         Picture::Svg => draw_on(&SVGBackend::new(path, SIZE).into_drawing_area(), series),
     };
-    if drawn.is_err() {
-        // Why it is removed is what the user is told.
-        let _ = fs::remove_file(path);
-    }
-    drawn
+    let Err(error) = drawn else { return Ok(()) };
+    // The library has words of its own for what the system refuses: it is asked again.
+    let refused = OpenOptions::new().append(true).open(path).and_then(|mut file| file.write_all(&[0; 4_096]));
+    // Why it is removed is what the user is told.
+    let _ = fs::remove_file(path);
+    Err(refused.err().map_or(error, Into::into))
 }
 
 fn draw_on<B: DrawingBackend>(area: &DrawingArea<B, Shift>, series: &Series) -> Result<(), DrawError>

@@ -45,11 +45,11 @@ pub(super) fn source_action(primary: &Primary) -> usize {
     if is_top { 0 } else { usize::from(u8::try_from(primary.count).unwrap_or(0)) }
 }
 
-/// The name of a source's action.
+/// The name of a source's action; of a record without one that of its type.
 pub(super) fn action_name(action: usize) -> String {
     match u8::try_from(action) {
         Ok(byte) if byte.is_ascii_graphic() => (byte as char).to_string(),
-        _ => action.to_string(),
+        _ => format!("type {action}"),
     }
 }
 
@@ -194,6 +194,7 @@ impl Tally {
             records: self.records,
             snapshot_records: self.snapshot_records,
             kinds,
+            status: (self.kinds[PrimaryKind::Status as usize] > 0).then(|| deriver.status(id).name()),
             trades: self.trades(instrument),
             fills: volume(self.fills, instrument),
             span: span(self.span),

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use super::{Ahead, Book, BookLevel, InstrumentReport, Report, Span, Volume};
 use crate::feed::time::rfc3339;
+use crate::model::Channel;
 
 /// Instruments shown in full, those with the most records first.
 const INSTRUMENTS_SHOWN: usize = 20;
@@ -22,19 +23,20 @@ impl Report {
             None => writeln!(out, "  complete  yes")?,
             Some(fault) => writeln!(
                 out,
-                "  complete  NO, {fault}; what follows is of the {} records before",
-                grouped(self.records)
+                "  complete  NO, {fault}; what follows is of the {} before",
+                counted(self.records, "record")
             )?,
         }
         writeln!(
             out,
-            "  size      {} bytes in {} blocks; {} raw, ratio {}",
-            grouped(self.size.bytes),
-            grouped(self.size.blocks as u64),
+            "  size      {} in {}; {} raw, ratio {}",
+            counted(self.size.bytes, "byte"),
+            counted(self.size.blocks as u64, "block"),
             grouped(self.size.raw_bytes),
             self.size.ratio
         )?;
-        writeln!(out, "  records   {} in {} exchange events", grouped(self.records), grouped(self.events))?;
+        let events = counted(self.events, "exchange event");
+        writeln!(out, "  records   {} in {events}", grouped(self.records))?;
         write_counts(out, "kinds  ", &self.kinds)?;
         write_counts(out, "actions", &self.source_actions)?;
         write_span(out, self.span.as_ref())?;
@@ -53,8 +55,8 @@ impl Report {
         if let Some(busiest) = &self.busiest_second {
             writeln!(
                 out,
-                "  busiest   {} exchange events in the second from {}",
-                grouped(busiest.events),
+                "  busiest   {} in the second from {}",
+                counted(busiest.events, "exchange event"),
                 busiest.start
             )?;
         }
@@ -62,7 +64,15 @@ impl Report {
             loss.write_text(out)?;
         }
         if let more @ 1.. = self.losses.len().saturating_sub(LOSSES_SHOWN) {
-            writeln!(out, "  and {} more losses (--json lists all)", grouped(more as u64))?;
+            writeln!(
+                out,
+                "  and {} (--json lists all)",
+                if more == 1 {
+                    "1 more loss".into()
+                } else {
+                    format!("{} more losses", grouped(more as u64))
+                }
+            )?;
         }
         writeln!(out, "  inconsistencies  {}", grouped(self.inconsistencies))?;
         let mut instruments: Vec<&InstrumentReport> = self.instruments.iter().collect();
@@ -73,8 +83,8 @@ impl Report {
         if let more @ 1.. = instruments.len().saturating_sub(INSTRUMENTS_SHOWN) {
             writeln!(
                 out,
-                "\nand {} more instruments with fewer records (--json lists all)",
-                grouped(more as u64)
+                "\nand {} with fewer records (--json lists all)",
+                counted(more as u64, "more instrument")
             )?;
         }
         Ok(())
@@ -109,16 +119,22 @@ impl InstrumentReport {
         if silence_ns > 0 {
             writeln!(out, "  silence   at most {}, from {}", lasting(silence_ns), rfc3339(from_ns))?;
         }
-        self.write_trades(out)?;
+        if let Some(status) = self.status {
+            writeln!(out, "  status    {status}, at the end")?;
+        }
+        if self.trades.count > 0 || self.channels.contains(&Channel::Trades.name()) {
+            self.write_trades(out)?;
+        }
+        self.write_fills(out)?;
         if let Some(seen) = &self.sequences {
             writeln!(
                 out,
-                "  sequence  {} to {} (lowest {}, highest {}), {} steps back ({} of them in snapshots), {} passed over",
+                "  sequence  {} to {} (lowest {}, highest {}), {} back ({} of them in snapshots), {} passed over",
                 seen.first,
                 seen.last,
                 seen.lowest,
                 seen.highest,
-                grouped(seen.steps_back),
+                counted(seen.steps_back, "step"),
                 grouped(seen.steps_back_in_snapshots),
                 grouped(seen.passed_over)
             )?;
@@ -143,6 +159,10 @@ impl InstrumentReport {
         {
             writeln!(out, "  prices    first {first}, high {high}, low {low}, last {last}")?;
         }
+        Ok(())
+    }
+
+    fn write_fills(&self, out: &mut impl Write) -> io::Result<()> {
         if self.fills.count > 0 {
             writeln!(out, "  fills     {}, volume {}", grouped(self.fills.count), self.fills.volume)?;
         }
@@ -156,13 +176,13 @@ impl Book {
             return Ok(());
         }
         let orders =
-            self.orders.map_or(String::new(), |orders| format!("; {} orders", grouped(orders as u64)));
+            self.orders.map_or(String::new(), |orders| format!("; {}", counted(orders as u64, "order")));
         writeln!(
             out,
-            "  book      {} bid levels, quantity {}; {} ask levels, quantity {}{orders}",
-            grouped(self.bid_levels as u64),
+            "  book      {}, quantity {}; {}, quantity {}{orders}",
+            counted(self.bid_levels as u64, "bid level"),
             self.bid_quantity,
-            grouped(self.ask_levels as u64),
+            counted(self.ask_levels as u64, "ask level"),
             self.ask_quantity
         )?;
         let side = |level: Option<&BookLevel>| {
@@ -207,6 +227,11 @@ fn lasting(ns: u64) -> String {
     }
 }
 
+/// So many of a thing, whose word takes an `s` where it is not one: `1 block`, `1,024 blocks`.
+pub(in crate::feed) fn counted(count: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// Digits in groups of three.
 pub(in crate::feed) fn grouped(value: u64) -> String {
     let digits = value.to_string();
@@ -223,6 +248,12 @@ pub(in crate::feed) fn grouped(value: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let told = [0, 1, 2, 1_001].map(|count| counted(count, "block"));
+        assert_eq!(told, ["0 blocks", "1 block", "2 blocks", "1,001 blocks"]);
+    }
 
     #[test]
     fn lengths_are_told_in_the_unit_that_says_most() {

@@ -16,6 +16,8 @@ pub enum Close {
     HeartbeatTimeout,
     /// The client reads more slowly than its streams flow.
     TooSlow,
+    /// The client reads its private replay more slowly than that may wait for it.
+    ReplayTooSlow,
     /// The client sends more pings and pongs than [`limits::CONTROL_RATE`].
     ControlFlood,
     /// The recording that the server replays cannot be read any further.
@@ -32,11 +34,12 @@ pub enum Close {
 
 impl Close {
     /// Every reason to close.
-    pub const ALL: [Close; 8] = [
+    pub const ALL: [Close; 9] = [
         Close::Normal,
         Close::ShuttingDown,
         Close::HeartbeatTimeout,
         Close::TooSlow,
+        Close::ReplayTooSlow,
         Close::ControlFlood,
         Close::ReplayFailed { damaged_at: Some(123_456) },
         Close::ReplayFailed { damaged_at: None },
@@ -48,7 +51,7 @@ impl Close {
         match self {
             Close::Normal => 1000,
             Close::ShuttingDown | Close::HeartbeatTimeout => 1001,
-            Close::TooSlow => 4008,
+            Close::TooSlow | Close::ReplayTooSlow => 4008,
             Close::ControlFlood => 1008,
             Close::ReplayFailed { .. } => 1011,
             Close::RateLimit { .. } => 4029,
@@ -69,6 +72,9 @@ impl Close {
                 return Cow::Owned(format!(
                     "too slow: resume with \"from\" in epoch {epoch}; ask for less or read faster, reconnect with backoff"
                 ));
+            }
+            Close::ReplayTooSlow => {
+                "too slow: this replay is over, another begins anew; ask for less or read faster, reconnect with backoff"
             }
             Close::ControlFlood => {
                 let allowed = limits::CONTROL_RATE;

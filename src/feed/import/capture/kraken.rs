@@ -8,7 +8,7 @@ mod v2;
 
 use rustc_hash::FxHashMap;
 
-use self::book::Book;
+use self::book::{Book, Places};
 use super::number::Number;
 use super::{ANSWER, Fault, Known, Messages, Taking};
 use crate::feed::import::Findings;
@@ -19,14 +19,18 @@ use crate::model::Side;
 const DEPTHS: [(u16, &str); 5] =
     [(10, "book-10"), (25, "book-25"), (100, "book-100"), (500, "book-500"), (1_000, "book-1000")];
 
+/// What damages checksums where a recorder does not keep messages as they came.
+const DROPPED_ZEROS: &str = " (its numbers have different places: a recorder that writes them anew drops the zeros that the checksum is made of)";
+
 /// The messages of Kraken.
 #[derive(Default)]
 pub(super) struct Kraken {
     pairs: FxHashMap<String, Pair>,
     /// Version 2: the depth of each symbol's book, as the subscription was confirmed.
     depths: FxHashMap<String, u16>,
-    /// Checksums that agree with the books.
+    /// Checksums that agree with the books, and those that do so once trailing zeros are put back.
     agreed: u64,
+    restored: u64,
 }
 
 /// What is kept of one pair.
@@ -37,6 +41,7 @@ struct Pair {
     trades_of: Option<u32>,
     /// Its book as Kraken has it; `None` before its snapshot, and after it proved wrong.
     book: Option<Book>,
+    places: Places,
 }
 
 /// A level as it stands from now on, as written.
@@ -79,7 +84,13 @@ impl Messages for Kraken {
 
     fn end(&self, path: &str, findings: &mut Findings) {
         if self.agreed > 0 {
-            findings.note(format!("{path}: {} checksums agree with the books", self.agreed));
+            findings.note(format!("{path}: checksums that agree with the books: {}", self.agreed));
+        }
+        if self.restored > 0 {
+            findings.note(format!(
+                "{path}: checksums that agree once trailing zeros are put back, which its recorder dropped: {}",
+                self.restored
+            ));
         }
     }
 }
@@ -121,6 +132,7 @@ impl Kraken {
         }
         let Some(book) = &mut pair.book else { return Ok(()) };
         for (side, price, quantity) in levels {
+            pair.places.widen(price, quantity);
             book.set(side, price, quantity);
         }
         while let Some((side, price)) = book.cut() {
@@ -129,18 +141,27 @@ impl Kraken {
         if message.is_snapshot {
             taking.mark_snapshot(0);
         }
-        match message.checksum.map(|stated| (stated, book.checksum())) {
-            Some((stated, held)) if stated != held => {
+        let Some(stated) = message.checksum else {
+            taking.end_event();
+            return Ok(());
+        };
+        let held = book.checksum(None);
+        if stated == held {
+            self.agreed += 1;
+        } else {
+            let restored = book.checksum(Some(pair.places));
+            if stated == restored {
+                self.restored += 1;
+            } else {
                 pair.book = None;
                 taking.primaries.clear();
                 taking.clear(instrument, ts_event_ns);
+                let hint = if held == restored { "" } else { DROPPED_ZEROS };
                 taking.damage(format!(
-                    "the checksum of {} is {stated}, that of its book {held}; the book is cleared until its next snapshot",
+                    "the checksum of {} is {stated}, that of its book {held}; the book is cleared until its next snapshot{hint}",
                     message.pair
                 ))?;
             }
-            Some(_) => self.agreed += 1,
-            None => {}
         }
         taking.end_event();
         Ok(())

@@ -45,6 +45,17 @@ impl Number {
         i128::from(self.mantissa) * 10_i128.pow(u32::from(self.zeros.min(PLACES_MAX)))
     }
 
+    /// The digits where it is written with that many places, trailing zeros among them; as it is where it has more.
+    pub fn digits_at(self, places: u8) -> i128 {
+        let zeros = places.saturating_sub(self.places);
+        i128::from(self.mantissa) * 10_i128.pow(u32::from(zeros.min(PLACES_MAX)))
+    }
+
+    /// Places after the point in its text.
+    pub fn places_written(self) -> u8 {
+        self.places.saturating_add(self.zeros)
+    }
+
     /// As an integer that orders numbers of different places.
     fn scaled(self) -> i128 {
         i128::from(self.mantissa) * 10_i128.pow(u32::from(PLACES_MAX - self.places))

@@ -231,9 +231,15 @@ pub(super) fn exact<'a, T: HasRType<Header = RecordHeader>>(
         Ok(message) if bytes == size_of::<T>() && rtype == schema.rtype() => Ok(message),
         _ => {
             let (expected, expected_type) = (size_of::<T>(), schema.rtype());
+            let is_longer = rtype == expected_type && bytes == expected + size_of::<u64>();
+            let hint = if is_longer {
+                " (8 more may be a sending time, of which the metadata's ts_out tells)"
+            } else {
+                ""
+            };
             Err(format!(
                 "type {rtype:#04x} of {bytes} bytes; a record of schema {} has {expected} bytes and type \
-                 {expected_type:#04x}",
+                 {expected_type:#04x}{hint}",
                 schema.name()
             ))
         }

@@ -44,10 +44,21 @@ pub(super) struct Framing {
 pub(super) enum Next {
     /// A message of so many bytes, which is to be [taken](Framing::take).
     Message(usize),
+    /// One that is to be [passed over](Framing::pass_over).
+    Misfit(Misfit),
     /// The end.
     End,
     /// Why nothing more can be read.
     Broken(String),
+}
+
+/// A message of a known type behind a length that is not the type's.
+pub(super) struct Misfit {
+    pub kind: u8,
+    /// What stands there.
+    pub length: usize,
+    /// What the type has.
+    pub expected: usize,
 }
 
 impl Framing {
@@ -91,8 +102,14 @@ impl Framing {
             _ => {}
         }
         let length = usize::from(u16::from_be_bytes([self.buffer[self.start], self.buffer[self.start + 1]]));
-        let wanted = if length == 0 { 1 } else { length };
-        let filled = self.fill(PREFIX_BYTES + wanted) - PREFIX_BYTES;
+        let filled = self.fill(PREFIX_BYTES + 1) - PREFIX_BYTES;
+        if length > 0 && filled > 0 {
+            let kind = self.buffer[self.start + PREFIX_BYTES];
+            if let Some(expected) = message::bytes_of(kind).filter(|expected| *expected != length) {
+                return Next::Misfit(Misfit { kind, length, expected });
+            }
+        }
+        let filled = self.fill(PREFIX_BYTES + length.max(1)) - PREFIX_BYTES;
         if length > 0 {
             return self.whole(length, filled);
         }
@@ -112,9 +129,53 @@ impl Framing {
     /// The message that [`Framing::next`] found.
     pub fn take(&mut self, length: usize) -> &[u8] {
         let from = self.start + PREFIX_BYTES;
-        self.start = from + length;
-        self.offset += (PREFIX_BYTES + length) as u64;
+        self.skip(PREFIX_BYTES + length);
         &self.buffer[from..from + length]
+    }
+
+    /// Leaves out the message that does not fit its length, up to where the next begins: by its type, by its length, or
+    /// where two that fit stand behind each other. Gives the number of bytes.
+    pub fn pass_over(&mut self, misfit: &Misfit) -> u64 {
+        let before = self.offset;
+        // The type first: where both lead to a message, it loses the least.
+        let lengths = [misfit.expected, misfit.length];
+        if let Some(bytes) = lengths.into_iter().find(|bytes| self.is_start(PREFIX_BYTES + bytes)) {
+            self.skip(PREFIX_BYTES + bytes);
+            return self.offset - before;
+        }
+        self.skip(PREFIX_BYTES);
+        while self.fill(1) > 0 && !self.is_message() {
+            self.skip(1);
+        }
+        self.offset - before
+    }
+
+    /// Whether a message begins there, or the file ends, from the first byte that is not taken.
+    fn is_start(&mut self, at: usize) -> bool {
+        let filled = self.fill(at + PREFIX_BYTES + 1);
+        let Some(rest) = self.buffer[self.start..self.start + filled].get(at..) else { return false };
+        match *rest {
+            [] => true,
+            [high, low] => (high, low) == (0, 0),
+            [high, low, kind] => {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                message::bytes_of(kind).is_some_and(|bytes| length == 0 || length == bytes)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a message with its own length comes next, and another or the end behind it.
+    fn is_message(&mut self) -> bool {
+        let filled = self.fill(PREFIX_BYTES + 1);
+        let [high, low, kind] = self.buffer[self.start..self.start + filled] else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        message::bytes_of(kind) == Some(length) && self.is_start(PREFIX_BYTES + length)
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
     }
 
     fn whole(&self, length: usize, filled: usize) -> Next {
@@ -204,6 +265,9 @@ mod tests {
         loop {
             match framing.next() {
                 Next::Message(length) => messages.push(framing.take(length).to_vec()),
+                Next::Misfit(misfit) => {
+                    framing.pass_over(&misfit);
+                }
                 Next::End => return (messages, None),
                 Next::Broken(problem) => return (messages, Some(problem)),
             }

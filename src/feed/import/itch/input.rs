@@ -5,7 +5,7 @@ use std::path::Path;
 use time::Date;
 use zerocopy::FromBytes;
 
-use super::framing::{Framing, Next};
+use super::framing::{Framing, Misfit, Next};
 use super::message::{self, AddOrder, Executed, Head, Stock};
 use crate::feed::format::printable;
 use crate::feed::import::error::Fault;
@@ -100,6 +100,16 @@ impl Recording for Input {
             let offset = self.framing.offset();
             let length = match self.framing.next() {
                 Next::Message(length) => length,
+                Next::Misfit(misfit) => {
+                    let bytes = self.framing.pass_over(&misfit);
+                    let Misfit { kind, length, expected } = misfit;
+                    let problem = format!(
+                        "type {} of {length} bytes; a message of that type has {expected}; passed over: {bytes} bytes",
+                        printable(&[kind])
+                    );
+                    reading.findings.damage(&self.source.path, Place::Byte(offset), problem)?;
+                    continue;
+                }
                 Next::End => {
                     self.ended = true;
                     return Ok(false);
@@ -181,14 +191,9 @@ struct Taker<'a> {
 impl Taker<'_> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let kind = bytes[0];
-        let Some(expected) = message::bytes_of(kind) else {
+        if message::bytes_of(kind).is_none() {
             self.findings.unknown(&format!("type {}", printable(&[kind])));
             return Ok(());
-        };
-        if bytes.len() != expected {
-            let found = bytes.len();
-            let kind = printable(&[kind]);
-            return Err(format!("type {kind} of {found} bytes; a message of that type has {expected}").into());
         }
         let head = layout::<Head>(&bytes[..size_of::<Head>()])?;
         self.time_ns = eastern::time_ns(self.midnight_ns, head.time_ns())?;

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::message::{Kind, Message};
+use crate::feed::inspect::counted;
 use crate::model::{ABSENT, Level, Side};
 
 /// Fields of a level: ask price, ask size, bid price, bid size.
@@ -29,7 +30,10 @@ impl Book {
         let mut fields = line.split(',').map(str::trim);
         let found = line.split(',').count();
         if found != expected {
-            return Err(format!("{found} fields; a row of {depth} levels has {expected}"));
+            return Err(format!(
+                "{}; a row of {depth} levels has {expected}",
+                counted(found as u64, "field")
+            ));
         }
         let mut next = || {
             let text = fields.next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! One line of a message file.
 
 use crate::feed::import::eastern;
+use crate::feed::inspect::counted;
 use crate::model::{Side, Status, parse_decimal};
 
 /// Fields of a line; what follows them is not LOBSTER's.
@@ -65,7 +66,7 @@ impl Message {
             field.unwrap_or_default()
         });
         if found < FIELDS {
-            return Err(format!("{found} fields; a message has {FIELDS}"));
+            return Err(format!("{}; a message has {FIELDS}", counted(found as u64, "field")));
         }
         let after_midnight = parse_decimal(time, -9).and_then(|time| u64::try_from(time).ok());
         let after_midnight = after_midnight

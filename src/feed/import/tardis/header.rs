@@ -74,6 +74,29 @@ pub(super) fn refused(line: &str) -> Option<&'static str> {
         .find_map(|(column, kind)| has(column).then_some(kind))
 }
 
+/// The columns that each kind must have beside [`COMMON`].
+const OWN: [(&str, &[&str]); 4] = [
+    ("incremental_book_L2", &["is_snapshot", "side", "price", "amount"]),
+    ("trades", &["side", "price", "amount"]),
+    ("quotes", &["ask_amount", "ask_price", "bid_price", "bid_amount"]),
+    ("book_snapshot", &["asks[0].price", "asks[0].amount", "bids[0].price", "bids[0].amount"]),
+];
+
+/// The kind of file to which a header line comes nearest, and the columns that it lacks for that. `None` where it has
+/// few columns of any kind.
+pub(super) fn nearest(line: &str) -> Option<(&'static str, Vec<&'static str>)> {
+    let names: Vec<&str> = line.split(',').map(str::trim).collect();
+    let lacks = |columns: &[&'static str]| -> Vec<&'static str> {
+        columns.iter().copied().filter(|column| !names.contains(column)).collect()
+    };
+    let common = lacks(&COMMON);
+    // The first of several: levels have the columns of trades, and one more.
+    let kinds = OWN.iter().map(|(kind, columns)| (*kind, columns.len(), lacks(columns)));
+    let (kind, columns, own) = kinds.min_by_key(|(_, _, own)| own.len())?;
+    let is_near = common.len() <= COMMON.len() / 2 && own.len() <= columns / 2;
+    is_near.then(|| (kind, [common, own].concat()))
+}
+
 impl Header {
     /// Reads a header line; `None` where it is none of a kind that can be imported. Columns of other names are passed
     /// over.
@@ -121,6 +144,30 @@ mod tests {
         assert_eq!((header.exchange, header.symbol, header.columns), (7, 6, 8));
         assert_eq!((header.timestamp, header.local_timestamp), (5, 4));
         assert_eq!(header.kind, Kind::Trades { id: None, side: 3, price: 1, amount: 0 });
+    }
+
+    #[test]
+    fn a_header_that_lacks_a_column_is_told_which() {
+        let common = "exchange,symbol,timestamp,local_timestamp";
+        for (line, expected) in [
+            (format!("{common},is_snapshot,side,price"), Some(("incremental_book_L2", vec!["amount"]))),
+            (format!("{common},id,side,amount"), Some(("trades", vec!["price"]))),
+            (
+                "symbol,timestamp,local_timestamp,id,side,price,amount".into(),
+                Some(("trades", vec!["exchange"])),
+            ),
+            (format!("{common},bid_price,bid_amount"), Some(("quotes", vec!["ask_amount", "ask_price"]))),
+            (
+                format!("{common},asks[0].price,bids[0].price,bids[0].amount"),
+                Some(("book_snapshot", vec!["asks[0].amount"])),
+            ),
+            (format!("{common},open_interest"), None),
+            ("time,price".into(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(nearest(&line), expected, "{line}");
+            assert_eq!(Header::parse(&line), None);
+        }
     }
 
     #[test]

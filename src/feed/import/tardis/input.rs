@@ -14,6 +14,7 @@ use crate::feed::import::listing::{Exponents, Key, Shape};
 use crate::feed::import::passes::{Piece, Reading, Recording};
 use crate::feed::import::stored::Source;
 use crate::feed::import::{ImportError, Place};
+use crate::feed::inspect::counted;
 use crate::limits;
 use crate::model::Primary;
 
@@ -62,7 +63,7 @@ impl Input {
             });
         }
         let header = if is_there {
-            Some(Header::parse(lines.line()).ok_or_else(|| lines.foreign())?)
+            Some(Header::parse(lines.line()).ok_or_else(|| not_a_header(&lines))?)
         } else if let Some(damage) = findings.damage.pop() {
             return Err(ImportError::Damaged(damage));
         } else {
@@ -109,6 +110,12 @@ impl Input {
     }
 }
 
+/// Why the first line is no header, with the columns that it lacks where it nearly is one.
+fn not_a_header(lines: &Lines) -> ImportError {
+    let Some((kind, lacking)) = header::nearest(lines.line()) else { return lines.foreign() };
+    ImportError::Columns { path: lines.source.path.clone(), kind, lacking: lacking.join(", ") }
+}
+
 /// Reads the line in hand; gives its instrument and when it arrived.
 fn take(
     lines: &Lines,
@@ -120,7 +127,9 @@ fn take(
 ) -> Result<(u32, u64), Fault> {
     let fields: Vec<&str> = lines.line().split(',').collect();
     if fields.len() != header.columns {
-        return Err(format!("{} fields; the header has {}", fields.len(), header.columns).into());
+        return Err(
+            format!("{}; the header has {}", counted(fields.len() as u64, "field"), header.columns).into()
+        );
     }
     let times = Times::parse(&fields, header)?;
     let (exchange, symbol) = (fields[header.exchange], fields[header.symbol]);

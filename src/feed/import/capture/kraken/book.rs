@@ -46,17 +46,36 @@ impl Book {
         None
     }
 
-    /// CRC32 of the best ten asks, then the best ten bids, each as the digits of its price and of its quantity.
-    pub fn checksum(&self) -> u32 {
+    /// CRC32 of the best ten asks, then the best ten bids, each as the digits of its price and of its quantity: as they are
+    /// written, or with that many places.
+    pub fn checksum(&self, places: Option<Places>) -> u32 {
         let [bids, asks] = &self.sides;
         let mut crc = Crc::new();
-        let mut digits = itoa::Buffer::new();
+        let mut buffer = itoa::Buffer::new();
         let best_asks = asks.values().take(CHECKSUM_LEVELS);
         for (price, quantity) in best_asks.chain(bids.values().rev().take(CHECKSUM_LEVELS)) {
-            crc.update(digits.format(price.digits()).as_bytes());
-            crc.update(digits.format(quantity.digits()).as_bytes());
+            let digits = match places {
+                None => [price.digits(), quantity.digits()],
+                Some(places) => [price.digits_at(places.price), quantity.digits_at(places.quantity)],
+            };
+            digits.into_iter().for_each(|number| crc.update(buffer.format(number).as_bytes()));
         }
         crc.sum()
+    }
+}
+
+/// Places after the point of a pair's numbers: the most that any of them was written with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    price: u8,
+    quantity: u8,
+}
+
+impl Places {
+    /// Takes in those of a level.
+    pub fn widen(&mut self, price: Number, quantity: Number) {
+        self.price = self.price.max(price.places_written());
+        self.quantity = self.quantity.max(quantity.places_written());
     }
 }
 
@@ -79,7 +98,7 @@ mod tests {
             let ticks = if step < 3 { 5_000 - 5 * step } else { 4_995 - 5 * step };
             book.set(Side::Bid, price(ticks), number("0.00000500"));
         }
-        assert_eq!(book.checksum(), 974_947_235);
+        assert_eq!(book.checksum(None), 974_947_235);
     }
 
     #[test]
