@@ -1,7 +1,7 @@
 //! One recording given twice: what it says would be told twice.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ pub(super) fn copies(inputs: &[PathBuf]) -> Vec<(&Path, &Path)> {
     let mut by_length: HashMap<u64, Vec<&Path>> = HashMap::new();
     let mut copies = Vec::new();
     for path in inputs {
-        let Ok(metadata) = path.metadata() else { continue };
+        let Some(metadata) = path.metadata().ok().filter(Metadata::is_file) else { continue };
         let others = by_length.entry(metadata.len()).or_default();
         match others.iter().find(|other| are_alike(path, other).unwrap_or(false)) {
             Some(other) => copies.push((path.as_path(), *other)),
