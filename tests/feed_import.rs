@@ -183,7 +183,8 @@ fn of_a_file_cut_anywhere_the_records_before_the_cut_are_taken() {
             assert_eq!(case.taken().source_records, records);
             continue;
         }
-        let truncated = format!("in.dbn is truncated: after {records} whole records");
+        let s = if records == 1 { "" } else { "s" };
+        let truncated = format!("in.dbn is truncated: after {records} whole record{s}, ");
         let text = case.refusal();
         assert!(text.contains(&truncated) && text.ends_with("; nothing was written"), "{length}: {text}");
         if records > 0 {

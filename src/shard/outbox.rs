@@ -159,13 +159,22 @@ impl Outbox {
     /// Returns how many bytes were dropped.
     pub fn drop_unsent(&mut self) -> usize {
         let before = self.len();
-        self.own();
         self.queued.clear();
         self.queued_bytes = 0;
         (self.urgent, self.control) = (Vec::new(), Vec::new());
-        // A message that has begun stays without its end: nothing follows but a close, which may stand there.
-        self.backlog.truncate(self.cut.frame);
+        let lent = std::mem::take(&mut self.lent);
+        let waits = match lent.front() {
+            Some(first) => {
+                self.cut = Cut::after(first, self.gone);
+                &first[self.gone..]
+            }
+            None => &self.backlog,
+        };
+        // A message that has begun stays without its end: nothing follows but a close, which may stand there. The memory of
+        // the rest goes back.
+        self.backlog = BytesMut::from(&waits[..self.cut.frame]);
         self.cut.message = self.cut.frame;
+        (self.gone, self.lent_bytes) = (0, 0);
         (self.pinned, self.pinned_control) = (0, 0);
         self.allowance = 0;
         self.firm = 0;

@@ -67,9 +67,11 @@ impl Buffers {
         // A burst's memory goes back.
         bytes.shrink_to(limits::FLUSH_BYTES_KEPT);
         write(bytes);
-        if self.kept.len() < limits::FLUSH_BUFFERS_KEPT {
-            self.kept.push(buffer.clone());
+        if self.kept.len() == limits::FLUSH_BUFFERS_KEPT {
+            // Somebody has each of them, and perhaps for long: the next flush is to find this one.
+            self.kept.remove(0);
         }
+        self.kept.push(buffer.clone());
         buffer
     }
 }
@@ -113,6 +115,15 @@ mod tests {
         drop(part);
         let third = buffers.fill(|bytes| bytes.push(5));
         assert_eq!((third.as_ptr(), &third[..], &second[..]), (at, &[5][..], &[4; 3][..]));
+    }
+
+    #[test]
+    fn buffers_that_are_kept_from_it_leave_a_flush_one() {
+        let mut buffers = Buffers::default();
+        let held: Vec<_> = (0..100).map(|n| buffers.fill(|bytes| bytes.push(n))).collect();
+        let at = buffers.fill(|bytes| bytes.push(0)).as_ptr();
+        assert_eq!(buffers.fill(|bytes| bytes.push(0)).as_ptr(), at, "the same again");
+        assert_eq!(held.len(), 100);
     }
 
     #[test]

@@ -190,6 +190,23 @@ fn a_large_run_that_others_have_waits_without_a_copy() {
     assert_eq!((outbox.lent.capacity(), outbox.blocked_len()), (0, 0));
 }
 
+/// Whoever is closed for being slow may take long to go.
+#[test]
+fn what_is_dropped_gives_its_memory_back() {
+    let run = framed(3 * limits::LENT_BYTES_MIN, 1);
+    let small = framed(limits::LENT_BYTES_MIN / 4, 2);
+    for runs in [vec![run.clone(), run.clone()], vec![small.clone(); 40]] {
+        let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+        for run in &runs {
+            outbox.push(run.clone());
+            outbox.offer(&mut scratch, |bytes| Ok(usize::from(bytes.len() == runs[0].len()))).unwrap();
+        }
+        outbox.drop_unsent();
+        assert_eq!(outbox.len(), runs[0].len() - 1, "the rest of the frame that has begun");
+        assert!(outbox.backlog.capacity() < 2 * runs[0].len() && outbox.lent.capacity() == 0);
+    }
+}
+
 #[test]
 fn small_runs_that_wait_are_copied_and_go_with_one_write() {
     let large = framed(3 * limits::LENT_BYTES_MIN, 1);
