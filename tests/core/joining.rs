@@ -100,6 +100,29 @@ fn who_changes_to_a_view_of_others_is_told_nothing_older() {
     assert_eq!(spans(&received(&mut core, other)), [(2, 2)]);
 }
 
+/// The same where no bar runs: the last complete one is told again, unchanged.
+#[test]
+fn a_complete_bar_is_told_again_as_it_is_where_somebody_joins_who_holds_more() {
+    let mut core = core();
+    let of = |period| format!(r#""channels":["bars"],"period":"{period}""#);
+    let [seconds, minutes] = ["1s", "1m"].map(|period| subscribe(&mut core, &of(period)));
+    publish(&mut core, 1, Body::Bar(BarStep::Trade { price: 50, quantity: 1 }));
+    publish(&mut core, 2, Body::Bar(BarStep::End { periods: 1 << Period::Second.index() }));
+    let told = received(&mut core, seconds);
+    assert_eq!(spans(&told).last(), Some(&(2, 2)));
+    let complete = told.last().unwrap().body.clone();
+    assert!(matches!(complete, MessageBody::Bar(bar) if bar.complete), "{complete:?}");
+    publish(&mut core, 3, Body::Bar(BarStep::End { periods: 1 << Period::Minute.index() }));
+    assert_eq!(received(&mut core, seconds), []);
+    received(&mut core, minutes);
+    core.request(minutes, &format!(r#"{{"op":"subscribe","symbols":["*"],{}}}"#, of("1s")), 0);
+    for (session, is_snapshot) in [(minutes, true), (seconds, false)] {
+        let told = received(&mut core, session);
+        assert_eq!(spans(&told), [(3, 3)]);
+        assert_eq!((told[0].meta.snapshot, &told[0].body), (is_snapshot, &complete));
+    }
+}
+
 /// A book with an interval is told what changed, as long as that is no longer than the book; else the book.
 #[test]
 fn what_changed_in_an_interval_is_told_where_it_is_shorter_than_the_book() {

@@ -159,15 +159,18 @@ class Stream {
     this.ledgers.set(last, { ...this.ledger });
   }
 
-  /** Each is the whole bar of the period: one runs at a time, is told once more when it is complete, and is over. */
+  /** Each is the whole bar of the period: one runs at a time, is told once more when it is complete, and never changes then. */
   #takeBar(message) {
     const now = barIntegers(message, this.numbers);
     expect(message.period === this.period && now.start % PERIODS_MS[this.period] === 0, this.period, message);
     const inRange = [now.open, now.close].every((price) => now.low <= price && price <= now.high);
     expect(inRange && now.volume > 0n, "a bar that cannot be:", message);
-    if (this.bar?.start === now.start) {
+    if (this.bar?.complete && this.bar.start === now.start) {
+      // Others join the view, or bars of other periods have ended: it is told once more, as it is.
+      assert.deepEqual(now, this.bar, `a complete bar changes: ${JSON.stringify(message)}`);
+    } else if (this.bar?.start === now.start) {
       const grows = now.volume >= this.bar.volume && now.low <= this.bar.low && now.high >= this.bar.high;
-      expect(!this.bar.complete && now.open === this.bar.open && grows, "a bar that was otherwise:", message);
+      expect(now.open === this.bar.open && grows, "a bar that was otherwise:", message);
     } else if (this.bar) {
       // A snapshot may pass over the end of the bar before.
       const isNext = now.start > this.bar.start && (this.bar.complete || message.snapshot);
@@ -436,16 +439,24 @@ export function queues(...streams) {
 export function bars(stream, trades) {
   const periodNs = BigInt(PERIODS_MS[stream.period]) * 1_000_000n;
   const numbers = stream.numbers;
-  let [running, closedMs, begin, complete] = [null, 0, -1, 0];
+  let [running, last, closedMs, begin, complete] = [null, null, 0, -1, 0];
   const messages = stream.messages.map((message, i) => [message, stream.positions[i]]);
   if (messages[0]?.[0].snapshot) {
     const [snapshot, position] = messages.shift();
     running = barIntegers(snapshot, numbers);
     begin = position;
+    if (running.complete) {
+      // None was running: the state is the last one that is complete.
+      [running, last, closedMs] = [null, running, running.start + PERIODS_MS[stream.period]];
+    }
   }
   const left = trades.messages.filter((trade, i) => trades.positions[i] > begin && !trade.snapshot);
   for (const [message] of messages) {
     const told = barIntegers(message, numbers);
+    if (message.complete && running === null) {
+      assert.deepEqual(told, last, `another bar is told again: ${JSON.stringify(message)}`);
+      continue;
+    }
     if (message.complete) {
       complete++;
       closedMs = running.start + PERIODS_MS[stream.period];
@@ -469,7 +480,7 @@ export function bars(stream, trades) {
       expect(!trade || message.ts_ns === trade.ts_ns, "time of the bar:", message, trade);
     }
     assert.deepEqual(told, running, `the trades make another bar than ${JSON.stringify(message)}`);
-    if (message.complete) running = null;
+    if (message.complete) [running, last] = [null, running];
   }
   return { bars: messages.length, complete };
 }

@@ -148,14 +148,16 @@ class Stream:
         expect("checksum" in message or not message["snapshot"], "no checksum:", message)
 
     def _look_at_bar(self, message):
-        """Each is the whole bar of the period: one running at a time, told once more when it is complete, then over."""
+        """Each is the whole bar of the period: one running at a time, told once more when it is complete, then never changed."""
         bar = {key: message[key] for key in BODY["bar"]}
         start_ns = int(bar["start"]) * 10**6
         expect(bar["period"] == self.period and start_ns % PERIODS_NS[self.period] == 0, self.period, message)
         low, *between, high = [decimal(bar[key]) for key in ("low", "open", "close", "high")]
         expect(all(low <= price <= high for price in between) and decimal(bar["volume"]) > 0, message)
-        if self.bar and int(bar["start"]) == int(self.bar["start"]):
-            expect(not self.bar["complete"], "a bar that was complete:", message)
+        if self.bar and self.bar["complete"] and int(bar["start"]) == int(self.bar["start"]):
+            # Others join the view, or bars of other periods have ended: it is told once more, as it is.
+            expect(bar == self.bar, "a complete bar changes, after", self.bar, message)
+        elif self.bar and int(bar["start"]) == int(self.bar["start"]):
             expect(bar["open"] == self.bar["open"], "another open than", self.bar, message)
             grows = decimal(bar["volume"]) >= decimal(self.bar["volume"])
             wider = low <= decimal(self.bar["low"]) and high >= decimal(self.bar["high"])
