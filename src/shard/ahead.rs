@@ -69,7 +69,7 @@ impl Core {
         arrived.sort_unstable();
         for (id, stream) in arrived {
             if let Some(session) = self.sessions.get_mut(id) {
-                session.fresh.push_back(stream);
+                session.pending().fresh.push_back(stream);
                 self.advance(id);
             }
         }

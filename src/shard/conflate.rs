@@ -109,7 +109,9 @@ impl Core {
             false => limits::RECOVERY_TIMER_LOOKS,
         };
         session.pace = Pace::Conflating { streak: 0 };
-        session.round.clear();
+        if let Some(pending) = &mut session.pending {
+            pending.round.clear();
+        }
         for stream in streams {
             self.detach(id, stream);
         }
@@ -126,7 +128,7 @@ impl Core {
         let session = &mut self.sessions[id];
         let Pace::Conflating { streak } = session.pace else { return };
         let lag_ns = session.progress.as_ref().map_or(0, |progress| progress.lag_ns(now_ns));
-        let has_room = session.outbox.is_empty() && session.round.is_empty() && !session.is_busy();
+        let has_room = session.outbox.is_empty() && !session.is_in_round() && !session.is_busy();
         if !has_room || lag_ns > limits::PROGRESS_LAG_MILLISECONDS * 1_000_000 / 2 {
             session.pace = Pace::Conflating { streak: 0 };
             return;
@@ -142,7 +144,7 @@ impl Core {
         });
         let mut round: Vec<StreamKey> = moved.map(|(stream, _)| *stream).collect();
         round.sort_unstable();
-        session.round = round.into();
+        session.pending().round = round.into();
         self.advance(id);
     }
 
@@ -177,7 +179,7 @@ impl Core {
     /// Ends the conflation of a session all of whose streams are live again.
     pub(super) fn recover(&mut self, id: SessionId) {
         let session = &mut self.sessions[id];
-        if session.pace == Pace::Recovering && session.round.is_empty() {
+        if session.pace == Pace::Recovering && !session.is_in_round() {
             session.pace = Pace::Live;
             session.recovered_at = self.timer_looks;
             self.stats.conflating.set(self.stats.conflating.get() - 1);

@@ -124,9 +124,7 @@ impl Core {
         // Behind everything that waits: it is the last thing that the client gets.
         session.outbox.push(bytes.into());
         session.is_closing = true;
-        session.job = None;
-        session.fresh.clear();
-        session.round.clear();
+        session.pending = None;
         self.mark_dirty(id);
     }
 
@@ -183,7 +181,7 @@ impl Core {
     pub fn is_answered(&self, id: SessionId) -> bool {
         self.sessions.get(id).is_none_or(|session| {
             let is_busy = session.is_busy() && !session.is_stepping();
-            !is_busy && session.round.is_empty() && session.outbox.is_empty()
+            !is_busy && !session.is_in_round() && session.outbox.is_empty()
         })
     }
 
@@ -285,29 +283,28 @@ impl Core {
             if session.outbox.len() >= room {
                 break;
             }
-            if let Some(stream) = session.fresh.pop_front() {
+            let Some(pending) = &mut session.pending else { break };
+            if let Some(stream) = pending.fresh.pop_front() {
                 if !self.catch_up(id, stream) {
-                    self.sessions[id].fresh.push_front(stream);
+                    self.sessions[id].pending().fresh.push_front(stream);
                 }
-            } else if let Some(job) = session.job.take_if(|job| !job.is_stepping()) {
-                let rest = self.send_page(id, job);
-                self.sessions[id].job = rest;
-            } else if let Some(stream) = session.round.pop_front() {
+            } else if let Some(job) = pending.job.take_if(|job| !job.is_stepping()) {
+                if let Some(rest) = self.send_page(id, job) {
+                    self.sessions[id].pending().job = Some(rest);
+                }
+            } else if let Some(stream) = pending.round.pop_front() {
                 if !self.catch_up(id, stream) {
-                    self.sessions[id].round.push_front(stream);
+                    self.sessions[id].pending().round.push_front(stream);
                 }
             } else {
+                if pending.job.is_none() {
+                    session.pending = None;
+                }
                 break;
             }
         }
         self.recover(id);
-        let session = &mut self.sessions[id];
-        for queue in [&mut session.fresh, &mut session.round] {
-            if queue.is_empty() && queue.capacity() > 64 {
-                queue.shrink_to_fit();
-            }
-        }
-        session.frames != before
+        self.sessions[id].frames != before
     }
 
     /// Puts whole frames of market data in a session's outbox.

@@ -30,7 +30,7 @@ impl Core {
             }
             Command::List => {
                 self.decide_compression(id);
-                self.sessions[id].job = Some(Job::List { id: request.id, done: 0 });
+                self.sessions[id].pending().job = Some(Job::List { id: request.id, done: 0 });
                 Ok(())
             }
             Command::Progress { received } => self.progress(id, received),
@@ -104,7 +104,7 @@ impl Core {
             .map(|stream| Wanted { from: from.get(&stream).copied(), ..self.wanted(stream, &asked) })
             .collect();
         self.decide_compression(id);
-        self.sessions[id].job = Some(Job::Subscribe { id: request, wanted, done: 0 });
+        self.sessions[id].pending().job = Some(Job::Subscribe { id: request, wanted, done: 0 });
         Ok(())
     }
 
@@ -155,9 +155,8 @@ impl Core {
 
     /// The steps that a client asked for are made, or took too long: it is told how far the replay is.
     pub fn end_stepping(&mut self, id: SessionId) {
-        if let Some(Job::Replay { is_stepping, .. }) =
-            self.sessions.get_mut(id).and_then(|session| session.job.as_mut())
-        {
+        let pending = self.sessions.get_mut(id).and_then(|session| session.pending.as_mut());
+        if let Some(Job::Replay { is_stepping, .. }) = pending.and_then(|pending| pending.job.as_mut()) {
             *is_stepping = false;
             self.advance(id);
         }
@@ -184,7 +183,7 @@ impl Core {
             self.plays_when_subscribed = false;
         }
         let (replay, is_stepping) = (Arc::clone(replay), stepping.is_some());
-        self.sessions[id].job = Some(Job::Replay { id: request, replay, is_stepping });
+        self.sessions[id].pending().job = Some(Job::Replay { id: request, replay, is_stepping });
         self.stepping = stepping.map(|stepping| (id, stepping));
         Ok(())
     }
@@ -212,7 +211,7 @@ impl Core {
             }
         }
         self.sessions[id].give_memory_back();
-        self.sessions[id].job = Some(Job::Unsubscribe { id: request, ended, done: 0 });
+        self.sessions[id].pending().job = Some(Job::Unsubscribe { id: request, ended, done: 0 });
         Ok(())
     }
 }

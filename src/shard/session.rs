@@ -135,6 +135,24 @@ impl Job {
     }
 }
 
+/// What is sent to a client piece by piece, as its outbox has room.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// The reply that is being sent. One at a time: nothing more is read from the client until it is done.
+    pub job: Option<Job>,
+    /// Streams that a request asked for and whose beginning is still to be sent, in order. One that has ended meanwhile
+    /// is passed over.
+    pub fresh: VecDeque<StreamKey>,
+    /// Conflated streams that are still to be served in this round, in order. One that has ended meanwhile is passed over.
+    pub round: VecDeque<StreamKey>,
+}
+
+impl Pending {
+    fn is_busy(&self) -> bool {
+        self.job.is_some() || !self.fresh.is_empty()
+    }
+}
+
 /// One client.
 #[derive(Debug)]
 pub struct Session {
@@ -172,13 +190,8 @@ pub struct Session {
     pub recovered_at: u64,
     /// What it says it has received; `None`: it says nothing.
     pub progress: Option<Progress>,
-    /// The reply that is being sent. One at a time: nothing more is read from the client until it is done.
-    pub job: Option<Job>,
-    /// Streams that a request asked for and whose beginning is still to be sent, in order. One that has ended meanwhile
-    /// is passed over.
-    pub fresh: VecDeque<StreamKey>,
-    /// Conflated streams that are still to be served in this round, in order. One that has ended meanwhile is passed over.
-    pub round: VecDeque<StreamKey>,
+    /// What is still to be sent to it, while there is something.
+    pub pending: Option<Box<Pending>>,
     /// Monotonic nanoseconds when its next heartbeat is due.
     pub heartbeat_ns: u64,
     /// How many of its streams heartbeats have named in this turn.
@@ -226,9 +239,7 @@ impl Session {
             patience: 0,
             recovered_at: 0,
             progress: None,
-            job: None,
-            fresh: VecDeque::new(),
-            round: VecDeque::new(),
+            pending: None,
             heartbeat_ns: now_ns + (number % HEARTBEAT_PHASES + 1) * limits::TIMER_MILLISECONDS * 1_000_000,
             heartbeat_cursor: 0,
             pinged_ns: now_ns,
@@ -249,14 +260,26 @@ impl Session {
         }
     }
 
+    /// What is still to be sent to it, to add something.
+    pub fn pending(&mut self) -> &mut Pending {
+        self.pending.get_or_insert_default()
+    }
+
     /// Whether an earlier request is still being answered.
     pub fn is_busy(&self) -> bool {
-        self.job.is_some() || !self.fresh.is_empty()
+        self.pending.as_ref().is_some_and(|pending| pending.is_busy())
+    }
+
+    /// Whether conflated streams are still to be served in this round.
+    pub fn is_in_round(&self) -> bool {
+        self.pending.as_ref().is_some_and(|pending| !pending.round.is_empty())
     }
 
     /// Whether nothing but a replay's steps holds up the reply in hand.
     pub fn is_stepping(&self) -> bool {
-        self.fresh.is_empty() && self.job.as_ref().is_some_and(Job::is_stepping)
+        self.pending.as_ref().is_some_and(|pending| {
+            pending.fresh.is_empty() && pending.job.as_ref().is_some_and(Job::is_stepping)
+        })
     }
 
     /// Whether its streams are conflated.

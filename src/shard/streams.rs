@@ -78,7 +78,7 @@ impl Core {
         self.stats.subscriptions.set(self.stats.subscriptions.get() + 1);
         // Whoever comes back to a view of a state needs the state, whatever it said of snapshots.
         if wanted.snapshot || resumed.is_some() || (wanted.from.is_some() && channel != Channel::Trades) {
-            self.sessions[id].fresh.push_back(wanted.stream);
+            self.sessions[id].pending().fresh.push_back(wanted.stream);
         } else {
             if !self.topics[topic].is_live() {
                 self.start_topic(topic);
@@ -211,7 +211,7 @@ impl Core {
         if let Some(subscription) = session.subscriptions.get_mut(&stream) {
             subscription.state = state;
             if !is_listed {
-                session.fresh.push_back(stream);
+                session.pending().fresh.push_back(stream);
             }
         }
     }
