@@ -341,6 +341,9 @@ pub const TURN_MILLISECONDS: u64 = TIMER_MILLISECONDS / TIMER_TURNS;
 /// Seconds between a session's heartbeats.
 pub const HEARTBEAT_SECONDS: u64 = 5;
 
+/// Milliseconds that a heartbeat may come early, where market data goes to its client that it can go along with.
+pub const HEARTBEAT_EARLY_MILLISECONDS: u64 = 1_000;
+
 /// Streams that one heartbeat names.
 pub const HEARTBEAT_STREAMS: usize = 64;
 

@@ -107,6 +107,8 @@ pub struct Core {
     pub(super) intervals: Intervals,
     /// Sessions that something was put in the outbox of.
     pub(super) dirty_sessions: Vec<SessionId>,
+    /// Sessions whose heartbeat goes along with what a flush has put in their outbox.
+    pub(super) riding: Vec<SessionId>,
     /// Sessions over their bound, or late with their reports, that the shard waits for.
     pub(super) over: Vec<SessionId>,
     /// Bytes that the kernel refused and that wait, all sessions together.
@@ -184,6 +186,7 @@ impl Core {
             buffers: Buffers::default(),
             intervals: Intervals::default(),
             dirty_sessions: Vec::new(),
+            riding: Vec::new(),
             over: Vec::new(),
             waiting: 0,
             unheld: 0,
@@ -499,6 +502,9 @@ impl Core {
                 if !session.is_dirty {
                     session.is_dirty = true;
                     self.dirty_sessions.push(subscriber);
+                    if session.heartbeat_rides {
+                        self.riding.push(subscriber);
+                    }
                 }
             }
             self.stats.messages.add(run.messages * takers);

@@ -77,6 +77,7 @@ impl Core {
             self.stats.conflating.set(self.stats.conflating.get() - 1);
         }
         self.dirty_sessions.retain(|&dirty| dirty != id);
+        self.riding.retain(|&riding| riding != id);
         self.full.retain(|&full| full != id);
         self.over.retain(|&over| over != id);
         self.stats.sessions.set(self.sessions.len() as u64);

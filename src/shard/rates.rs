@@ -20,6 +20,11 @@ impl Time {
     pub fn set(&self, now_ns: u64) {
         self.0.set(now_ns);
     }
+
+    /// What was said last, in nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl Clock for Time {

@@ -192,8 +192,10 @@ pub struct Session {
     pub progress: Option<Progress>,
     /// What is still to be sent to it, while there is something.
     pub pending: Option<Box<Pending>>,
-    /// Monotonic nanoseconds when its next heartbeat is due.
+    /// Monotonic nanoseconds when its next heartbeat is due at the latest.
     pub heartbeat_ns: u64,
+    /// Whether that may go along with market data before.
+    pub heartbeat_rides: bool,
     /// How many of its streams heartbeats have named in this turn.
     pub heartbeat_cursor: usize,
     /// Monotonic nanoseconds of the last ping.
@@ -241,6 +243,7 @@ impl Session {
             progress: None,
             pending: None,
             heartbeat_ns: now_ns + (number % HEARTBEAT_PHASES + 1) * limits::TIMER_MILLISECONDS * 1_000_000,
+            heartbeat_rides: false,
             heartbeat_cursor: 0,
             pinged_ns: now_ns,
             awaits_pong: false,

@@ -410,6 +410,7 @@ impl Shell {
     fn write_dirty(self: &Rc<Self>) {
         let mut dirty = std::mem::take(&mut self.buffers.borrow_mut().dirty);
         let now_ns = self.clock.now_ns();
+        self.core.borrow_mut().send_heartbeats_along(|| self.clock.unix_ns());
         loop {
             self.core.borrow_mut().take_dirty(&mut dirty);
             if dirty.is_empty() {

@@ -9,6 +9,8 @@ use crate::wire::control::{self, Close, Notice, Page, Position};
 use crate::wire::frame;
 
 const SECOND_NS: u64 = 1_000_000_000;
+const HEARTBEAT_NS: u64 = limits::HEARTBEAT_SECONDS * SECOND_NS;
+const HEARTBEAT_EARLY_NS: u64 = limits::HEARTBEAT_EARLY_MILLISECONDS * 1_000_000;
 const TURN_NS: u64 = limits::TURN_MILLISECONDS * 1_000_000;
 const TURNS: usize = limits::TIMER_TURNS as usize;
 
@@ -140,18 +142,42 @@ impl Core {
         }
     }
 
-    /// Names some of the session's streams, in turns: complete up to the sequence.
+    /// Puts the heartbeats that are due soon behind what the last flush put in outboxes: they cost no write of their own.
+    /// `unix_ns` tells the wall clock.
+    pub fn send_heartbeats_along(&mut self, unix_ns: impl Fn() -> u64) {
+        for at in 0..self.riding.len() {
+            let id = self.riding[at];
+            let now_ns = self.time.now_ns();
+            let session = &mut self.sessions[id];
+            let rides = std::mem::replace(&mut session.heartbeat_rides, false);
+            if rides && !session.is_closing && !session.outbox.is_blocked() {
+                session.heartbeat_ns = now_ns + HEARTBEAT_NS;
+                self.send_heartbeat(id, unix_ns());
+            }
+        }
+        self.riding.clear();
+    }
+
     fn heartbeat(&mut self, id: SessionId, now_ns: u64, unix_ns: u64) {
-        const HEARTBEAT_NS: u64 = limits::HEARTBEAT_SECONDS * SECOND_NS;
         let session = &mut self.sessions[id];
-        if session.is_closing || session.is_echo || now_ns < session.heartbeat_ns {
+        if session.is_closing || session.is_echo {
             return;
         }
+        if now_ns < session.heartbeat_ns {
+            session.heartbeat_rides = now_ns + HEARTBEAT_EARLY_NS >= session.heartbeat_ns;
+            return;
+        }
+        session.heartbeat_rides = false;
         session.heartbeat_ns = (session.heartbeat_ns + HEARTBEAT_NS).max(now_ns);
-        if !session.outbox.is_empty() {
-            // What waits tells it that we live, and a heartbeat behind it would only be old when it comes.
-            return;
+        // What waits tells it that we live, and a heartbeat behind it would only be old when it comes.
+        if session.outbox.is_empty() {
+            self.send_heartbeat(id, unix_ns);
         }
+    }
+
+    /// Names some of the session's streams, in turns: complete up to the sequence.
+    fn send_heartbeat(&mut self, id: SessionId, unix_ns: u64) {
+        let session = &mut self.sessions[id];
         let streams = session.subscriptions.len();
         let from = if session.heartbeat_cursor < streams { session.heartbeat_cursor } else { 0 };
         session.heartbeat_cursor = from + limits::HEARTBEAT_STREAMS;

@@ -171,6 +171,7 @@ impl Node {
 
     pub fn write_dirty(&mut self, now_ns: u64) {
         let mut dirty = Vec::new();
+        self.core.send_heartbeats_along(|| now_ns);
         loop {
             self.core.take_dirty(&mut dirty);
             if dirty.is_empty() {

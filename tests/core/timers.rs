@@ -55,6 +55,62 @@ fn heartbeats_are_spread_over_their_five_seconds() {
     assert!(firsts.iter().all(|firsts| *firsts <= 4), "{firsts:?}");
 }
 
+/// Where market data goes out in the second before it is due it goes along, behind that, and says so much is complete; never
+/// later than five seconds after the last.
+#[test]
+fn a_heartbeat_goes_along_with_market_data() {
+    let mut core = core();
+    let session = subscribe(&mut core, r#""channels":["trades"]"#);
+    received(&mut core, session);
+    let (mut heard, mut trades) = (Vec::new(), 0);
+    for look in 1..=240 {
+        let now_ns = look * LOOK_NS;
+        core.tick(now_ns, now_ns, true);
+        core.take_dirty(&mut Vec::new());
+        let alone = texts(&mut core, session, "heartbeat").len();
+        // The first is due at once, so that not all who come together have theirs together.
+        assert!(alone == 0 || look == 1, "market data comes each second: at look {look}");
+        if look % 4 == 2 {
+            trades += 1;
+            trade(&mut core, trades);
+            core.send_heartbeats_along(|| 7);
+            core.take_dirty(&mut Vec::new());
+            match &told(&mut core, session)[..] {
+                [Told::Data(_)] => {}
+                [Told::Data(_), Told::Text(text)] => {
+                    assert_eq!((&text["type"], &text["ts_ns"]), (&json!("heartbeat"), &json!("7")));
+                    assert_eq!(text["streams"][0]["seq"], json!(trades), "what goes before it is complete");
+                    heard.push(look * LOOK_NS);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(heard.len() >= 12, "in a minute: {heard:?}");
+    assert!(heard.is_sorted_by(|a, b| (4 * SECOND_NS..=5 * SECOND_NS).contains(&(b - a))), "{heard:?}");
+    // Then nothing more comes that it could go along with.
+    let last = *heard.last().unwrap();
+    let alone = heartbeats(&mut core, session, 60 * SECOND_NS, last + 6 * SECOND_NS);
+    assert!(matches!(alone[..], [(at, _)] if at == last + 5 * SECOND_NS + 7), "{alone:?} after {last}");
+}
+
+/// Who has not taken what came before gets none along either.
+#[test]
+fn who_has_not_taken_everything_has_no_heartbeat_along() {
+    let mut core = core();
+    let session = subscribe(&mut core, r#""channels":["trades"]"#);
+    received(&mut core, session);
+    (1..=19).for_each(|look| core.tick(look * LOOK_NS, 0, true));
+    texts(&mut core, session, "heartbeat");
+    trade(&mut core, 1);
+    refuse(&mut core, session);
+    (20..=39).for_each(|look| core.tick(look * LOOK_NS, 0, true));
+    core.take_dirty(&mut Vec::new());
+    trade(&mut core, 2);
+    core.send_heartbeats_along(|| 7);
+    assert!(!told(&mut core, session).iter().any(|told| matches!(told, Told::Text(_))));
+}
+
 /// A heartbeat names 64 streams, the next one the next, and when all have been named it begins anew.
 #[test]
 fn heartbeats_name_the_streams_in_turns() {
