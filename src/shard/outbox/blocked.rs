@@ -29,15 +29,15 @@ impl Pinned {
 /// What waits until the kernel has room; there only while something does.
 #[derive(Debug, Default)]
 pub struct Blocked {
-    /// A few large parts that others have too: there is something here or in the backlog, never in both.
-    pub(super) lent: VecDeque<Shared>,
-    /// Bytes of its first part that are gone.
-    gone: usize,
-    lent_bytes: usize,
-    /// This session's own copy.
+    /// What goes first: this session's own copy.
     pub(super) backlog: BytesMut,
     /// Bytes at the backlog's front that belong to a frame, and to a message, of which the kernel has the start.
     cut: Cut,
+    /// What goes behind it: a few large parts that others have too.
+    pub(super) lent: VecDeque<Shared>,
+    /// Bytes of its first part that are gone; none while there is a backlog.
+    gone: usize,
+    lent_bytes: usize,
     /// Whole messages that may overtake what waits: they go right behind the message that the client has the start of.
     urgent: Vec<u8>,
     /// Whole control frames that may: they go behind the frame that it has the start of, so between the fragments of a
@@ -84,7 +84,7 @@ impl Blocked {
     /// Appends whole frames: a large part as it is, of others a copy, since shared runs are not to be kept alive for a
     /// small part of them.
     pub fn append(&mut self, run: Shared) {
-        if self.backlog.is_empty() && run.is_worth_keeping(run.len()) {
+        if run.is_worth_keeping(run.len()) {
             self.lent_bytes += run.len();
             self.lent.push_back(run);
         } else {
@@ -102,7 +102,9 @@ impl Blocked {
     fn own(&mut self) {
         let lent = std::mem::take(&mut self.lent);
         let Some(first) = lent.front() else { return };
-        self.cut = Cut::after(first, self.gone);
+        if self.backlog.is_empty() {
+            self.cut = Cut::after(first, self.gone);
+        }
         let mut gone = std::mem::take(&mut self.gone);
         self.backlog.reserve(std::mem::take(&mut self.lent_bytes));
         for run in lent {
@@ -120,11 +122,17 @@ impl Blocked {
             self.own();
             self.let_overtake(pinned);
         }
-        let Some(first) = self.lent.front() else {
-            let sent = send(&self.backlog)?;
-            self.cut = self.cut.further(&self.backlog, sent);
-            self.backlog.advance(sent);
-            return Ok(sent);
+        let first = match self.lent.front() {
+            Some(first) if self.backlog.is_empty() => first,
+            _ => {
+                let sent = send(&self.backlog)?;
+                self.cut = self.cut.further(&self.backlog, sent);
+                self.backlog.advance(sent);
+                if self.backlog.is_empty() {
+                    self.backlog = BytesMut::new();
+                }
+                return Ok(sent);
+            }
         };
         let sent = send(&first[self.gone..])?;
         self.gone += sent;
@@ -171,8 +179,8 @@ impl Blocked {
     /// `None`: there is none.
     pub fn begun(&self) -> Option<Blocked> {
         let (cut, waits) = match self.lent.front() {
-            Some(first) => (Cut::after(first, self.gone), &first[self.gone..]),
-            None => (self.cut, &self.backlog[..]),
+            Some(first) if self.backlog.is_empty() => (Cut::after(first, self.gone), &first[self.gone..]),
+            _ => (self.cut, &self.backlog[..]),
         };
         // A message that has begun stays without its end: nothing follows but a close, which may stand there.
         let cut = Cut { frame: cut.frame, message: cut.frame };

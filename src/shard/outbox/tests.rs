@@ -191,6 +191,34 @@ fn a_large_run_that_others_have_waits_without_a_copy() {
     assert!(outbox.blocked.is_none());
 }
 
+/// Of the first run the kernel leaves a little, which is copied; those that come behind it are not.
+#[test]
+fn a_large_run_waits_without_a_copy_behind_a_small_rest() {
+    let run = framed(3 * limits::LENT_BYTES_MIN, 1);
+    let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+    outbox.push(run.clone());
+    outbox.offer(&mut scratch, |bytes| Ok(bytes.len() - 100)).unwrap();
+    for _ in 0..3 {
+        outbox.push(run.clone());
+        outbox.hold();
+    }
+    assert_eq!(outbox.len(), 100 + 3 * run.len());
+    let (mut received, mut copied) = (Vec::new(), 0);
+    while !outbox.is_empty() {
+        outbox
+            .offer(&mut scratch, |bytes| {
+                let is_shared = run.as_ptr_range().contains(&bytes.as_ptr());
+                let taken = bytes.len().min(20_000);
+                copied += if is_shared { 0 } else { taken };
+                received.extend_from_slice(&bytes[..taken]);
+                Ok(taken)
+            })
+            .unwrap();
+    }
+    assert_eq!(copied, 100);
+    assert!(received == [&run[run.len() - 100..], &run.repeat(3)].concat());
+}
+
 /// Whoever is closed for being slow may take long to go.
 #[test]
 fn what_is_dropped_gives_its_memory_back() {
