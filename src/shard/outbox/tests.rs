@@ -219,6 +219,81 @@ fn a_large_run_waits_without_a_copy_behind_a_small_rest() {
     assert!(received == [&run[run.len() - 100..], &run.repeat(3)].concat());
 }
 
+/// Between the fragments of a message that has begun there may be control frames, and messages only behind the last.
+#[test]
+fn control_frames_go_between_fragments_and_messages_behind_the_last() {
+    let mut fragments = Vec::new();
+    frame::push_message(&mut fragments, frame::opcode::BINARY, false, &[1; 30], 10);
+    let fragment = fragments.len() / 3;
+    for taken in 1..fragments.len() {
+        let (mut outbox, mut scratch, mut received) = (Outbox::default(), Vec::new(), Vec::new());
+        outbox.push(fragments.clone().into());
+        outbox.push(framed(10, 2));
+        let mut take = |bytes: &[u8], most: usize| {
+            received.extend_from_slice(&bytes[..most.min(bytes.len())]);
+            Ok(most.min(bytes.len()))
+        };
+        outbox.offer(&mut scratch, |bytes| take(bytes, taken)).unwrap();
+        outbox.push_control(framed(2, 8));
+        outbox.push_urgent(framed(4, 9));
+        while !outbox.is_empty() {
+            outbox.offer(&mut scratch, |bytes| take(bytes, 7)).unwrap();
+        }
+        let (begun, rest) = fragments.split_at(taken.div_ceil(fragment) * fragment);
+        let (control, urgent) = (framed(2, 8), framed(4, 9));
+        let overtaking = match rest {
+            // Either order would do.
+            [] => [&urgent[..], &control].concat(),
+            rest => [&control[..], rest, &urgent].concat(),
+        };
+        let expected = [begun, &overtaking, &framed(10, 2)].concat();
+        assert!(received == expected, "{taken} bytes were taken before");
+    }
+}
+
+/// Of a frame that has begun the rest is copied, and large ones stand behind it: what is urgent goes between, and of what is
+/// dropped the rest stays.
+#[test]
+fn what_is_urgent_goes_between_a_small_rest_and_large_runs() {
+    let [first, second] = [1, 2].map(|fill| framed(3 * limits::LENT_BYTES_MIN, fill));
+    for rest in [1, 100, limits::LENT_BYTES_MIN - 1] {
+        let blocked = || {
+            let (mut outbox, mut scratch) = (Outbox::default(), Vec::new());
+            outbox.push(first.clone());
+            outbox.offer(&mut scratch, |bytes| Ok(bytes.len() - rest)).unwrap();
+            outbox.push(second.clone());
+            outbox.hold();
+            outbox
+        };
+        let drained = |mut outbox: Outbox| {
+            let mut received = first[..first.len() - rest].to_vec();
+            while !outbox.is_empty() {
+                outbox
+                    .offer(&mut Vec::new(), |bytes| {
+                        let taken = bytes.len().min(5_000);
+                        received.extend_from_slice(&bytes[..taken]);
+                        Ok(taken)
+                    })
+                    .unwrap();
+            }
+            received
+        };
+        let mut urgent = blocked();
+        urgent.push_control(framed(2, 8));
+        urgent.push_urgent(framed(4, 9));
+        assert!(drained(urgent) == [&first[..], &framed(4, 9), &framed(2, 8), &second].concat(), "{rest}");
+        let mut dropped = blocked();
+        assert_eq!(dropped.drop_unsent(), second.len());
+        assert!(drained(dropped) == first[..], "{rest}");
+        // Small runs behind large ones go in their order too.
+        let mut mixed = blocked();
+        mixed.push(framed(10, 3));
+        mixed.hold();
+        mixed.push(second.clone());
+        assert!(drained(mixed) == [&first[..], &second, &framed(10, 3), &second].concat(), "{rest}");
+    }
+}
+
 /// Whoever is closed for being slow may take long to go.
 #[test]
 fn what_is_dropped_gives_its_memory_back() {
