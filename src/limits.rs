@@ -344,6 +344,9 @@ pub const HEARTBEAT_SECONDS: u64 = 5;
 /// Milliseconds that a heartbeat may come early, where market data goes to its client that it can go along with.
 pub const HEARTBEAT_EARLY_MILLISECONDS: u64 = 1_000;
 
+/// Heartbeats that go along with the market data of one flush: each costs as much as many messages, and the data waits for it.
+pub const HEARTBEATS_ALONG_MAX: usize = 16;
+
 /// Streams that one heartbeat names.
 pub const HEARTBEAT_STREAMS: usize = 64;
 

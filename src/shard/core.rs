@@ -502,7 +502,7 @@ impl Core {
                 if !session.is_dirty {
                     session.is_dirty = true;
                     self.dirty_sessions.push(subscriber);
-                    if session.heartbeat_rides {
+                    if session.heartbeat_rides && self.riding.len() < limits::HEARTBEATS_ALONG_MAX {
                         self.riding.push(subscriber);
                     }
                 }

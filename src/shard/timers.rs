@@ -142,8 +142,8 @@ impl Core {
         }
     }
 
-    /// Puts the heartbeats that are due soon behind what the last flush put in outboxes: they cost no write of their own.
-    /// `unix_ns` tells the wall clock.
+    /// Puts some of the heartbeats that are due soon behind what the last flush put in outboxes: they cost no write of their
+    /// own. `unix_ns` tells the wall clock.
     pub fn send_heartbeats_along(&mut self, unix_ns: impl Fn() -> u64) {
         for at in 0..self.riding.len() {
             let id = self.riding[at];
@@ -151,7 +151,8 @@ impl Core {
             let session = &mut self.sessions[id];
             let rides = std::mem::replace(&mut session.heartbeat_rides, false);
             if rides && !session.is_closing && !session.outbox.is_blocked() {
-                session.heartbeat_ns = now_ns + HEARTBEAT_NS;
+                // The next is due at a look, which is not to find it late.
+                session.heartbeat_ns = now_ns + HEARTBEAT_NS - limits::TIMER_MILLISECONDS * 1_000_000;
                 self.send_heartbeat(id, unix_ns());
             }
         }

@@ -254,7 +254,7 @@ def compare(whole, messages, kept):
 
 
 def bar_of(message):
-    return {key: message[key] for key in message.keys() - {"first_seq", "merged", "sent_ns", "ts_ns", "timestamp", "more"}}
+    return {key: message[key] for key in message.keys() - {"first_seq", "last_seq", "merged", "sent_ns", "ts_ns", "timestamp", "more"}}
 
 
 async def strangers(address, symbols, told):
