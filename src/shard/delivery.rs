@@ -264,11 +264,9 @@ impl Core {
     /// and only a long reply goes on, nothing is kept: the session is not slow.
     pub fn hold(&mut self, id: SessionId) {
         let outbox = &mut self.sessions[id].outbox;
-        if outbox.is_blocked() {
-            let blocked = outbox.blocked_len();
-            outbox.hold();
-            self.waiting = self.waiting + outbox.blocked_len() - blocked;
-        }
+        let blocked = outbox.blocked_len();
+        outbox.hold();
+        self.waiting = self.waiting + outbox.blocked_len() - blocked;
     }
 
     /// Goes on with the replies, snapshots and rounds that wait for room in a session's outbox. Whether anything was added.

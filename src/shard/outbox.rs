@@ -151,7 +151,7 @@ impl Outbox {
         before - self.len()
     }
 
-    /// Takes what is queued over to what the kernel takes nothing of for now.
+    /// Takes what is queued over to what the kernel takes nothing of for now, where there is some.
     pub fn hold(&mut self) {
         let Some(blocked) = &mut self.blocked else { return };
         match &mut self.dedicated {

@@ -98,13 +98,25 @@ impl Blocked {
         self.backlog.extend_from_slice(frames);
     }
 
+    /// The lent part that goes next; `None` where the backlog does.
+    fn first_lent(&self) -> Option<&Shared> {
+        self.lent.front().filter(|_| self.backlog.is_empty())
+    }
+
+    /// What goes next, with one write.
+    fn next(&self) -> &[u8] {
+        self.first_lent().map_or(&self.backlog, |first| &first[self.gone..])
+    }
+
+    /// Where the kernel has cut that.
+    fn cut(&self) -> Cut {
+        self.first_lent().map_or(self.cut, |first| Cut::after(first, self.gone))
+    }
+
     /// Makes what is lent this session's own.
     fn own(&mut self) {
+        self.cut = self.cut();
         let lent = std::mem::take(&mut self.lent);
-        let Some(first) = lent.front() else { return };
-        if self.backlog.is_empty() {
-            self.cut = Cut::after(first, self.gone);
-        }
         let mut gone = std::mem::take(&mut self.gone);
         self.backlog.reserve(std::mem::take(&mut self.lent_bytes));
         for run in lent {
@@ -122,26 +134,26 @@ impl Blocked {
             self.own();
             self.let_overtake(pinned);
         }
-        let first = match self.lent.front() {
-            Some(first) if self.backlog.is_empty() => first,
-            _ => {
-                let sent = send(&self.backlog)?;
-                self.cut = self.cut.further(&self.backlog, sent);
-                self.backlog.advance(sent);
-                if self.backlog.is_empty() {
-                    self.backlog = BytesMut::new();
-                }
-                return Ok(sent);
-            }
-        };
-        let sent = send(&first[self.gone..])?;
-        self.gone += sent;
-        self.lent_bytes -= sent;
-        if self.gone == first.len() {
-            self.gone = 0;
-            self.lent.pop_front();
-        }
+        let sent = send(self.next())?;
+        self.advance(sent);
         Ok(sent)
+    }
+
+    fn advance(&mut self, sent: usize) {
+        if let Some(left) = self.first_lent().map(|first| first.len() - self.gone - sent) {
+            self.gone += sent;
+            self.lent_bytes -= sent;
+            if left == 0 {
+                self.gone = 0;
+                self.lent.pop_front();
+            }
+        } else {
+            self.cut = self.cut.further(&self.backlog, sent);
+            self.backlog.advance(sent);
+            if self.backlog.is_empty() {
+                self.backlog = BytesMut::new();
+            }
+        }
     }
 
     /// Moves what may overtake to its place: behind what has begun and what came to overtake before it.
@@ -178,12 +190,9 @@ impl Blocked {
     /// What is left once every frame that has not begun is dropped: the rest of a frame that the client has the start of.
     /// `None`: there is none.
     pub fn begun(&self) -> Option<Blocked> {
-        let (cut, waits) = match self.lent.front() {
-            Some(first) if self.backlog.is_empty() => (Cut::after(first, self.gone), &first[self.gone..]),
-            _ => (self.cut, &self.backlog[..]),
-        };
+        let frame = self.cut().frame;
         // A message that has begun stays without its end: nothing follows but a close, which may stand there.
-        let cut = Cut { frame: cut.frame, message: cut.frame };
-        (cut.frame > 0).then(|| Blocked { backlog: waits[..cut.frame].into(), cut, ..Blocked::default() })
+        let cut = Cut { frame, message: frame };
+        (frame > 0).then(|| Blocked { backlog: self.next()[..frame].into(), cut, ..Blocked::default() })
     }
 }
