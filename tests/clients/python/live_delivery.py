@@ -2,7 +2,6 @@
 
 import asyncio
 import collections
-import itertools
 import random
 import socket as sockets
 import time
@@ -245,7 +244,7 @@ def compare(whole, messages, kept):
         theirs = [message for message in theirs if not message.get("snapshot")]
         if key[1] == "bars":
             # Told in between is only how a bar stood then; each that is complete is told, now and then once more as it is.
-            theirs, changes = ([bar for bar, _ in itertools.groupby(bar_of(m) for m in all_ if m["complete"])] for all_ in (theirs, changes))
+            theirs, changes = (list(complete_bars(all_).values()) for all_ in (theirs, changes))
         expect(len(theirs) == len(changes), key, "messages:", len(changes), "instead of", len(theirs))
         for one, other in zip(changes, theirs):
             expect(one == other, "resumed:", one, "as it was:", other)
@@ -253,8 +252,17 @@ def compare(whole, messages, kept):
     return compared
 
 
+def complete_bars(messages):
+    """Those that are complete, by their start, each with the sequence at which it was told first."""
+    bars_ = {}
+    for message in messages:
+        if message["complete"]:
+            bars_.setdefault(message["start"], bar_of(message))
+    return bars_
+
+
 def bar_of(message):
-    return {key: message[key] for key in message.keys() - {"first_seq", "last_seq", "merged", "sent_ns", "ts_ns", "timestamp", "more"}}
+    return {key: message[key] for key in message.keys() - {"first_seq", "merged", "sent_ns", "ts_ns", "timestamp", "more"}}
 
 
 async def strangers(address, symbols, told):
@@ -352,7 +360,7 @@ def same_state(ours, whole):
         held = [[stream.state.side(side) for side in ("bid", "ask")] for stream in (ours, whole)]
         expect(held[0] == held[1], "the queues of a slow client differ:", ours.entry)
     elif ours.channel == "bars":
-        complete = [{m["start"]: bar_of(m) for m in stream.messages if m["complete"]} for stream in (ours, whole)]
+        complete = [complete_bars(stream.messages) for stream in (ours, whole)]
         first = min((int(start) for start in complete[0]), default=0)
         missing = [s for s, bar in complete[1].items() if int(s) >= first and complete[0].get(s) != bar]
         expect(not missing, "completed bars that a slow client was not told:", missing)
