@@ -473,6 +473,7 @@ impl Core {
                 }
             }
         });
+        let now_ns = self.time.now_ns();
         for (id, encoding, run) in runs.drain(..) {
             let topic = &topics[id];
             let (tally, start) = topic.batch();
@@ -502,7 +503,7 @@ impl Core {
                 if !session.is_dirty {
                     session.is_dirty = true;
                     self.dirty_sessions.push(subscriber);
-                    if session.heartbeat_rides && self.riding.len() < limits::HEARTBEATS_ALONG_MAX {
+                    if self.riding.len() < limits::HEARTBEATS_ALONG_MAX && session.heartbeat_rides(now_ns) {
                         self.riding.push(subscriber);
                     }
                 }

@@ -147,12 +147,6 @@ pub struct Pending {
     pub round: VecDeque<StreamKey>,
 }
 
-impl Pending {
-    fn is_busy(&self) -> bool {
-        self.job.is_some() || !self.fresh.is_empty()
-    }
-}
-
 /// One client.
 #[derive(Debug)]
 pub struct Session {
@@ -194,8 +188,6 @@ pub struct Session {
     pub pending: Option<Box<Pending>>,
     /// Monotonic nanoseconds when its next heartbeat is due at the latest.
     pub heartbeat_ns: u64,
-    /// Whether that may go along with market data before.
-    pub heartbeat_rides: bool,
     /// How many of its streams heartbeats have named in this turn.
     pub heartbeat_cursor: usize,
     /// Monotonic nanoseconds of the last ping.
@@ -243,7 +235,6 @@ impl Session {
             progress: None,
             pending: None,
             heartbeat_ns: now_ns + (number % HEARTBEAT_PHASES + 1) * limits::TIMER_MILLISECONDS * 1_000_000,
-            heartbeat_rides: false,
             heartbeat_cursor: 0,
             pinged_ns: now_ns,
             awaits_pong: false,
@@ -263,6 +254,11 @@ impl Session {
         }
     }
 
+    /// Whether its heartbeat is due soon enough to go along with market data.
+    pub fn heartbeat_rides(&self, now_ns: u64) -> bool {
+        now_ns + limits::HEARTBEAT_EARLY_MILLISECONDS * 1_000_000 >= self.heartbeat_ns
+    }
+
     /// What is still to be sent to it, to add something.
     pub fn pending(&mut self) -> &mut Pending {
         self.pending.get_or_insert_default()
@@ -270,7 +266,7 @@ impl Session {
 
     /// Whether an earlier request is still being answered.
     pub fn is_busy(&self) -> bool {
-        self.pending.as_ref().is_some_and(|pending| pending.is_busy())
+        self.pending.as_ref().is_some_and(|pending| pending.job.is_some() || !pending.fresh.is_empty())
     }
 
     /// Whether conflated streams are still to be served in this round.

@@ -10,7 +10,6 @@ use crate::wire::frame;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const HEARTBEAT_NS: u64 = limits::HEARTBEAT_SECONDS * SECOND_NS;
-const HEARTBEAT_EARLY_NS: u64 = limits::HEARTBEAT_EARLY_MILLISECONDS * 1_000_000;
 const TURN_NS: u64 = limits::TURN_MILLISECONDS * 1_000_000;
 const TURNS: usize = limits::TIMER_TURNS as usize;
 
@@ -145,12 +144,11 @@ impl Core {
     /// Puts some of the heartbeats that are due soon behind what the last flush put in outboxes: they cost no write of their
     /// own. `unix_ns` tells the wall clock.
     pub fn send_heartbeats_along(&mut self, unix_ns: impl Fn() -> u64) {
+        let now_ns = self.time.now_ns();
         for at in 0..self.riding.len() {
             let id = self.riding[at];
-            let now_ns = self.time.now_ns();
             let session = &mut self.sessions[id];
-            let rides = std::mem::replace(&mut session.heartbeat_rides, false);
-            if rides && !session.is_closing && !session.outbox.is_blocked() {
+            if session.heartbeat_rides(now_ns) && !session.is_closing && !session.outbox.is_blocked() {
                 // The next is due at a look, which is not to find it late.
                 session.heartbeat_ns = now_ns + HEARTBEAT_NS - limits::TIMER_MILLISECONDS * 1_000_000;
                 self.send_heartbeat(id, unix_ns());
@@ -161,14 +159,9 @@ impl Core {
 
     fn heartbeat(&mut self, id: SessionId, now_ns: u64, unix_ns: u64) {
         let session = &mut self.sessions[id];
-        if session.is_closing || session.is_echo {
+        if session.is_closing || session.is_echo || now_ns < session.heartbeat_ns {
             return;
         }
-        if now_ns < session.heartbeat_ns {
-            session.heartbeat_rides = now_ns + HEARTBEAT_EARLY_NS >= session.heartbeat_ns;
-            return;
-        }
-        session.heartbeat_rides = false;
         session.heartbeat_ns = (session.heartbeat_ns + HEARTBEAT_NS).max(now_ns);
         // What waits tells it that we live, and a heartbeat behind it would only be old when it comes.
         if session.outbox.is_empty() {
